@@ -1,0 +1,52 @@
+/**
+ * What the coordinator needs of a hypervisor. `libvirt/` has it over the addon, `sim/` over a simulated host.
+ */
+import type { Sweep } from './sweep.js';
+
+/** Facts of a domain that its XML tells; they change only by hot-plug, a restart or an edit. */
+export interface DomainFacts {
+  /** Most memory the domain may have, KiB. */
+  readonly maximum: number;
+  /** What the domain was defined to run with (`currentMemory` of the live XML is the balloon's; this is its figure at the reading), KiB. */
+  readonly current: number;
+  /** memballoon model, e.g. `virtio`; `none` where there is no balloon. */
+  readonly balloonModel: string;
+  readonly autodeflate: boolean;
+  /** Seconds of the live stats period, 0 = off. */
+  readonly statsPeriod: number;
+  /** Why the balloon cannot free memory for the host, each a short phrase (`hugepages`, `vfio device hostdev0`, `locked memory`, `SEV`, `virtio-mem`); empty = it can. */
+  readonly obstacles: readonly string[];
+  /** Text of our metadata element, as found; null where there is none. Written by the guest's owner: untrusted. */
+  readonly metadata: string | null;
+}
+
+/** The host's memory, KiB. */
+export interface HostMemory {
+  readonly total: number;
+  /** What could be given out without swapping (MemAvailable). */
+  readonly available: number;
+  /** True while the host itself is short: PSI says that tasks stall on memory, or it swaps out. */
+  readonly pressure: boolean;
+}
+
+export type HypervisorEvent =
+  | { readonly kind: 'started' | 'stopped' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded'; readonly uuid: string; readonly name: string }
+  | { readonly kind: 'balloon'; readonly uuid: string; readonly name: string; readonly actual: number }
+  | { readonly kind: 'closed'; readonly reason: string };
+
+export interface Hypervisor {
+  readonly uri: string;
+  /** @see NativeConnection.sample in libvirt/native.ts */
+  sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[] }): Promise<Sweep>;
+  /** One entry per move: null where the target is stored (not: reached), else the error. `code` ERR_MEMCOORD_DEADLINE = outcome unknown. */
+  setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(Error & { code?: string } | null)[]>;
+  setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;
+  describe(uuid: string, options: { deadlineMs: number }): Promise<DomainFacts>;
+  /** @returns a function that takes the listener off. */
+  onEvent(listener: (event: HypervisorEvent) => void): () => void;
+  hostMemory(): Promise<HostMemory>;
+  /** UUID of the host (or, where it has none, a stable name for it); null where no other process can share it (test:///). */
+  hostId(): Promise<string | null>;
+  isAlive(): boolean;
+  close(options: { deadlineMs: number }): Promise<void>;
+}

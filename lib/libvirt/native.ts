@@ -1,0 +1,72 @@
+/**
+ * All that the addon offers. The addon reads libvirt and hands out flat numbers; it holds no policy.
+ *
+ * Every promise rejects with a {@link LibvirtError}. Libvirt calls run on the addon's own threads: at most four in flight on the
+ * reading connection, at most one per guest; calls that change something go over a second connection. No call ever holds a
+ * thread of libuv's pool.
+ */
+
+/** Error thrown by the addon. */
+export interface LibvirtError extends Error {
+  /** `ERR_LIBVIRT_` and the name of the virErrorNumber (`ERR_LIBVIRT_NO_DOMAIN`), or `ERR_MEMCOORD_` and one of DEADLINE, CLOSED, AUTH_UNSUPPORTED, BUSY. */
+  readonly code: string;
+  /** virErrorNumber. */
+  readonly libvirtCode?: number;
+  /** virErrorDomain. */
+  readonly libvirtDomain?: number;
+  /** Name of the guest that the failed call was about. */
+  readonly domain?: string;
+}
+
+/** One reading. `guests` is given only where the set of running guests differs from the last sweep's of this connection. */
+export interface NativeSweep {
+  readonly guests?: readonly { uuid: string; name: string; id: number }[];
+  /** Layout: lib/sweep.ts. */
+  readonly figures: Float64Array;
+}
+
+export type NativeEvent =
+  /** virDomainEventType and its detail, e.g. 2 = started, 3 = suspended, 4 = resumed, 5 = stopped. */
+  | { readonly kind: 'lifecycle'; readonly uuid: string; readonly name: string; readonly event: number; readonly detail: number }
+  | { readonly kind: 'reboot'; readonly uuid: string; readonly name: string }
+  | { readonly kind: 'balloon'; readonly uuid: string; readonly name: string; readonly actual: number }
+  | { readonly kind: 'deviceAdded'; readonly uuid: string; readonly name: string; readonly alias: string }
+  /** virConnectCloseReason: 0 error, 1 end of file, 2 keepalive, 3 client. The connection is of no more use. */
+  | { readonly kind: 'closed'; readonly reason: number };
+
+export interface NativeConnection {
+  /**
+   * Reads all running guests (or those named by `only`; the rows of others are NOT_ASKED) and resolves after `deadlineMs` at the
+   * latest with what it has; a guest whose call is not back is MISSED. Guests that hang hold at most two of the four slots.
+   * With `refresh`, the guests named are first made to take new figures (stats period 0 and back to what setStatsPeriod set).
+   */
+  sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[] }): Promise<NativeSweep>;
+  /** virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown. */
+  setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(LibvirtError | null)[]>;
+  /** virDomainSetMemoryStatsPeriod(LIVE), whole seconds, 0 = off. */
+  setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;
+  /** The live XML of the domain, and the metadata element of our namespace (null where there is none). */
+  describe(uuid: string, options: { deadlineMs: number; metadataUri: string }): Promise<{ xml: string; metadata: string | null }>;
+  /** Replaces the listener; null stops events. */
+  onEvent(listener: ((event: NativeEvent) => void) | null): void;
+  /** virNodeGetMemoryStats, KiB; a figure that is not reported is NaN. */
+  nodeMemory(options: { deadlineMs: number }): Promise<{ total: number; free: number; buffers: number; cached: number }>;
+  /** virConnectGetCapabilities, XML. */
+  capabilities(options: { deadlineMs: number }): Promise<string>;
+  /** virConnectIsAlive on the reading connection; false once closed. Does not block. */
+  isAlive(): boolean;
+  /** Takes no new calls, waits for those in flight no longer than `deadlineMs`, closes. Safe to call again. */
+  close(options: { deadlineMs: number }): Promise<void>;
+}
+
+export interface NativeBinding {
+  /** virGetVersion: major * 1,000,000 + minor * 1,000 + release. */
+  readonly libvirtVersion: number;
+  /** Names of the fields of a row, in order; a test holds them against lib/sweep.ts. */
+  readonly fields: readonly string[];
+  /**
+   * virConnectOpenAuth, with an authentication callback that refuses with ERR_MEMCOORD_AUTH_UNSUPPORTED, twice (read, control);
+   * once with `readOnly`. Keepalive on.
+   */
+  open(uri: string, options: { readOnly: boolean }): Promise<NativeConnection>;
+}
