@@ -1,0 +1,130 @@
+/**
+ * What the policy takes and gives. Sizes are KiB, times are ms of a monotonic clock that the caller passes in.
+ */
+import type { DomainFacts, HostMemory } from '../hypervisor.js';
+import type { Sweep } from '../sweep.js';
+
+/** Which figure of the guest counts as spare memory: MemAvailable or MemFree. */
+export type Signal = 'usable' | 'unused';
+
+/** Per-guest settings as somebody wrote them (configuration file, domain metadata); what is not set takes its default. */
+export interface GuestOverrides {
+  /** Floor, KiB. */
+  readonly min?: number;
+  /** Ceiling, KiB; the domain's own maximum holds in any case. */
+  readonly max?: number;
+  /** Weight in contention; 1000 by default. */
+  readonly share?: number;
+  readonly signal?: Signal;
+  /** false = read it, charge it, never move it. */
+  readonly manage?: boolean;
+}
+
+export interface PolicyConfig {
+  /** Time between sweeps, ms. */
+  readonly intervalMs: number;
+  /** Upper bound of the sum of max(target, actual) of all guests, KiB; null = only the host's capacity. */
+  readonly poolKiB: number | null;
+  /** Memory that is never given out, KiB; null = max(5 % of the host, 512 MiB). Never under 200 MiB. */
+  readonly reserveKiB: number | null;
+  readonly signal: Signal;
+  /** What nobody needs stays with the host, or is spread so that the guests' spare is equal. */
+  readonly surplus: 'host' | 'guests';
+  /** Burst that a guest's spare should cover until we can react, KiB/s. */
+  readonly burstKiBs: number;
+  /** Budget for extra looks, as a fraction of one core. */
+  readonly eyes: number;
+}
+
+/** Where a guest stands. Only a `steady` guest is shrunk. */
+export type Phase =
+  /** Its balloon driver has not answered yet, or it was just rebooted: it may hold its maximum. */
+  | 'booting'
+  | 'steady'
+  /** It reported once and does no longer: distress, or the driver is gone. */
+  | 'silent'
+  | 'paused'
+  /** Does not follow its target; shrinking it is suspended for a while. */
+  | 'stuck'
+  /** Read and charged but never moved: by settings, or because it can't be ballooned. */
+  | 'excluded';
+
+/** Why a guest is moved. */
+export type Reason =
+  /** Grows to what it needs. */
+  | 'need'
+  /** Grows at once: nearly out of memory, or its balloon took more than it can spare. */
+  | 'relief'
+  /** Grows because surplus memory is spread (surplus: guests). */
+  | 'surplus'
+  /** Shrinks: has more than it needs and nobody waits. */
+  | 'give'
+  /** Shrinks: has more than its part, and another guest waits for memory. */
+  | 'make-room'
+  /** Shrinks: the charges exceed the capacity. */
+  | 'over-capacity'
+  /** Target back up: the guest does not give what it was asked for. */
+  | 'no-progress'
+  /** Target back up: swap-in or major faults rose after a shrink. */
+  | 'thrashing'
+  /** Target back to the balloon's size: the guest went silent with a shrink under way. */
+  | 'silent'
+  /** Target lifted to the floor or lowered to the ceiling in force. */
+  | 'bounds';
+
+/** A new target for a guest, with the figures that led to it. */
+export interface Move {
+  readonly uuid: string;
+  readonly name: string;
+  /** The target so far, KiB. */
+  readonly from: number;
+  /** The new target, KiB. */
+  readonly to: number;
+  readonly reason: Reason;
+  /** Balloon size at the last reading, KiB. */
+  readonly actual: number;
+  /** What the guest uses, its kernel's share included: balloon size at its sample less its spare, KiB; NaN where unknown. */
+  readonly used: number;
+  /** Spare at the present balloon size, KiB; NaN where unknown. */
+  readonly spare: number;
+  /** What it should have, were there room for all, KiB. */
+  readonly need: number;
+  /** What it gets out of the pool, KiB. */
+  readonly allocation: number;
+}
+
+/** Something an operator wants to know once, when it changes. */
+export interface Notice {
+  readonly kind:
+    | 'guest-appeared' | 'guest-gone' | 'phase' | 'adopted' | 'stuck' | 'recovered' | 'thrashing' | 'overcommitted' | 'overcommit-ended'
+    | 'contended' | 'contention-ended' | 'host-pressure' | 'host-pressure-ended' | 'not-coordinated';
+  readonly level: 'info' | 'warn';
+  /** Name of the guest that it is about. */
+  readonly guest?: string;
+  readonly uuid?: string;
+  /** A sentence that says what, why, and what to do where there is something to do. */
+  readonly message: string;
+  readonly figures?: Readonly<Record<string, number | string>>;
+}
+
+/** What the policy needs to know of a guest beside its figures. */
+export interface GuestContext {
+  readonly facts: DomainFacts | null;
+  readonly overrides: GuestOverrides;
+  /** false = left out by --include, --exclude. */
+  readonly included: boolean;
+  /** Seconds of the stats period in force, 0 = off. */
+  readonly statsPeriod: number;
+}
+
+/** One look at the host: everything that a plan depends on beside the model and the configuration. */
+export interface Look {
+  /** Now, ms. */
+  readonly at: number;
+  readonly sweep: Sweep;
+  /** Guests whose figures were asked for by a forced refresh in this look, by uuid. */
+  readonly refreshed: ReadonlySet<string>;
+  readonly host: HostMemory;
+  /** By uuid; a guest that is not in it is taken with defaults. */
+  readonly contexts: ReadonlyMap<string, GuestContext>;
+}
