@@ -96,8 +96,8 @@ export interface Move {
 /** Something an operator wants to know once, when it changes. */
 export interface Notice {
   readonly kind:
-    | 'guest-appeared' | 'guest-gone' | 'phase' | 'adopted' | 'stuck' | 'recovered' | 'thrashing' | 'overcommitted' | 'overcommit-ended'
-    | 'contended' | 'contention-ended' | 'host-pressure' | 'host-pressure-ended' | 'not-coordinated';
+    | 'guest-appeared' | 'guest-gone' | 'phase' | 'adopted' | 'stuck' | 'recovered' | 'thrashing' | 'overcommitted' | 'contended'
+    | 'contention-ended' | 'host-pressure' | 'host-pressure-ended' | 'not-coordinated' | 'settings' | 'move-failed' | 'no-guests';
   readonly level: 'info' | 'warn';
   /** Name of the guest that it is about. */
   readonly guest?: string;
@@ -124,6 +124,10 @@ export interface Look {
   readonly sweep: Sweep;
   /** Guests whose figures were asked for by a forced refresh in this look, by uuid. */
   readonly refreshed: ReadonlySet<string>;
+  /** Guests that told of a reboot since the last look, by uuid. */
+  readonly rebooted: ReadonlySet<string>;
+  /** Believe a guest's figures at first sight: for a reading that moves nothing. A coordinator waits for two that agree. */
+  readonly atFirstSight?: boolean;
   readonly host: HostMemory;
   /** By uuid; a guest that is not in it is taken with defaults. */
   readonly contexts: ReadonlyMap<string, GuestContext>;

@@ -1,0 +1,397 @@
+/** The loop: look → plan → move → tell. All decisions are the policy's; all that touches the world is the hypervisor's. */
+import { EventEmitter } from 'node:events';
+import { type Config, guestOverrides, isIncluded } from './config.js';
+import type { DomainFacts, Hypervisor, HypervisorEvent } from './hypervisor.js';
+import { parseMetadata } from './metadata.js';
+import { nextLook } from './policy/eyes.js';
+import { EMPTY_MODEL, type HostState, type Model, ordered, spareNow } from './policy/model.js';
+import { type Plan, plan } from './policy/plan.js';
+import type { GuestContext, GuestOverrides, Look, Move, Notice, Phase, Reason } from './policy/types.js';
+import { type GuestIdentity, LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
+import { machineTime, type Time } from './time.js';
+
+/** A move and what became of it. */
+export interface MoveOutcome extends Move {
+  /** False in a dry run, and where `error` says why. */
+  readonly applied: boolean;
+  readonly error?: Error;
+}
+
+/** A guest as people see it. Sizes KiB; NaN = not known. */
+export interface GuestView {
+  readonly uuid: string;
+  readonly name: string;
+  readonly phase: Phase;
+  readonly actual: number;
+  readonly target: number;
+  readonly unused: number;
+  readonly usable: number;
+  readonly used: number;
+  readonly spare: number;
+  readonly need: number;
+  readonly allocation: number;
+  readonly floor: number;
+  readonly ceiling: number;
+  readonly share: number;
+  /** KiB/s. */
+  readonly trend: number;
+  readonly maximum: number;
+  /** Burst that it would survive right now, KiB/s. */
+  readonly survivableBurst: number;
+  /** Age of its figures, ms. */
+  readonly statsAge: number;
+  readonly lastReason: Reason | null;
+  /** Why it is not coordinated, if so. */
+  readonly why: string | null;
+}
+
+/** Host and guests at one look. Sizes KiB. */
+export interface Snapshot {
+  /** Wall clock, ms since 1970. */
+  readonly at: number;
+  readonly host: {
+    readonly total: number;
+    readonly available: number;
+    readonly capacity: number;
+    readonly charged: number;
+    /** capacity − charged. */
+    readonly free: number;
+    readonly pool: number | null;
+    readonly reserve: number;
+    readonly overhead: number;
+    readonly state: HostState;
+    readonly pressure: boolean;
+  };
+  readonly guests: readonly GuestView[];
+}
+
+export interface CoordinatorEvents {
+  look: [Snapshot];
+  move: [MoveOutcome];
+  notice: [Notice];
+  /** The connection was lost or could not be made; it is tried again. */
+  lost: [Error];
+  /** Connected, for the first time or again; with the URI. */
+  connected: [string];
+  /** All that the plan of one look was made from, and its moves: plain data, for a recording. */
+  record: [Readonly<Record<string, unknown>>];
+}
+
+export interface CoordinatorOptions {
+  /** Called to connect, and again whenever the connection is lost. */
+  readonly connect: () => Promise<Hypervisor>;
+  readonly config: Config;
+  /** Say what would be done and change nothing, stats periods included. */
+  readonly dryRun?: boolean;
+  /** The machine's by default; a simulated host brings its own. */
+  readonly time?: Time;
+}
+
+/** A wait for libvirt that is longer than any healthy answer and shorter than a person's patience. */
+const CONTROL_DEADLINE_MS = 2000;
+const CLOSE_DEADLINE_MS = 3000;
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 30_000;
+/** A dry run tells a would-be move again only where it differs by this much, KiB. */
+const DRY_RUN_GRAIN = 16 * 1024;
+
+/** What the coordinator keeps of a guest beside the model. */
+interface Known {
+  readonly id: number;
+  readonly context: GuestContext;
+  /** Stats period before we came, seconds; null = not changed by us. */
+  readonly originalPeriod: number | null;
+}
+
+/**
+ * Coordinates the guests of one host until it is stopped.
+ *
+ * `start` resolves after the first look and rejects where libvirt cannot be reached. Later losses are told by `lost` and
+ * repaired by connecting again, for ever. Listen to `move` and `notice` to know what it does and why.
+ */
+export class Coordinator extends EventEmitter<CoordinatorEvents> {
+  readonly #connect: () => Promise<Hypervisor>;
+  readonly #dryRun: boolean;
+  readonly #time: Time;
+  #config: Config;
+  #hypervisor: Hypervisor | null = null;
+  #model: Model = EMPTY_MODEL;
+  #known = new Map<string, Known>();
+  #rebooted = new Set<string>();
+  #rehearsed = new Map<string, Move>();
+  #snapshot: Snapshot | null = null;
+  #sweepAt = Number.NEGATIVE_INFINITY;
+  #stopping = false;
+  #lost = false;
+  #toldEmpty = false;
+  #wake: () => void = () => {};
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor({ connect, config, dryRun = false, time = machineTime }: CoordinatorOptions) {
+    super();
+    this.#connect = connect;
+    this.#config = config;
+    this.#dryRun = dryRun;
+    this.#time = time;
+  }
+
+  /** The last look; null before the first. */
+  get snapshot(): Snapshot | null {
+    return this.#snapshot;
+  }
+
+  async start(): Promise<void> {
+    const hypervisor = await this.#attach();
+    try {
+      await this.#look(hypervisor);
+    } catch (error) {
+      await this.#detach();
+      throw error;
+    }
+    this.#loop = this.#run();
+  }
+
+  /** Lets moves in flight end, puts the guests' stats periods back, closes the connection. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#wake();
+    await this.#loop;
+    const hypervisor = this.#hypervisor;
+    if (hypervisor === null) return;
+    await Promise.all(
+      [...this.#known].map(async ([uuid, { originalPeriod }]) => {
+        if (originalPeriod === null) return;
+        // The guest may be gone by now; there is nobody left to tell otherwise.
+        await hypervisor.setStatsPeriod(uuid, originalPeriod, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => {});
+      }),
+    );
+    await this.#detach();
+  }
+
+  /** Takes another configuration from the next look on. The connection's URI stays. */
+  reconfigure(config: Config): void {
+    this.#config = config;
+    for (const [uuid, known] of this.#known) this.#known.set(uuid, { ...known, id: Number.NaN });
+    this.#sweepAt = Number.NEGATIVE_INFINITY;
+    this.#wake();
+  }
+
+  async #attach(): Promise<Hypervisor> {
+    const hypervisor = await this.#connect();
+    hypervisor.onEvent((event) => this.#hear(event));
+    this.#hypervisor = hypervisor;
+    this.#lost = false;
+    this.emit('connected', hypervisor.uri);
+    return hypervisor;
+  }
+
+  async #detach(): Promise<void> {
+    const hypervisor = this.#hypervisor;
+    this.#hypervisor = null;
+    await hypervisor?.close({ deadlineMs: CLOSE_DEADLINE_MS });
+  }
+
+  #hear(event: HypervisorEvent): void {
+    if (event.kind === 'balloon') return;
+    if (event.kind === 'rebooted') this.#rebooted.add(event.uuid);
+    // Hot-plug changes what the domain's XML says: read it anew.
+    if (event.kind === 'deviceAdded') this.#forget(event.uuid);
+    if (event.kind === 'closed') this.#lost = true;
+    this.#sweepAt = Number.NEGATIVE_INFINITY;
+    this.#wake();
+  }
+
+  #forget(uuid: string): void {
+    const known = this.#known.get(uuid);
+    if (known !== undefined) this.#known.set(uuid, { ...known, id: Number.NaN });
+  }
+
+  async #run(): Promise<void> {
+    let retry = FIRST_RETRY_MS;
+    let told = false;
+    while (!this.#stopping) {
+      try {
+        if (this.#lost) await this.#detach();
+        const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
+        const next = nextLook(this.#model, this.#contexts(), this.#config);
+        const due = this.#sweepAt + this.#config.intervalMs;
+        const wait = Math.min(due, this.#model.at + next.inMs) - this.#time.now();
+        if (wait > 0) await this.#sleep(wait);
+        if (this.#stopping || this.#lost) continue;
+        const sweep = this.#time.now() >= this.#sweepAt + this.#config.intervalMs - 1;
+        await this.#look(hypervisor, next.guests, sweep);
+        retry = FIRST_RETRY_MS;
+        told = false;
+      } catch (error) {
+        if (!told) this.emit('lost', error instanceof Error ? error : new Error(String(error)));
+        told = true;
+        if (this.#hypervisor?.isAlive() !== true) this.#lost = true;
+        // Full jitter between half and all of the pause, so that many hosts do not come back at the same moment.
+        await this.#sleep(retry * (0.5 + Math.random() / 2));
+        retry = Math.min(2 * retry, LAST_RETRY_MS);
+      }
+    }
+  }
+
+  /** After a loss nothing that was believed is trusted. What the stats periods were before us is kept. */
+  async #attachAgain(): Promise<Hypervisor> {
+    const hypervisor = await this.#attach();
+    this.#model = EMPTY_MODEL;
+    for (const uuid of this.#known.keys()) this.#forget(uuid);
+    this.#sweepAt = Number.NEGATIVE_INFINITY;
+    return hypervisor;
+  }
+
+  #sleep(ms: number): Promise<void> {
+    const { done, wake } = this.#time.sleep(ms);
+    this.#wake = wake;
+    if (this.#stopping) wake();
+    return done;
+  }
+
+  #contexts(): Map<string, GuestContext> {
+    return new Map([...this.#known].map(([uuid, { context }]) => [uuid, context]));
+  }
+
+  /** One look: at all guests (`sweep`), or only at those at risk. */
+  async #look(hypervisor: Hypervisor, atRisk: readonly string[] = [], sweep = true): Promise<void> {
+    const refresh = this.#dryRun ? [] : atRisk;
+    if (sweep) this.#sweepAt = this.#time.now();
+    const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
+    const [read, host] = await Promise.all([
+      hypervisor.sample({ deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) }),
+      hypervisor.hostMemory(),
+    ]);
+    await this.#meet(hypervisor, read.guests);
+    const rebooted = this.#rebooted;
+    this.#rebooted = new Set();
+    const look: Look = { at: this.#time.now(), sweep: read, refreshed: new Set(refresh), rebooted, host, contexts: this.#contexts() };
+    const made = plan(this.#model, look, this.#config);
+    this.#model = made.model;
+    this.#record(look, made);
+    for (const notice of made.notices) this.emit('notice', notice);
+    this.#tellEmpty(read.guests.length === 0);
+    if (this.#dryRun) this.#rehearse(made.moves);
+    else await this.#carryOut(hypervisor, made.moves);
+    this.#snapshot = snapshotOf(made, look, this.#config, this.#model);
+    this.emit('look', this.#snapshot);
+  }
+
+  #tellEmpty(empty: boolean): void {
+    if (empty && !this.#toldEmpty) this.emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for some' });
+    this.#toldEmpty = empty;
+  }
+
+  /** Learns the facts of guests that are new, switches their figures on, forgets those that are gone. */
+  async #meet(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
+    const strangers = guests.filter(({ uuid, id }) => this.#known.get(uuid)?.id !== id);
+    if (strangers.length === 0 && guests.length === this.#known.size) return;
+    const here = new Set(guests.map(({ uuid }) => uuid));
+    for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#known.delete(uuid);
+    await Promise.all(strangers.map((guest) => this.#introduce(hypervisor, guest)));
+  }
+
+  async #introduce(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
+    const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
+    const { context, problems } = contextOf(name, facts, this.#config);
+    for (const problem of problems) this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
+    // Facts that could not be read are asked for again at the next sweep.
+    const known = { id: facts === null ? Number.NaN : id, context, originalPeriod: this.#known.get(uuid)?.originalPeriod ?? null };
+    const wanted = Math.max(1, Math.round(this.#config.intervalMs / 1000));
+    const coordinated = context.included && context.overrides.manage !== false && facts !== null && facts.balloonModel !== 'none';
+    if (this.#dryRun || !coordinated || facts.statsPeriod === wanted) {
+      this.#known.set(uuid, known);
+      if (this.#dryRun && coordinated && facts.statsPeriod === 0) {
+        const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${name} --period ${wanted} --live`;
+        this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message });
+      }
+      return;
+    }
+    try {
+      await hypervisor.setStatsPeriod(uuid, wanted, { deadlineMs: CONTROL_DEADLINE_MS });
+      const originalPeriod = known.originalPeriod ?? facts.statsPeriod;
+      this.#known.set(uuid, { ...known, originalPeriod, context: { ...context, statsPeriod: wanted } });
+    } catch {
+      this.#known.set(uuid, { ...known, id: Number.NaN });
+    }
+  }
+
+  async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<void> {
+    if (moves.length === 0) return;
+    const errors = await hypervisor.setMemory(moves.map(({ uuid, to }) => ({ uuid, kib: to })), { deadlineMs: CONTROL_DEADLINE_MS });
+    const at = this.#time.now();
+    moves.forEach((move, i) => {
+      const error = errors[i] ?? null;
+      const unknown = error?.code === 'ERR_MEMCOORD_DEADLINE';
+      this.#model = ordered(this.#model, move, at, error === null ? 'stored' : unknown ? 'unknown' : 'failed');
+      this.emit('move', error === null ? { ...move, applied: true } : { ...move, applied: false, error });
+    });
+  }
+
+  #rehearse(moves: readonly Move[]): void {
+    for (const move of moves) {
+      const last = this.#rehearsed.get(move.uuid);
+      if (last !== undefined && last.reason === move.reason && Math.abs(last.to - move.to) < DRY_RUN_GRAIN) continue;
+      this.#rehearsed.set(move.uuid, move);
+      this.emit('move', { ...move, applied: false });
+    }
+  }
+
+  #record(look: Look, { moves }: Plan): void {
+    if (this.listenerCount('record') === 0) return;
+    const { sweep, refreshed, rebooted, contexts, ...rest } = look;
+    this.emit('record', {
+      ...rest, guests: sweep.guests, figures: [...sweep.figures], refreshed: [...refreshed], rebooted: [...rebooted],
+      contexts: Object.fromEntries(contexts), moves,
+    });
+  }
+}
+
+/** What the policy is told of a guest, out of its XML, its metadata and the configuration: the metadata comes first. */
+function contextOf(name: string, facts: DomainFacts | null, config: Config): { context: GuestContext; problems: readonly string[] } {
+  const { overrides, problems } = parseMetadata(facts?.metadata ?? null);
+  const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
+  return { context: { facts, overrides: merged, included: isIncluded(config, name), statsPeriod: facts?.statsPeriod ?? 0 }, problems };
+}
+
+/** One reading of host and guests. Changes nothing, and works on a read-only connection. */
+export async function readOnce(hypervisor: Hypervisor, config: Config): Promise<Snapshot> {
+  const [sweep, host] = await Promise.all([hypervisor.sample({ deadlineMs: CONTROL_DEADLINE_MS }), hypervisor.hostMemory()]);
+  const contexts = new Map<string, GuestContext>();
+  await Promise.all(
+    sweep.guests.map(async ({ uuid, name }) => {
+      const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
+      contexts.set(uuid, contextOf(name, facts, config).context);
+    }),
+  );
+  const look: Look = { at: machineTime.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
+  const made = plan(EMPTY_MODEL, look, config);
+  const snapshot = snapshotOf(made, look, config, made.model);
+  // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
+  const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
+  return { ...snapshot, guests: snapshot.guests.map((guest) => ({ ...guest, statsAge: ages.get(guest.uuid) ?? Number.NaN })) };
+}
+
+function ageOf(sweep: Sweep, row: number): number {
+  const answered = sweep.figures[row * STRIDE + LAST_UPDATE] ?? Number.NaN;
+  return answered > 0 ? Math.max(0, Date.now() - answered * 1000) : Number.NaN;
+}
+
+function snapshotOf({ assessments, account, state }: Plan, look: Look, config: Config, model: Model): Snapshot {
+  const guests = assessments.map(({ need, allocation, survivableBurst }, i): GuestView => {
+    const belief = model.guests[i];
+    if (belief === undefined) throw new Error('a plan assesses the guests of its model');
+    const { uuid, name, phase, actual, target, unused, usable, used, floor, ceiling, share, trend, maximum, lastReason, why } = belief;
+    return {
+      uuid, name, phase, actual, target, unused, usable, used, spare: spareNow(belief), need, allocation, floor, ceiling, share, trend, maximum,
+      survivableBurst, statsAge: look.at - belief.figuresAt, lastReason, why,
+    };
+  });
+  const { total, available, pressure } = look.host;
+  const { capacity, charged, reserve, overhead } = account;
+  return {
+    at: Date.now(),
+    host: { total, available, capacity, charged, free: capacity - charged, pool: config.poolKiB, reserve, overhead, state, pressure },
+    guests,
+  };
+}

@@ -1,0 +1,64 @@
+/** Step 1: what a guest needs. */
+import type { Belief } from './model.js';
+import { spareNow } from './model.js';
+import { BALLOON_LATENCY, CRITICAL_SPARE, LEAST_LOOK, LEAST_SPARE, LEAST_SPARE_FRACTION, LOOK_COST, MOST_CUSHION_FRACTION, REFRESHED_AGE } from './limits.js';
+import type { PolicyConfig } from './types.js';
+
+export interface Demand {
+  /** What the guest uses, KiB. */
+  readonly used: number;
+  /** `used` and the spare that nobody takes, within the guest's bounds, KiB. */
+  readonly critical: number;
+  /** What it should have, were there room for all, within the guest's bounds, KiB. */
+  readonly need: number;
+}
+
+/**
+ * Time between two looks at a guest that is at risk, ms, while `guests` are: as short as the budget for extra looks allows,
+ * since faster eyes are cheaper than spare memory.
+ */
+export function lookInterval(guests: number, config: PolicyConfig): number {
+  if (!(config.eyes > 0)) return config.intervalMs;
+  return Math.min(config.intervalMs, Math.max(LEAST_LOOK, (guests * LOOK_COST) / config.eyes));
+}
+
+/** Time from a guest's need until it has the memory, ms: age of the figures, time until the next look, the balloon's latency. */
+export function reactionTime(lookMs: number, statsPeriodMs: number, config: PolicyConfig): number {
+  const age = lookMs < config.intervalMs ? REFRESHED_AGE : Math.max(statsPeriodMs, REFRESHED_AGE);
+  return age + lookMs + BALLOON_LATENCY;
+}
+
+/**
+ * The law: spare ≥ rate × reaction time.
+ *
+ *     rate    = max(trend, burst)
+ *     least   = max(100 MiB, used / 10) + trend × reaction
+ *     cushion = rate × reaction, at least `least`, at most a quarter of the maximum
+ *     need    = used + cushion, between floor and ceiling
+ */
+export function demand(belief: Belief, reactionMs: number, config: PolicyConfig): Demand {
+  const reaction = reactionMs / 1000;
+  const used = Math.max(0, belief.used);
+  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + belief.trend * reaction;
+  const burst = Math.max(belief.trend, config.burstKiBs) * reaction;
+  const cushion = Math.max(least, Math.min(burst, belief.maximum * MOST_CUSHION_FRACTION));
+  return {
+    used,
+    critical: within(belief, used + CRITICAL_SPARE),
+    need: within(belief, used + cushion),
+  };
+}
+
+/** Burst that the guest would survive right now, KiB/s: its spare over the reaction time. NaN where its figures are not known. */
+export function survivableBurst(belief: Belief, reactionMs: number): number {
+  return (Math.max(0, spareNow(belief)) / reactionMs) * 1000;
+}
+
+/** The guest's floor; while it is stuck, the size that it could not be pushed below. */
+export function effectiveFloor(belief: Belief): number {
+  return belief.phase === 'stuck' ? Math.min(belief.ceiling, Math.max(belief.floor, belief.reachable)) : belief.floor;
+}
+
+function within(belief: Belief, size: number): number {
+  return Math.min(belief.ceiling, Math.max(effectiveFloor(belief), size));
+}

@@ -1,0 +1,71 @@
+/** The policy's fixed figures, each with its source. Sizes KiB, times ms, rates KiB/s. */
+import { MiB } from '../units.js';
+
+/** Least floor where nothing else is set; with an eighth of the guest's maximum (DESIGN.md, the command). */
+export const LEAST_FLOOR = 256 * MiB;
+export const FLOOR_FRACTION = 1 / 8;
+export const DEFAULT_SHARE = 1000;
+
+/** Least spare of a guest while the pool has room: the course asks for 100 MiB, and a guest of any size for a tenth of what it uses. */
+export const LEAST_SPARE = 100 * MiB;
+export const LEAST_SPARE_FRACTION = 0.1;
+/** Spare that nobody takes from a guest: [M] guests are OOM-killed where `usable` reaches 0, some 60 MiB of `unused`. */
+export const CRITICAL_SPARE = 48 * MiB;
+/** The cushion for a burst is no more than this part of the guest's maximum. */
+export const MOST_CUSHION_FRACTION = 1 / 4;
+
+/** A guest is shrunk only where it has this much too much: with GROW_BAND, the hysteresis of rule 14. */
+export const SHRINK_BAND = 16 * MiB;
+/** A guest that is not short is grown only where it lacks this much. */
+export const GROW_BAND = 8 * MiB;
+/** Two sizes that differ by no more are the same: the balloon moves 1 MiB at a time. */
+export const SAME = 1 * MiB;
+
+/** Pace of taking memory when nobody waits for it: 100 MiB per 2 s, as in the course's graphs. */
+export const GENTLE_RATE = 50 * MiB;
+/** Pace when somebody waits. A guest may lose one second's worth at once, so 225 MiB in any 2 s. */
+export const BRISK_RATE = 75 * MiB;
+/** Big guests move faster: this part of their maximum a second, but no faster than half of the balloon's learned speed. */
+export const PACE_FRACTION = 1 / 64;
+/** Speed of a balloon not seen to move yet: [M] 400 to 600 MiB/s. */
+export const BALLOON_SPEED = 400 * MiB;
+
+/** From the call until the guest has the memory: 30 to 70 ms until the target is stored [M], and the driver's own time. */
+export const BALLOON_LATENCY = 150;
+/** Age of figures that a forced refresh brought: the answer is there some 30 ms later [M]. */
+export const REFRESHED_AGE = 50;
+
+/** A shrink that brings less than this in PROGRESS_WINDOW makes no progress (rule 7). squeezed takes one byte for progress and is fooled by it. */
+export const LEAST_PROGRESS = 8 * MiB;
+export const PROGRESS_WINDOW = 2000;
+/** First pause of shrinking after a failed shrink, doubled each time up to the last (rule 14); forgotten after as long a time without a failure. */
+export const FIRST_PAUSE = 15_000;
+export const LAST_PAUSE = 15 * 60_000;
+/** How long a direction against the target says nothing, since an older order may still be under way. */
+export const ORDER_GRACE = 1000;
+/** Intervals without shrinking after somebody else moved a guest. */
+export const ADOPTED_INTERVALS = 5;
+
+/** After a shrink, this many KiB swapped in or this many major faults above the usual, each a second, take it back. */
+export const THRASH_SWAP_IN = 1 * MiB;
+export const THRASH_FAULTS = 100;
+/** How long after a shrink such a rise is put down to it. */
+export const THRASH_WINDOW = 10_000;
+
+/** A reboot's old figures stay for some 4.5 s [M]. */
+export const REBOOT_BLIND = 6000;
+
+/** Overhead of a domain's process where its resident memory does not show more. */
+export const LEAST_OVERHEAD = 48 * MiB;
+/** Bounds of the host's reserve (DESIGN.md, the policy). */
+export const LEAST_RESERVE = 200 * MiB;
+export const DEFAULT_RESERVE = 512 * MiB;
+export const RESERVE_FRACTION = 0.05;
+/** Kept back for relief while guests shrink: this much for each, but no more than this part of the capacity. */
+export const RELIEF_STEP = 16 * MiB;
+export const RELIEF_FRACTION = 1 / 64;
+
+/** CPU time of one extra look at one guest, ms, over all processes: two period calls, one reading. */
+export const LOOK_COST = 5;
+/** Shortest time between two looks. */
+export const LEAST_LOOK = 100;

@@ -1,0 +1,118 @@
+/** Step 3: what may be done of it now. BALLOON.md's rules live here, each named where it is kept. */
+import type { Claim } from './allocation.js';
+import {
+  BRISK_RATE, DEFAULT_RESERVE, GENTLE_RATE, GROW_BAND, LEAST_RESERVE, PACE_FRACTION, RELIEF_FRACTION, RELIEF_STEP, RESERVE_FRACTION, SAME,
+  SHRINK_BAND,
+} from './limits.js';
+import type { Belief } from './model.js';
+import { charge, spareNow } from './model.js';
+import type { GuestContext, Look, PolicyConfig } from './types.js';
+import { fill } from './water.js';
+
+/** The host's account, KiB. */
+export interface Account {
+  readonly reserve: number;
+  /** Sum of the guests' overheads. */
+  readonly overhead: number;
+  /** What the guests' balloons may add up to. */
+  readonly capacity: number;
+  /** Sum of the charges, overhead aside. */
+  readonly charged: number;
+}
+
+/**
+ * Rules 3 and 4. What the guests may hold: what they hold now and what is available, less reserve and overheads, and no more than
+ * the pool.
+ */
+export function account(guests: readonly Belief[], look: Look, config: PolicyConfig): Account {
+  const { total, available } = look.host;
+  const reserve = Math.max(LEAST_RESERVE, config.reserveKiB ?? Math.max(total * RESERVE_FRACTION, DEFAULT_RESERVE));
+  let held = 0;
+  let overhead = 0;
+  let charged = 0;
+  for (const guest of guests) {
+    held += guest.rss > 0 ? guest.rss : guest.actual || 0;
+    overhead += guest.overhead;
+    charged += charge(guest) || 0;
+  }
+  const host = Math.max(0, held + available - reserve - overhead);
+  return { reserve, overhead, charged, capacity: Math.min(config.poolKiB ?? host, host) };
+}
+
+/** Rule 9 and the phases: only a guest that runs, answers and may be coordinated is moved. */
+export function movable(belief: Belief): boolean {
+  return (belief.phase === 'steady' || belief.phase === 'stuck') && Number.isFinite(belief.used) && Number.isFinite(belief.actual);
+}
+
+/** Memory kept back for relief while guests shrink (rule 7 puts targets back up out of it). */
+export function reliefFund(guests: readonly Belief[], capacity: number): number {
+  const shrinking = guests.filter((guest) => movable(guest) && guest.target < guest.actual - SAME).length;
+  return Math.min(shrinking * RELIEF_STEP, capacity * RELIEF_FRACTION);
+}
+
+/** A guest, what it claims and what it was allocated (rounded to whole MiB, within its bounds). */
+export interface Part {
+  readonly belief: Belief;
+  readonly claim: Claim;
+  readonly size: number;
+}
+
+/** Rule 8: what a guest's present target leaves it is less than its critical spare. Told by policy and target, not by `actual`. */
+export function needsRelief({ belief, claim, size }: Part): boolean {
+  return belief.target < claim.critical - SAME && size > belief.target;
+}
+
+/**
+ * Rule 2: growth is paid out of memory that has come back. `money` is shared out by least spare first, nobody past its part.
+ *
+ * @returns new targets, KiB, in the order of the parts; the old target where there is nothing to grow.
+ */
+export function growth(parts: readonly Part[], money: number): Float64Array {
+  const grows = (part: Part) => part.size - part.belief.target >= GROW_BAND || needsRelief(part);
+  const vessels = parts.map((part) => {
+    const lower = charge(part.belief);
+    return { base: part.claim.used, share: part.claim.share, lower, upper: grows(part) ? Math.max(lower, part.size) : lower };
+  });
+  const sum = vessels.reduce((all, vessel) => all + vessel.lower, 0);
+  const filled = fill(vessels, sum + Math.max(0, money));
+  return Float64Array.from(parts, (part, i) => {
+    const { target } = part.belief;
+    if (!grows(part)) return target;
+    // What it holds already costs nothing: a target under `actual` is lifted to it for free.
+    return Math.max(target, Math.min(part.size, filled[i] ?? target));
+  });
+}
+
+/** Pace of taking from a guest, KiB/s. */
+export function pace(belief: Belief, brisk: boolean): number {
+  const rate = brisk ? BRISK_RATE : GENTLE_RATE;
+  return Math.max(rate, Math.min(belief.maximum * PACE_FRACTION, belief.speed / 2));
+}
+
+/** What may be taken at `at`, KiB: grows with time at the pace, up to one second's worth. */
+export function allowance(belief: Belief, brisk: boolean, at: number): number {
+  const rate = pace(belief, brisk);
+  return Math.min(rate, belief.allowance + (rate * Math.max(0, at - belief.allowanceAt)) / 1000);
+}
+
+/** Rule 6: figures that are fresh, paired, and newer than the end of the last move. */
+export function readyToShrink(belief: Belief, look: Look, context: GuestContext | undefined, config: PolicyConfig): boolean {
+  const period = (context?.statsPeriod ?? 0) * 1000;
+  const fresh = look.at - belief.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
+  const settled = Math.abs(belief.actual - belief.target) <= SAME && belief.figuresAt >= belief.restingSince && belief.figuresAt > belief.orderedAt;
+  return belief.phase === 'steady' && fresh && settled && belief.paired && look.at >= belief.shrinkAfter && belief.rollback === null;
+}
+
+/**
+ * The next target of a guest that holds more than its part, KiB; its present one where nothing is to be taken.
+ * Rules 5 (never under floor or critical spare: the part is above both), 7 (bounded steps: the pace, and never more than half of
+ * the spare) and 14 (least move).
+ */
+export function shrink({ belief, size }: Part, brisk: boolean, at: number): number {
+  const excess = belief.target - size;
+  if (excess <= SHRINK_BAND) return belief.target;
+  const step = Math.min(excess, allowance(belief, brisk, at), spareNow(belief) / 2);
+  // Small steps cost as many calls as large ones: wait until the pace allows a proper one, or half of the spare is no more.
+  const least = Math.min(SHRINK_BAND, Math.max(SAME, spareNow(belief) / 2));
+  return step < least ? belief.target : belief.target - step;
+}

@@ -1,0 +1,23 @@
+/** Time as the coordinator sees it: the machine's, or a simulated host's. */
+export interface Time {
+  /** A clock that never steps, ms. */
+  now(): number;
+  /** `done` resolves after `ms`, or at once when `wake` is called. */
+  sleep(ms: number): { readonly done: Promise<void>; readonly wake: () => void };
+}
+
+/** CLOCK_MONOTONIC: the clock that the addon dates its readings by. A step of the wall clock does not touch it. */
+export const machineTime: Time = {
+  now: () => Number(process.hrtime.bigint()) / 1e6,
+  sleep(ms) {
+    let wake = () => {};
+    const done = new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    return { done, wake };
+  },
+};
