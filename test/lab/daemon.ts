@@ -1,0 +1,89 @@
+/**
+ * The libvirt daemon that the lab's guests run under: the one that runs already, or one that the lab starts and ends itself.
+ */
+import { spawn } from 'node:child_process';
+import { openSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LabError, run, RUN, until } from './shell.js';
+
+/** With root the system's guests, without it the user's own. LAB_URI overrides. */
+export const URI = process.env.LAB_URI ?? (process.getuid?.() === 0 ? 'qemu:///system' : 'qemu:///session');
+
+const PID_FILE = join(RUN, 'libvirtd.pid');
+const LOG = join(RUN, 'libvirtd.log');
+const CONFIG = join(RUN, 'config');
+
+/**
+ * Settings of QEMU's driver for a daemon of ours.
+ * - user, group: with another user than ours libvirt takes its cached probe of QEMU for stale at every start (44 s each under emulation).
+ * - stdio_handler: the guests' console logs are written by QEMU itself, so that no virtlogd is needed.
+ * - the rest switches off what needs a host with systemd, cgroups or a security module.
+ */
+const QEMU_CONF = `stdio_handler = "file"
+security_driver = "none"
+namespaces = []
+cgroup_controllers = []
+`;
+const QEMU_CONF_ROOT = `user = "root"
+group = "root"
+dynamic_ownership = 0
+`;
+
+export async function virsh(...args: string[]): Promise<string> {
+  return (await run('virsh', ['-q', '-c', URI, ...args])).stdout;
+}
+
+async function answers(): Promise<boolean> {
+  // Without root a client starts the user's daemon by itself, and that one would not have our settings.
+  const env = { ...process.env, LIBVIRT_AUTOSTART: '0' };
+  return (await run('virsh', ['-q', '-c', URI, 'uri'], { mayFail: true, timeoutMs: 60_000, env })).code === 0;
+}
+
+/** @returns pid of the daemon that the lab started, if it still runs: a pid alone could be another process by now. */
+async function ownPid(): Promise<number | null> {
+  const pid = Number((await readFile(PID_FILE, 'utf8').catch(() => '')).trim());
+  if (!Number.isInteger(pid) || pid <= 1) return null;
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  return command.includes('libvirtd') && command.includes(PID_FILE) ? pid : null;
+}
+
+/**
+ * Starts a daemon where none answers.
+ *
+ * Nothing in /etc is touched. The user's daemon takes its settings from XDG_CONFIG_HOME; the system's has a fixed path, so ours sees
+ * the lab's file at that path, by a bind mount in a mount namespace of its own.
+ */
+export async function startDaemon(say: (line: string) => void): Promise<void> {
+  if ((await ownPid()) === null && (await answers())) return;
+  if ((await ownPid()) === null) {
+    say('starting libvirtd');
+    await mkdir(join(CONFIG, 'libvirt'), { recursive: true });
+    const system = URI === 'qemu:///system';
+    const conf = join(CONFIG, 'libvirt/qemu.conf');
+    await writeFile(conf, system ? QEMU_CONF_ROOT + QEMU_CONF : QEMU_CONF);
+    const log = openSync(LOG, 'a');
+    const daemon = ['libvirtd', '--pid-file', PID_FILE];
+    const script = `mount --bind '${conf}' /etc/libvirt/qemu.conf && exec "$@"`;
+    const [command, ...args] = system ? ['unshare', '--mount', 'sh', '-c', script, 'sh', ...daemon] : daemon;
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, ...(system ? {} : { XDG_CONFIG_HOME: CONFIG }) };
+    const child = spawn(command as string, args, { detached: true, stdio: ['ignore', log, log], env, cwd: '/' });
+    child.on('error', () => undefined);
+    child.unref();
+  }
+  // The very first start on a machine probes QEMU, which takes most of a minute under emulation.
+  await until('libvirtd to answer', 180_000, 200, async () => ((await answers()) ? true : undefined)).catch(async (error) => {
+    const log = (await readFile(LOG, 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
+    throw new LabError(`${error instanceof Error ? error.message : error}; its log ends:\n${log}`);
+  });
+}
+
+/** Ends the daemon if the lab started it. */
+export async function stopDaemon(): Promise<boolean> {
+  const pid = await ownPid();
+  if (pid === null) return false;
+  process.kill(pid, 'SIGTERM');
+  await until('libvirtd to end', 30_000, 100, async () => ((await ownPid()) === null ? true : undefined));
+  await rm(PID_FILE, { force: true });
+  return true;
+}

@@ -1,0 +1,237 @@
+/**
+ * The lab itself: takes guests up and down, and remembers in .lab/run/lab.json what is its own, so that it never touches anything else.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { report } from './agent.js';
+import { startDaemon, stopDaemon, URI, virsh } from './daemon.js';
+import { type Acceleration, buildImage, chooseAcceleration, type Image } from './image.js';
+import { LabError, RUN, until } from './shell.js';
+
+/** What a guest is to be. Sizes in MiB. */
+export interface GuestSpec {
+  readonly name: string;
+  /** Balloon size to start with. */
+  readonly current: number;
+  readonly maximum: number;
+  /** Size of its swap disk, 0 = none. */
+  readonly swap: number;
+  readonly autodeflate: boolean;
+  /** false = boots without the balloon's driver (`say NAME insmod` loads it). */
+  readonly driver: boolean;
+}
+
+export interface Guest extends GuestSpec {
+  readonly uuid: string;
+  /** UNIX socket of the agent's serial port. */
+  readonly socket: string;
+  /** What the guest's kernel says. */
+  readonly console: string;
+}
+
+export interface Lab {
+  readonly uri: string;
+  readonly acceleration: Acceleration;
+  readonly guests: readonly Guest[];
+}
+
+const STATE = join(RUN, 'lab.json');
+
+/**
+ * The guests of the three classic tests: four, 512 of 2048 MiB each. The second and the fourth have a swap disk, so that a guest
+ * squeezed too far can be seen swapping; a small one, so that an eater's guest is not kept busy with it for long.
+ */
+export function guestSpecs(
+  options: {
+    count?: number;
+    prefix?: string;
+    current?: number;
+    maximum?: number;
+    swap?: readonly number[];
+    swapSize?: number;
+    autodeflate?: readonly number[];
+    driverless?: readonly number[];
+  } = {},
+): GuestSpec[] {
+  const { count = 4, prefix = 'aos_vm', current = 512, maximum = 2048, swap = [2, 4], swapSize = 64, autodeflate = [], driverless = [] } = options;
+  return Array.from({ length: count }, (_, index) => ({
+    name: `${prefix}${index + 1}`,
+    current,
+    maximum,
+    swap: swap.includes(index + 1) ? swapSize : 0,
+    autodeflate: autodeflate.includes(index + 1),
+    driver: !driverless.includes(index + 1),
+  }));
+}
+
+/** @returns the lab that is up, or null. */
+export async function readLab(): Promise<Lab | null> {
+  const text = await readFile(STATE, 'utf8').catch(() => null);
+  return text === null ? null : (JSON.parse(text) as Lab);
+}
+
+/** @throws LabError where no lab is up. */
+export async function theLab(): Promise<Lab> {
+  const lab = await readLab();
+  if (lab === null) throw new LabError("no lab is up: 'npm run lab -- up' starts it");
+  return lab;
+}
+
+function guestXml(guest: Guest, image: Image, acceleration: Acceleration, securityLabels: string): string {
+  const commandLine = `console=ttyS0 quiet mitigations=off nokaslr random.trust_cpu=on${guest.driver ? '' : ' lab.driver=no'}`;
+  const disk = `
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='unsafe'/>
+      <source file='${join(RUN, `${guest.name}.swap`)}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>`;
+  return `<domain type='${acceleration}'>
+  <name>${guest.name}</name>
+  <uuid>${guest.uuid}</uuid>
+  <memory unit='MiB'>${guest.maximum}</memory>
+  <currentMemory unit='MiB'>${guest.current}</currentMemory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc'>hvm</type>
+    <kernel>${image.kernel}</kernel>
+    <initrd>${image.initramfs}</initrd>
+    <cmdline>${commandLine}</cmdline>
+  </os>
+  <features><acpi/></features>
+  <on_reboot>restart</on_reboot>
+  <on_crash>preserve</on_crash>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <controller type='usb' model='none'/>${guest.swap > 0 ? disk : ''}
+    <serial type='file'><source path='${guest.console}'/><target port='0'/></serial>
+    <serial type='unix'><source mode='bind' path='${guest.socket}'/><target port='1'/></serial>
+    <memballoon model='virtio'${guest.autodeflate ? " autodeflate='on'" : ''}/>
+  </devices>${securityLabels}
+</domain>
+`;
+}
+
+/**
+ * Under a system daemon that the lab did not start, QEMU would run as a user who cannot read the checkout, confined to paths that do
+ * not hold it; the lab's guests run as root there, unconfined.
+ */
+async function securityLabels(): Promise<string> {
+  if (URI !== 'qemu:///system') return '';
+  const models = (await virsh('capabilities')).match(/<model>(dac|apparmor|selinux)<\/model>/g)?.join() ?? '';
+  const dac = models.includes('dac') ? "\n  <seclabel type='static' model='dac' relabel='no'><label>+0:+0</label></seclabel>" : '';
+  const apparmor = models.includes('apparmor') ? "\n  <seclabel type='none' model='apparmor'/>" : '';
+  const selinux = models.includes('selinux') ? "\n  <seclabel type='none' model='selinux'/>" : '';
+  return dac + apparmor + selinux;
+}
+
+async function running(): Promise<Map<string, string>> {
+  const lines = (await virsh('list', '--all', '--name', '--uuid')).split('\n').map((line) => line.trim().split(/\s+/));
+  return new Map(lines.flatMap(([uuid, name]) => (uuid && name ? [[name, uuid] as const] : [])));
+}
+
+/** Balloon size now, KiB, asked of QEMU. */
+export async function balloon(name: string): Promise<number> {
+  return Number(/^actual (\d+)$/m.exec(await virsh('dommemstat', name))?.[1] ?? Number.NaN);
+}
+
+/**
+ * Starts the guests and waits until each agent answers and each balloon has taken its guest to its size.
+ *
+ * @throws LabError where another lab is up, or a guest of that name is not ours. What was started is taken down again then.
+ */
+export async function up(specs: readonly GuestSpec[], say: (line: string) => void): Promise<Lab> {
+  const before = await readLab();
+  if (before !== null) {
+    const alike = JSON.stringify(before.guests.map(({ uuid, socket, console, ...spec }) => spec)) === JSON.stringify(specs);
+    const names = await running().catch(() => new Map<string, string>());
+    if (alike && before.guests.every((guest) => names.get(guest.name) === guest.uuid)) {
+      say(`the lab is up already: ${specs.map((spec) => spec.name).join(', ')}`);
+      return before;
+    }
+    throw new LabError("another lab is up, or was not taken down: 'npm run lab -- down' first");
+  }
+
+  const image = await buildImage(say);
+  const acceleration = await chooseAcceleration(image);
+  await mkdir(RUN, { recursive: true });
+  // The path of a UNIX socket is bounded to 107 bytes: hence the short names.
+  const guests = specs.map((spec) => ({
+    ...spec,
+    uuid: randomUUID(),
+    socket: join(RUN, `${spec.name}.sock`),
+    console: join(RUN, `${spec.name}.console`),
+  }));
+  const lab: Lab = { uri: URI, acceleration, guests };
+  await startDaemon(say);
+  try {
+    const names = await running();
+    const foreign = specs.find((spec) => names.has(spec.name));
+    if (foreign !== undefined) throw new LabError(`a guest ${foreign.name} exists that the lab did not make; it stays untouched`);
+    await writeFile(`${STATE}.new`, JSON.stringify(lab, null, 2));
+    await rename(`${STATE}.new`, STATE);
+    say(`starting ${guests.length} guests (${acceleration === 'kvm' ? 'KVM' : 'software emulation'})`);
+    const labels = await securityLabels();
+    for (const guest of guests) {
+      if (guest.swap > 0) {
+        const path = join(RUN, `${guest.name}.swap`);
+        await writeFile(path, '');
+        await truncate(path, guest.swap * 1024 * 1024);
+      }
+      const xml = join(RUN, `${guest.name}.xml`);
+      await writeFile(xml, guestXml(guest, image, acceleration, labels));
+      await virsh('create', xml);
+    }
+    await Promise.all(guests.map(ready));
+  } catch (error) {
+    await down(() => undefined);
+    throw error;
+  }
+  say(`up: ${guests.map((guest) => guest.name).join(', ')} on ${URI}`);
+  return lab;
+}
+
+/** Waits until the agent answers and the balloon is where the guest was told to start. A boot takes some 5 s of one CPU under emulation. */
+async function ready(guest: Guest): Promise<void> {
+  const limit = 180_000;
+  try {
+    await until(`the agent of ${guest.name}`, limit, 500, async () => await report(guest.name, guest.socket, 2000).catch(() => undefined));
+    if (!guest.driver) return;
+    const size = guest.current * 1024;
+    await until(`the balloon of ${guest.name}`, limit, 500, async () => ((await balloon(guest.name)) === size ? true : undefined));
+  } catch (error) {
+    const tail = (await readFile(guest.console, 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
+    throw new LabError(`${error instanceof Error ? error.message : error}; its console ends:\n${tail}`);
+  }
+}
+
+/** Takes down what the lab made: its guests, its daemon if it started one, its files except the cached image. */
+export async function down(say: (line: string) => void): Promise<void> {
+  const lab = await readLab();
+  if (lab !== null) {
+    // Guests outlive their daemon; where ours has died, a new one finds them again.
+    await startDaemon(say);
+    const names = await running();
+    for (const guest of lab.guests) if (names.get(guest.name) === guest.uuid) await virsh('destroy', guest.uuid);
+    say(`ended ${lab.guests.length} guests`);
+  }
+  if (await stopDaemon()) say('ended libvirtd');
+  await rm(RUN, { recursive: true, force: true });
+}
+
+/** Where the guests stand, one line each. */
+export async function status(): Promise<string[]> {
+  const lab = await theLab();
+  const names = await running();
+  return await Promise.all(
+    lab.guests.map(async (guest) => {
+      if (names.get(guest.name) !== guest.uuid) return `${guest.name}  not running`;
+      const size = (await balloon(guest.name)) / 1024;
+      const figures = await report(guest.name, guest.socket).catch(() => null);
+      const answer =
+        figures === null ? 'its agent does not answer' : `free ${Math.round((figures.MemFree ?? 0) / 1024)} MiB, eaten ${(figures.eaten ?? 0) / 1024} MiB`;
+      return `${guest.name}  balloon ${size} of ${guest.maximum} MiB, ${answer}, up ${figures?.uptime ?? '?'} s`;
+    }),
+  );
+}
+
