@@ -1,7 +1,7 @@
 /**
  * The model: what is believed of each guest, carried from look to look.
  *
- * `observe` folds one look into the beliefs; `ordered` notes what became of a move. Both give new beliefs and leave the old alone.
+ * `observe` folds one look into the beliefs (orders.ts notes the moves). It gives new beliefs and leaves the old alone.
  */
 import {
   ACTUAL, AVAILABLE, LAST_UPDATE, MAJOR_FAULT, MAXIMUM, MINOR_FAULT, READ, READ_AT, RSS, STATE, STATUS, STRIDE, SWAP_IN, UNUSED, USABLE,
@@ -11,7 +11,7 @@ import {
   ADOPTED_INTERVALS, BALLOON_SPEED, DEFAULT_SHARE, FIRST_PAUSE, FLOOR_FRACTION, LAST_PAUSE, LEAST_FLOOR, LEAST_OVERHEAD, LEAST_PROGRESS,
   ORDER_GRACE, PROGRESS_WINDOW, REBOOT_BLIND, SAME, THRASH_FAULTS, THRASH_SWAP_IN, THRASH_WINDOW,
 } from './limits.js';
-import type { GuestContext, Look, Move, Notice, Phase, PolicyConfig, Reason, Signal } from './types.js';
+import type { GuestContext, Look, Notice, Phase, PolicyConfig, Reason, Signal } from './types.js';
 
 /** Why the next plan must put a guest's target back up. */
 export interface Rollback {
@@ -94,9 +94,8 @@ export interface Belief {
   readonly shrunkFrom: number;
   /** Usual major faults a second, while not shrunk. */
   readonly usualFaults: number;
-  /** Taking-allowance for the pace of shrinking, KiB, as of `allowanceAt`. */
-  readonly allowance: number;
-  readonly allowanceAt: number;
+  /** What was taken from it so far is paid off at this time, at the pace of shrinking (safety.ts). */
+  readonly paidAt: number;
 
   readonly rebootedAt: number;
   readonly rollback: Rollback | null;
@@ -158,20 +157,6 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { model
   return { model: { ...model, at: look.at, guests: after }, notices };
 }
 
-/** Notes that a move was carried out, refused (`failed`), or that nobody knows (`unknown`: the higher charge is kept, rule 11). */
-export function ordered(model: Model, move: Move, at: number, outcome: 'stored' | 'failed' | 'unknown'): Model {
-  return { ...model, guests: model.guests.map((belief) => (belief.uuid === move.uuid ? order(belief, move, at, outcome) : belief)) };
-}
-
-function order(belief: Belief, move: Move, at: number, outcome: 'stored' | 'failed' | 'unknown'): Belief {
-  if (outcome === 'failed') return { ...belief, allowance: 0, allowanceAt: at };
-  const target = outcome === 'unknown' ? Math.max(move.from, move.to) : move.to;
-  const common = { ...belief, target, orderedAt: at, windowActual: belief.actual, windowAt: at, rollback: null, lastReason: move.reason };
-  if (move.to >= move.from) return common;
-  const taken = Math.max(0, Math.min(belief.actual, move.from) - move.to);
-  return { ...common, shrunkAt: at, shrunkFrom: move.from, allowance: Math.max(0, belief.allowance - taken) };
-}
-
 function fresh(uuid: string, name: string, id: number, context: GuestContext | undefined, at: number): Belief {
   const maximum = context?.facts?.maximum ?? Number.NaN;
   return {
@@ -181,7 +166,7 @@ function fresh(uuid: string, name: string, id: number, context: GuestContext | u
     majorFault: Number.NaN, minorFault: Number.NaN, figuresAt: Number.NaN, samples: 0, refreshed: false, kernel: Number.NaN,
     size: Number.NaN, paired: false, used: Number.NaN, trend: 0, speed: BALLOON_SPEED, reachable: 0, shrinkAfter: Number.NEGATIVE_INFINITY,
     pause: FIRST_PAUSE, windowActual: Number.NaN, windowAt: at, shrunkAt: Number.NEGATIVE_INFINITY, shrunkFrom: Number.NaN, usualFaults: 0,
-    allowance: 0, allowanceAt: at, rebootedAt: Number.NEGATIVE_INFINITY, rollback: null, adopting: false, lastReason: null,
+    paidAt: at, rebootedAt: Number.NEGATIVE_INFINITY, rollback: null, adopting: false, lastReason: null,
   };
 }
 

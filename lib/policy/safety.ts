@@ -89,10 +89,12 @@ export function pace(belief: Belief, brisk: boolean): number {
   return Math.max(rate, Math.min(belief.maximum * PACE_FRACTION, belief.speed / 2));
 }
 
-/** What may be taken at `at`, KiB: grows with time at the pace, up to one second's worth. */
-export function allowance(belief: Belief, brisk: boolean, at: number): number {
-  const rate = pace(belief, brisk);
-  return Math.min(rate, belief.allowance + (rate * Math.max(0, at - belief.allowanceAt)) / 1000);
+/** What may be taken at once is what the pace allows in this time, ms. */
+export const PACE_WINDOW = 1000;
+
+/** What may be taken from a guest at `at`, KiB. */
+function allowance(belief: Belief, brisk: boolean, at: number): number {
+  return (pace(belief, brisk) * Math.min(PACE_WINDOW, Math.max(0, at - belief.paidAt))) / 1000;
 }
 
 /** Rule 6: figures that are fresh, paired, and newer than the end of the last move. */

@@ -1,0 +1,108 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { allocate, type Claim } from '../../lib/policy/allocation.js';
+import { CRITICAL_SPARE } from '../../lib/policy/limits.js';
+import { fill } from '../../lib/policy/water.js';
+import { GiB, MiB } from '../../lib/units.js';
+
+const claimOf = (used: number, cushion: number, { floor = 256 * MiB, ceiling = 2 * GiB, share = 1000, holds = used + cushion } = {}): Claim => {
+  const within = (size: number) => Math.min(ceiling, Math.max(floor, size));
+  return { used, critical: within(used + CRITICAL_SPARE), need: within(used + cushion), floor, ceiling, share, holds };
+};
+
+const size = (least: number, most: number) => fc.integer({ min: least, max: most }).map((mib) => mib * MiB);
+
+const claims = fc.array(
+  fc.record({
+    used: size(0, 4096), cushion: size(100, 512), floor: size(16, 512), room: size(0, 4096), share: fc.integer({ min: 1, max: 10_000 }), holds: size(0, 4096),
+  }).map(({ used, cushion, floor, room, share, holds }) => claimOf(used, cushion, { floor, ceiling: floor + room, share, holds })),
+  { minLength: 1, maxLength: 500, size: 'max' },
+);
+
+const sum = (sizes: Float64Array) => sizes.reduce((a, b) => a + b, 0);
+const near = (a: number, b: number, tolerance = 1) => Math.abs(a - b) <= tolerance;
+
+t.test('filling reaches the total exactly, within every bound', async (t) => {
+  fc.assert(
+    fc.property(claims, fc.double({ min: 0, max: 1.2, noNaN: true }), (all, part) => {
+      const vessels = all.map(({ used, floor, ceiling, share }) => ({ base: used, lower: floor, upper: ceiling, share }));
+      const lower = vessels.reduce((a, v) => a + v.lower, 0);
+      const upper = vessels.reduce((a, v) => a + v.upper, 0);
+      const total = upper * part;
+      const sizes = fill(vessels, total);
+      const inBounds = vessels.every((v, i) => (sizes[i] ?? -1) >= v.lower && (sizes[i] ?? -1) <= v.upper);
+      return inBounds && near(sum(sizes), Math.min(upper, Math.max(lower, total)), 1e-3 * vessels.length);
+    }),
+  );
+  t.pass('for random vessels');
+});
+
+t.test('two guests with shares of 1 and 3 get spare of 1 to 3', async (t) => {
+  const sizes = fill([{ base: 100, lower: 0, upper: 1000, share: 1 }, { base: 200, lower: 0, upper: 1000, share: 3 }], 700);
+  t.same([...sizes].map(Math.round), [200, 500]);
+});
+
+t.test('where there is enough everyone gets its need and the rest stays with the host', async (t) => {
+  const { state, sizes } = allocate([claimOf(300 * MiB, 120 * MiB), claimOf(700 * MiB, 120 * MiB)], 4 * GiB, 'host');
+  t.equal(state, 'ample');
+  t.same([...sizes], [420 * MiB, 820 * MiB]);
+});
+
+t.test('surplus: guests spreads what is left so that the spare is equal', async (t) => {
+  const { state, sizes } = allocate([claimOf(300 * MiB, 120 * MiB), claimOf(700 * MiB, 120 * MiB)], 2 * GiB, 'guests');
+  t.equal(state, 'ample');
+  t.equal(sum(sizes), 2 * GiB);
+  t.equal((sizes[0] ?? 0) - 300 * MiB, (sizes[1] ?? 0) - 700 * MiB);
+});
+
+t.test('contended: with equal shares the spare is equal to within 1 MiB for all guests at no bound', async (t) => {
+  let contended = 0;
+  fc.assert(
+    fc.property(claims, fc.double({ min: 0, max: 1, noNaN: true }), (mixed, part) => {
+      const all = mixed.map((claim) => ({ ...claim, share: 1000 }));
+      const critical = all.reduce((a, c) => a + c.critical, 0);
+      const need = all.reduce((a, c) => a + c.need, 0);
+      const { state, sizes } = allocate(all, critical + part * (need - critical), 'host');
+      if (state !== 'contended') return state === 'ample';
+      contended++;
+      const free = all.flatMap(({ critical: low, need: high, used }, i) => {
+        const got = sizes[i] ?? Number.NaN;
+        return got > low + 1 && got < high - 1 ? [got - used] : [];
+      });
+      return free.length === 0 || Math.max(...free) - Math.min(...free) <= MiB;
+    }),
+  );
+  t.ok(contended > 10, `${contended} of the random hosts were contended`);
+});
+
+t.test('the allocation does not depend on the order of the guests', async (t) => {
+  fc.assert(
+    fc.property(claims, fc.double({ min: 0, max: 1.5, noNaN: true }), (all, part) => {
+      const capacity = all.reduce((a, c) => a + c.need, 0) * part;
+      const there = allocate(all, capacity, 'host').sizes;
+      const back = allocate([...all].reverse(), capacity, 'host').sizes.reverse();
+      return there.every((got, i) => near(got, back[i] ?? Number.NaN, 1e-3));
+    }),
+  );
+  t.pass('for random hosts and their mirror images');
+});
+
+t.test('no guest is given less than its floor or more than its ceiling, and the sum stays within the capacity where the floors do', async (t) => {
+  fc.assert(
+    fc.property(claims, fc.double({ min: 0, max: 1.5, noNaN: true }), fc.constantFrom('host' as const, 'guests' as const), (all, part, surplus) => {
+      const capacity = all.reduce((a, c) => a + c.need, 0) * part;
+      const { state, sizes } = allocate(all, capacity, surplus);
+      const inBounds = all.every(({ floor, ceiling }, i) => (sizes[i] ?? -1) >= floor && (sizes[i] ?? -1) <= ceiling);
+      return inBounds && (state === 'overcommitted' || sum(sizes) <= capacity + 1);
+    }),
+  );
+  t.pass('for random hosts');
+});
+
+t.test('overcommitted: what one guest holds beyond its critical spare goes to the one with the least spare', async (t) => {
+  const rich = claimOf(400 * MiB, 120 * MiB, { holds: 600 * MiB });
+  const poor = claimOf(900 * MiB, 120 * MiB, { holds: 850 * MiB });
+  const { state, sizes } = allocate([rich, poor], 1350 * MiB, 'host');
+  t.equal(state, 'overcommitted');
+  t.same([...sizes], [448 * MiB, 902 * MiB]);
+});
