@@ -1,0 +1,222 @@
+/** The rules of ballooning that the policy owns, each by its number (docs/ballooning.md). Rule 10 is the addon's (test/native). */
+import t from 'tap';
+import { CRITICAL_SPARE, GROW_BAND, LEAST_SPARE } from '../../lib/policy/limits.js';
+import { charge } from '../../lib/policy/model.js';
+import { ordered } from '../../lib/policy/orders.js';
+import { GiB, MiB } from '../../lib/units.js';
+import { guest, World } from './world.js';
+
+/** A donor with much spare and a taker that is short, in a pool that is all given out. */
+function donorAndTaker(): World {
+  return new World([guest('donor', { actual: 1200 * MiB }), guest('taker', { actual: 800 * MiB, used: 780 * MiB })], { poolKiB: 2000 * MiB });
+}
+
+t.test('rule 1: a reclaim has succeeded when actual arrives, not when the call returns', async (t) => {
+  const world = donorAndTaker();
+  const moves = world.run(3, { arrive: false });
+  t.ok(moves.some(({ name, to, from }) => name === 'donor' && to < from), 'the donor was asked');
+  t.notOk(moves.some(({ name }) => name === 'taker'), 'the taker gets nothing on a promise');
+});
+
+t.test('rule 2: a receiver is raised only by memory that has come back', async (t) => {
+  const world = donorAndTaker();
+  for (let round = 0; round < 12; round++) {
+    const { moves, account } = world.look();
+    const grown = moves.filter(({ to, from }) => to > from).reduce((sum, { to, from }) => sum + to - from, 0);
+    t.ok(grown <= Math.max(0, account.capacity - account.charged), `round ${round}: ${grown / MiB} MiB`);
+    world.obey(moves);
+  }
+  t.ok(world.find('taker').actual >= 780 * MiB + LEAST_SPARE - GROW_BAND, 'in the end it has what it needs');
+});
+
+t.test('rule 3: a guest is charged max(target, actual)', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(2, { arrive: false });
+  const [belief] = world.model.guests;
+  t.ok(belief !== undefined && belief.target < belief.actual && charge(belief) === belief.actual);
+});
+
+t.test('rule 3: its maximum while it boots, reboots, or cannot be ballooned', async (t) => {
+  const world = new World([guest('boots', { driver: false }), guest('pinned', { obstacles: ['vfio device hostdev0'] }), guest('reboots')]);
+  world.run(3);
+  world.rebooted = new Set(['reboots']);
+  world.look();
+  t.same(world.model.guests.map(charge), [2 * GiB, 2 * GiB, 2 * GiB]);
+  t.same(world.model.guests.map(({ phase }) => phase), ['booting', 'excluded', 'booting']);
+});
+
+t.test('rule 3: counters that run backwards are a reboot that nobody told of', async (t) => {
+  const world = new World([guest('a', { majorFault: 5000 })]);
+  world.run(3);
+  world.find('a').majorFault = 10;
+  world.look();
+  t.equal(world.model.guests[0]?.phase, 'booting');
+});
+
+t.test('a guest that goes silent after it was steady is charged max(target, actual), is not moved, and is told of once', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(10);
+  world.find('a').answers = false;
+  const moves = world.run(20);
+  t.equal(world.model.guests[0]?.phase, 'silent');
+  t.equal(charge(world.model.guests[0] as never), world.find('a').actual);
+  t.same(moves, []);
+  t.equal(world.notices.filter(({ message }) => message.includes('silent')).length, 1);
+});
+
+t.test('rule 4: what is over the capacity from before is worked off and never added to', async (t) => {
+  const world = new World([guest('a', { actual: 1500 * MiB, used: 700 * MiB }), guest('b', { actual: 1500 * MiB, used: 700 * MiB })], { poolKiB: 2 * GiB });
+  let before = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < 40; round++) {
+    const { account, moves } = world.look();
+    t.ok(account.charged <= before);
+    before = account.charged;
+    t.notOk(moves.some(({ from, to }) => to > from) && account.charged > account.capacity);
+    world.obey(moves);
+  }
+  t.ok(before <= 2 * GiB);
+});
+
+t.test('rule 4: the pool bounds the guests, and the host less its reserve bounds the pool', async (t) => {
+  const world = new World([guest('a', { used: 1900 * MiB, actual: 1000 * MiB })], { poolKiB: 8 * GiB });
+  world.total = 2 * GiB;
+  const { account } = world.look();
+  t.ok(account.capacity <= 2 * GiB - account.reserve);
+});
+
+t.test('rule 5: never below the floor, nor below what the guest uses plus its critical spare', async (t) => {
+  const world = new World([guest('tiny', { used: 20 * MiB }), guest('busy', { used: 700 * MiB, actual: 1024 * MiB }), guest('eats', { used: 2000 * MiB })], { poolKiB: 2600 * MiB });
+  for (const { name, to, from } of world.run(60)) {
+    if (to >= from) continue;
+    t.ok(to >= 256 * MiB, `${name} keeps its floor`);
+    t.ok(to >= world.find(name).used + CRITICAL_SPARE, `${name} keeps its critical spare`);
+  }
+});
+
+t.test('rule 6: no shrink on stale figures', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(1);
+  world.find('a').answers = false;
+  t.same(world.run(15).filter(({ to, from }) => to < from), []);
+});
+
+t.test('rule 6: no shrink on a single sample', async (t) => {
+  t.same(new World([guest('a')]).look().moves, []);
+});
+
+t.test('rule 6: no shrink while the last change is under way', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(2, { arrive: false });
+  t.ok((world.model.guests[0]?.target ?? 0) < 512 * MiB, 'the first was ordered');
+  t.same(world.look(900).moves, [], 'and no second one before it came');
+});
+
+t.test('rule 7: no step takes more than half of the spare, or more than the pace', async (t) => {
+  const world = new World([guest('a', { actual: 2 * GiB })]);
+  for (const { from, to, spare } of world.run(60)) {
+    t.ok(from - to <= spare / 2);
+    t.ok(from - to <= 75 * MiB);
+  }
+  t.ok(world.find('a').actual < 600 * MiB);
+});
+
+t.test('rule 7: without progress the target goes back above actual, and the guest is left alone for a doubling time', async (t) => {
+  const world = new World([guest('a')]);
+  const rolledBack: number[] = [];
+  for (let round = 0; round < 120; round++) {
+    const { moves } = world.look();
+    for (const move of moves) {
+      if (move.reason !== 'no-progress') continue;
+      t.ok(move.to > world.find('a').actual, 'above actual');
+      rolledBack.push(world.at);
+    }
+    world.obey(moves, { arrive: false });
+  }
+  t.ok(rolledBack.length >= 3, `${rolledBack.length} rollbacks`);
+  const [first = 0, second = 0, third = 0] = rolledBack;
+  t.ok(third - second > 1.5 * (second - first), 'the pause grows');
+  t.ok(world.notices.some(({ kind, level }) => kind === 'stuck' && level === 'warn'));
+});
+
+t.test('rule 7: a shrink that leaves nearly nothing spare is taken back at once', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(2, { arrive: false });
+  world.find('a').used = 490 * MiB;
+  const [move] = world.look(400).moves;
+  t.equal(move?.reason, 'relief');
+  t.ok((move?.to ?? 0) >= 490 * MiB + LEAST_SPARE);
+});
+
+t.test('rule 8: relief comes first when there is too little for all', async (t) => {
+  const world = new World([guest('short', { used: 490 * MiB }), guest('comfortable', { used: 430 * MiB })], { poolKiB: 1100 * MiB });
+  world.look();
+  const { moves } = world.look();
+  t.equal(moves[0]?.name, 'short');
+  t.equal(moves[0]?.reason, 'relief');
+});
+
+t.test('rule 9: nobody moves a paused guest', async (t) => {
+  const world = new World([guest('a'), guest('b', { used: 500 * MiB })]);
+  world.run(2, { arrive: false });
+  for (const each of world.guests) each.state = 3;
+  t.same(world.run(5), []);
+});
+
+t.test('rule 11: a SetMemory that timed out keeps the higher charge', async (t) => {
+  const world = new World([guest('a')]);
+  world.look();
+  const [move] = world.look().moves;
+  if (move === undefined) return t.fail('a shrink was expected');
+  world.model = ordered(world.model, move, world.at, 'unknown');
+  t.equal(world.model.guests[0]?.target, move.from);
+});
+
+t.test('rule 13: what somebody else set is adopted, not shrunk for five intervals, and told once', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(12);
+  world.find('a').actual = 512 * MiB;
+  t.same(world.run(5), []);
+  t.equal(world.notices.filter(({ kind }) => kind === 'adopted').length, 1);
+  t.ok(world.run(10).some(({ to, from }) => to < from), 'then it is coordinated again');
+});
+
+t.test('rule 13: an external shrink into distress is answered by growth at once', async (t) => {
+  const world = new World([guest('a', { used: 400 * MiB, actual: 600 * MiB })]);
+  world.run(12);
+  world.find('a').actual = 410 * MiB;
+  const [move] = world.look().moves;
+  t.ok(move !== undefined && move.to >= 500 * MiB, `${move?.reason}`);
+});
+
+t.test('rule 14: small differences move nobody', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(30);
+  for (let round = 0; round < 30; round++) {
+    world.find('a').used += (round % 2 === 0 ? 4 : -4) * MiB;
+    t.same(world.look().moves, []);
+  }
+});
+
+t.test('rule 14: a rise of swap-in after a shrink takes it back and doubles the pause', async (t) => {
+  const world = new World([guest('cache', { actual: 1024 * MiB })]);
+  world.run(4);
+  const shrunk = world.find('cache').actual;
+  world.find('cache').swapIn += 20 * MiB;
+  const [move] = world.look().moves;
+  t.equal(move?.reason, 'thrashing');
+  t.ok((move?.to ?? 0) > shrunk);
+  world.obey(move === undefined ? [] : [move]);
+  t.same(world.run(10).filter(({ to, from }) => to < from), [], 'no shrink in the pause');
+});
+
+t.test('while the host itself is short nobody grows but in need', async (t) => {
+  const world = new World([guest('wants', { used: 420 * MiB }), guest('starves', { used: 490 * MiB })]);
+  world.pressure = true;
+  t.same([...new Set(world.run(5).filter(({ to, from }) => to > from).map(({ name }) => name))], ['starves']);
+});
+
+t.test('figures that cannot be are no answer', async (t) => {
+  const world = new World([guest('liar', { used: -3 * GiB })]);
+  t.same(world.run(10), []);
+  t.not(world.model.guests[0]?.phase, 'steady');
+});

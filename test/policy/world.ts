@@ -1,0 +1,136 @@
+/** A hand-held host for the policy's tests: what a look shows is set by hand, moves land when the test says so. */
+import { EMPTY_MODEL, type Model } from '../../lib/policy/model.js';
+import { ordered } from '../../lib/policy/orders.js';
+import { type Plan, plan } from '../../lib/policy/plan.js';
+import type { GuestContext, GuestOverrides, Move, Notice, PolicyConfig } from '../../lib/policy/types.js';
+import * as sweep from '../../lib/sweep.js';
+import { GiB, MiB } from '../../lib/units.js';
+
+export const CONFIG: PolicyConfig = {
+  intervalMs: 1000, poolKiB: null, reserveKiB: null, signal: 'usable', surplus: 'host', burstKiBs: 200 * MiB, eyes: 0.05,
+};
+
+/** All KiB. Change what you like between two looks. */
+export interface WorldGuest {
+  name: string;
+  maximum: number;
+  actual: number;
+  used: number;
+  target: number;
+  id: number;
+  state: number;
+  /** False: the figures stand still. */
+  answers: boolean;
+  /** False: never answered. */
+  driver: boolean;
+  swapIn: number;
+  majorFault: number;
+  overrides: GuestOverrides;
+  obstacles: string[];
+}
+
+export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGuest {
+  const actual = settings.actual ?? 512 * MiB;
+  return {
+    name, maximum: 2 * GiB, actual, used: 150 * MiB, target: actual, id: 1, state: 1, answers: true, driver: true, swapIn: 0, majorFault: 0,
+    overrides: {}, obstacles: [], ...settings,
+  };
+}
+
+const KERNEL = 69 * MiB;
+
+export class World {
+  guests: WorldGuest[];
+  config: PolicyConfig;
+  model: Model = EMPTY_MODEL;
+  at = 1_000_000;
+  total = 64 * GiB;
+  /** Memory of the host that is available beside the guests' own; by default all that they leave. */
+  available: number | null = null;
+  pressure = false;
+  rebooted = new Set<string>();
+  notices: Notice[] = [];
+  #shown = new Map<string, number[]>();
+
+  constructor(guests: WorldGuest[], config: Partial<PolicyConfig> = {}) {
+    this.guests = guests;
+    this.config = { ...CONFIG, ...config };
+  }
+
+  /** Lets `ms` pass, looks, plans. Nothing is moved: see `obey`. */
+  look(ms = 1000): Plan {
+    this.at += ms;
+    const figures = new Float64Array(this.guests.length * sweep.STRIDE).fill(Number.NaN);
+    this.guests.forEach((each, row) => figures.set(this.#row(each), row * sweep.STRIDE));
+    const held = this.guests.reduce((sum, each) => sum + each.actual, 0);
+    const contexts = new Map<string, GuestContext>(
+      this.guests.map(({ name, maximum, actual, overrides, obstacles }) => {
+        const facts = { maximum, current: actual, balloonModel: 'virtio', autodeflate: false, statsPeriod: 1, obstacles, metadata: null };
+        return [name, { facts, overrides, included: true, statsPeriod: 1 }];
+      }),
+    );
+    const made = plan(
+      this.model,
+      {
+        at: this.at, refreshed: new Set(), rebooted: this.rebooted, contexts,
+        sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
+        host: { total: this.total, available: this.available ?? Math.max(0, this.total - held), pressure: this.pressure },
+      },
+      this.config,
+    );
+    this.rebooted = new Set();
+    this.model = made.model;
+    this.notices.push(...made.notices);
+    return made;
+  }
+
+  /** libvirt stores the targets; the balloons follow where `arrive`. */
+  obey(moves: readonly Move[], { arrive = true } = {}): void {
+    for (const move of moves) {
+      this.model = ordered(this.model, move, this.at, 'stored');
+      const found = this.find(move.name);
+      found.target = move.to;
+      if (arrive) found.actual = move.to;
+    }
+  }
+
+  /** Looks and obeys, `rounds` times. */
+  run(rounds: number, { arrive = true, ms = 1000 } = {}): Move[] {
+    const moves: Move[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const made = this.look(ms).moves;
+      this.obey(made, { arrive });
+      moves.push(...made);
+    }
+    return moves;
+  }
+
+  find(name: string): WorldGuest {
+    const found = this.guests.find((each) => each.name === name);
+    if (found === undefined) throw new Error(`no guest is named ${name}`);
+    return found;
+  }
+
+  #row(each: WorldGuest): number[] {
+    const row = new Array<number>(sweep.STRIDE).fill(Number.NaN);
+    row[sweep.STATUS] = sweep.READ;
+    row[sweep.STATE] = each.state;
+    row[sweep.MAXIMUM] = each.maximum;
+    row[sweep.ACTUAL] = each.actual;
+    row[sweep.READ_AT] = this.at;
+    row[sweep.LAST_UPDATE] = 0;
+    if (!each.driver) return row;
+    const old = this.#shown.get(each.name);
+    const spare = Math.max(0, each.actual - each.used);
+    const fresh = [spare + KERNEL, each.actual - KERNEL, spare, Math.floor(this.at / 1000), each.swapIn, each.majorFault];
+    const [unused = 0, available = 0, usable = 0, lastUpdate = 0, swapIn = 0, majorFault = 0] = each.answers || old === undefined ? fresh : old;
+    this.#shown.set(each.name, [unused, available, usable, lastUpdate, swapIn, majorFault]);
+    row[sweep.UNUSED] = unused;
+    row[sweep.AVAILABLE] = available;
+    row[sweep.USABLE] = usable;
+    row[sweep.LAST_UPDATE] = lastUpdate;
+    row[sweep.SWAP_IN] = swapIn;
+    row[sweep.MAJOR_FAULT] = majorFault;
+    return row;
+  }
+}
