@@ -68,8 +68,10 @@ export interface Belief {
   /** True where the figures come from a forced refresh. */
   readonly refreshed: boolean;
 
-  /** `size - available`: what the guest's kernel keeps from MemTotal, constant for a boot. */
+  /** `size - available`: what the guest's kernel keeps from MemTotal, constant for a boot; known once two samples agreed on it. */
   readonly kernel: number;
+  /** K as the last sample of a resting balloon had it. */
+  readonly kernelSeen: number;
   /** Balloon size at the time of the figures. */
   readonly size: number;
   /** True where `size` is known and not only assumed. */
@@ -164,7 +166,7 @@ function fresh(uuid: string, name: string, id: number, context: GuestContext | u
     actual: Number.NaN, actualAt: Number.NaN, restingSince: at, target: Number.NaN, orderedAt: Number.NEGATIVE_INFINITY,
     rss: Number.NaN, overhead: LEAST_OVERHEAD, unused: Number.NaN, usable: Number.NaN, available: Number.NaN, lastUpdate: Number.NaN, swapIn: Number.NaN,
     majorFault: Number.NaN, minorFault: Number.NaN, figuresAt: Number.NaN, samples: 0, refreshed: false, kernel: Number.NaN,
-    size: Number.NaN, paired: false, used: Number.NaN, trend: 0, speed: BALLOON_SPEED, reachable: 0, shrinkAfter: Number.NEGATIVE_INFINITY,
+    kernelSeen: Number.NaN, size: Number.NaN, paired: false, used: Number.NaN, trend: 0, speed: BALLOON_SPEED, reachable: 0, shrinkAfter: Number.NEGATIVE_INFINITY,
     pause: FIRST_PAUSE, windowActual: Number.NaN, windowAt: at, shrunkAt: Number.NEGATIVE_INFINITY, shrunkFrom: Number.NaN, usualFaults: 0,
     paidAt: at, rebootedAt: Number.NEGATIVE_INFINITY, rollback: null, adopting: false, lastReason: null,
   };
@@ -202,7 +204,7 @@ function runsBackwards(belief: Belief, figure: Figure): boolean {
 /** What a boot makes worthless. */
 function forget(belief: Belief, at: number): Belief {
   return {
-    ...belief, rebootedAt: at, samples: 0, figuresAt: Number.NaN, kernel: Number.NaN, paired: false, used: Number.NaN, trend: 0, reachable: 0,
+    ...belief, rebootedAt: at, samples: 0, figuresAt: Number.NaN, kernel: Number.NaN, kernelSeen: Number.NaN, paired: false, used: Number.NaN, trend: 0, reachable: 0,
     usualFaults: 0, swapIn: Number.NaN, majorFault: Number.NaN, minorFault: Number.NaN, rollback: null,
   };
 }
@@ -243,26 +245,36 @@ function readFigures(belief: Belief, previous: Belief, figure: Figure, look: Loo
   const answered = now.lastUpdate > 0 && sane(now, belief);
   const changed = answered && (Object.keys(now) as (keyof typeof now)[]).some((key) => !Object.is(now[key], previous[key]));
   if (!changed) return belief;
+  // What was there when we came may be as old as the guest's last boot: only a change shows that the guest answers.
+  if (Number.isNaN(previous.lastUpdate) && look.atFirstSight !== true) return { ...belief, ...now };
 
-  const readAt = figure(READ_AT);
   const refreshed = look.refreshed.has(belief.uuid);
-  const at = Number.isFinite(readAt) ? Math.min(readAt, look.at) : look.at;
-  const first = Number.isNaN(belief.figuresAt);
-  // Figures seen to change after a rest of the balloon that is longer than they can be old tell K.
-  const old = (refreshed ? 0 : context?.statsPeriod ?? 0) * 1000 + ORDER_GRACE;
-  const resting = first || look.at - belief.restingSince > old;
-  const shrinks = context?.facts?.autodeflate !== true;
-  const kernel = shrinks && resting ? belief.actual - now.available : belief.kernel;
-  const exact = shrinks && Number.isFinite(kernel);
-  // Without K the larger of the sizes that it can have been: too much use is assumed, never too little.
-  const size = exact ? now.available + kernel : resting ? belief.actual : Math.max(belief.actual, previous.actual);
-  const paired = !first && (exact || resting);
+  const paired = pair(belief, previous, now.available, look, refreshed, context);
   const spare = belief.signal === 'unused' ? now.unused : now.usable;
-  const used = size - spare;
+  // More spare than memory: the figures are of another size than we think.
+  if (spare > paired.size) return { ...belief, ...now };
+  const readAt = figure(READ_AT);
+  const at = Number.isFinite(readAt) ? Math.min(readAt, look.at) : look.at;
+  const used = paired.size - spare;
   const elapsed = at - belief.figuresAt;
-  const known = { ...belief, ...now, kernel, size, paired, used, refreshed, figuresAt: at, samples: belief.samples + 1 };
+  const known = { ...belief, ...now, ...paired, used, refreshed, figuresAt: at, samples: belief.samples + 1 };
   if (!(elapsed > 0)) return known;
   return { ...known, trend: trend(belief, used, elapsed), ...thrash(belief, now, elapsed, look.at) };
+}
+
+/** The balloon's size at the time of the figures: `available + K`, or, where K does not serve, what the balloon's rest allows to say. */
+function pair(belief: Belief, previous: Belief, available: number, look: Look, refreshed: boolean, context: GuestContext | undefined) {
+  // With autodeflate MemTotal does not follow the balloon [M].
+  const follows = context?.facts?.autodeflate !== true;
+  // Figures that change after a rest of the balloon longer than they can be old are of this size.
+  const old = (refreshed ? 0 : (context?.statsPeriod ?? 0) * 1000) + ORDER_GRACE;
+  const resting = look.atFirstSight === true || look.at - belief.restingSince >= old;
+  const kernelSeen = follows && resting && available <= belief.actual ? belief.actual - available : belief.kernelSeen;
+  const agrees = Math.abs(kernelSeen - belief.kernelSeen) <= SAME;
+  const kernel = agrees ? kernelSeen : belief.kernel;
+  if (follows && Number.isFinite(kernel)) return { kernel, kernelSeen, size: available + kernel, paired: true };
+  // The larger of the sizes that it can have been: too much use is assumed, never too little.
+  return { kernel, kernelSeen, size: resting ? belief.actual : Math.max(belief.actual, previous.actual), paired: resting };
 }
 
 /** A guest may say anything: figures that can't be are taken for no answer at all. */
