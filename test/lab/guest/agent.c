@@ -54,6 +54,7 @@ static pid_t eater, bystander;
 static int orders = -1;        /* write end of the eater's pipe */
 static int eater_killed;       /* eaters that ended without our asking: OOM */
 static uint64_t last_pages;    /* what the last eater held when it ended */
+static double ended_at;        /* when that was */
 
 static double now(void) {
   struct timespec t;
@@ -144,15 +145,20 @@ static void answer(const char *id, const char *format, ...) {
   }
 }
 
+static void forget_eater(void) {
+  last_pages = eaten->pages;
+  ended_at = now();
+  close(orders);
+  orders = -1;
+  eater = 0;
+}
+
 static void reap(void) {
   int status;
   pid_t pid;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
     if (pid == eater) {
-      last_pages = eaten->pages;
-      close(orders);
-      orders = -1;
-      eater = 0;
+      forget_eater();
       eater_killed++;
     } else if (pid == bystander) {
       bystander = 0;
@@ -205,10 +211,7 @@ static void end_eater(void) {
   if (eater == 0) return;
   kill(eater, SIGKILL);
   waitpid(eater, NULL, 0);
-  last_pages = eaten->pages;
-  close(orders);
-  orders = -1;
-  eater = 0;
+  forget_eater();
 }
 
 static long figure(const char *path, const char *name) {
@@ -233,10 +236,10 @@ static void command_report(const char *id) {
   struct timespec t;
   clock_gettime(CLOCK_BOOTTIME, &t);
   answer(id,
-         "ok uptime=%ld eating=%d eaten=%lu last_eaten=%lu failed=%d eaters_killed=%d bystander=%d oom_kills=%ld MemTotal=%ld MemFree=%ld "
+         "ok uptime=%ld eating=%d eaten=%lu last_eaten=%lu ended_ms_ago=%ld failed=%d eaters_killed=%d bystander=%d oom_kills=%ld MemTotal=%ld MemFree=%ld "
          "MemAvailable=%ld Shmem=%ld SwapTotal=%ld SwapFree=%ld pswpin=%ld pswpout=%ld",
-         (long)t.tv_sec, eater != 0, (unsigned long)(pages * 4), (unsigned long)(last_pages * 4), eaten->failed, eater_killed,
-         bystander != 0, figure(vm, "oom_kill"), figure(memory, "MemTotal"), figure(memory, "MemFree"), figure(memory, "MemAvailable"),
+         (long)t.tv_sec, eater != 0, (unsigned long)(pages * 4), (unsigned long)(last_pages * 4),
+         ended_at == 0 ? -1L : (long)((now() - ended_at) * 1000), eaten->failed, eater_killed, bystander != 0, figure(vm, "oom_kill"), figure(memory, "MemTotal"), figure(memory, "MemFree"), figure(memory, "MemAvailable"),
          figure(memory, "Shmem"), figure(memory, "SwapTotal"), figure(memory, "SwapFree"), figure(vm, "pswpin"), figure(vm, "pswpout"));
 }
 

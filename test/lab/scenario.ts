@@ -1,0 +1,252 @@
+/**
+ * Carries out one classic test on the lab's guests, with a coordinator running, and writes down what happens.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { report, say } from './agent.js';
+import type { Guest, Lab } from './guests.js';
+import { read, type Virsh } from './observer.js';
+import type { GuestReport, LoggedMove, Recording, Sample, Stage } from './recording.js';
+import { LabError, ROOT, sleep, until } from './shell.js';
+
+const MiB = 1024;
+/** What the course's runner sets every guest to when a test begins. */
+const START = 512 * MiB;
+/** What the guests eat a second; the course's eaters do some 16 to 20 MiB/s. */
+const RATE = 18;
+/** Balloon figures come once a second and the observer looks once a second: a free shows in the series within 3 s. */
+const SETTLED_S = 3;
+/** An eater takes 114 s to fill the 2 GiB of a guest, and longer where it has to wait for memory; then something is wrong. */
+const EATING_LIMIT_S = 200;
+
+export interface Coordinator {
+  readonly child: ChildProcess;
+  readonly moves: LoggedMove[];
+  readonly exited: Promise<number | null>;
+}
+
+/** Command that coordinates the guests, as arguments; `custom` is a shell's command line, for a coordinator other than ours. */
+export function coordinatorCommand(uri: string, pool: number, custom: string | undefined): string[] {
+  if (custom !== undefined) return ['sh', '-c', `exec ${custom}`];
+  const size = `${pool / MiB}MiB`;
+  return [process.execPath, 'dist/cli/main.js', 'run', '--connect', uri, '--interval', '1', '--pool', size, '--log-format', 'json'];
+}
+
+/** Starts a coordinator and collects the moves that it logs as JSON lines on stderr. `tell` gets every other line. */
+export function startCoordinator(command: readonly string[], startedAt: number, tell: (line: string) => void): Coordinator {
+  const child = spawn(command[0] ?? '', command.slice(1), { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+  const moves: LoggedMove[] = [];
+  const exited = new Promise<number | null>((resolve) => {
+    child.on('error', () => resolve(null));
+    child.on('exit', (code) => resolve(code));
+  });
+  if (child.stderr !== null) {
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      const entry = parseMove(line, startedAt);
+      if (entry === null) tell(line);
+      else moves.push(entry);
+    });
+  }
+  return { child, moves, exited };
+}
+
+/** @returns the move that a line of the log tells of, or null. */
+export function parseMove(line: string, startedAt: number): LoggedMove | null {
+  let entry: Record<string, unknown>;
+  try {
+    entry = JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return null;
+  }
+  if (entry?.msg !== 'move') return null;
+  // A move that libvirt refused took nothing from anybody.
+  if (entry.applied === false) return null;
+  const time = typeof entry.time === 'number' ? entry.time : Date.parse(String(entry.time));
+  return {
+    t: ((Number.isNaN(time) ? Date.now() : time) - startedAt) / 1000,
+    guest: String(entry.guest),
+    from: Number(entry.from),
+    to: Number(entry.to),
+    actual: Number(entry.actual),
+    spare: Number(entry.spare),
+    reason: String(entry.reason),
+  };
+}
+
+export interface ScenarioOptions {
+  readonly test: 1 | 2 | 3;
+  /** KiB. */
+  readonly pool: number;
+  readonly coordinator?: string | undefined;
+  readonly virsh: Virsh;
+  /** Gets lines for a person, about progress. */
+  readonly tell: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Runs one test. @throws LabError where it cannot be carried out; a test that is carried out but comes out badly is a recording like any other. */
+export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<Recording> {
+  const { test, pool, virsh, tell, signal } = options;
+  const guests = lab.guests;
+  const names = guests.map((guest) => guest.name);
+  const startedAt = Date.now();
+  const now = (): number => (Date.now() - startedAt) / 1000;
+  const samples: Sample[] = [];
+  const ended: (number | null)[] = guests.map(() => null);
+  const eating = new Set<number>();
+  const stages: Stage[] = [];
+  let plateau: Recording['plateau'] = null;
+
+  await Promise.all(guests.map(async (guest) => await say(guest.name, guest.socket, 'free')));
+  const coordinator = startCoordinator(coordinatorCommand(lab.uri, pool, options.coordinator), startedAt, tell);
+  let gone = false;
+  coordinator.exited.then(() => {
+    gone = true;
+  });
+  let watching = true;
+  const check = (): void => {
+    if (signal.aborted) throw new LabError('interrupted');
+    if (gone && watching) throw new LabError(`the coordinator ended by itself (exit code ${coordinator.child.exitCode})`);
+  };
+
+  /** Reads every second, on the second. */
+  const watch = (async (): Promise<void> => {
+    while (watching) {
+      samples.push(await read(virsh, names, now));
+      await sleep(1000 - ((Date.now() - startedAt) % 1000));
+    }
+  })();
+  /** Asks the eaters' guests every second whether they still eat. A guest out of memory may be slow to answer. */
+  const follow = async (guest: Guest, index: number): Promise<void> => {
+    while (watching && eating.has(index)) {
+      const figures = await report(guest.name, guest.socket, 5000).catch(() => null);
+      if (figures !== null && (figures.eating === 0 || figures.failed === 1)) {
+        if (figures.failed === 1) await say(guest.name, guest.socket, 'free');
+        ended[index] = now() - (figures.failed === 1 ? 0 : (figures.ended_ms_ago ?? 0) / 1000);
+        eating.delete(index);
+        tell(`${guest.name}'s eater ended with ${Math.round((figures.last_eaten ?? figures.eaten ?? 0) / MiB)} MiB`);
+        return;
+      }
+      await sleep(1000);
+    }
+  };
+  const followers: Promise<void>[] = [];
+  const eat = async (index: number, amount: number): Promise<void> => {
+    const guest = guests[index];
+    if (guest === undefined) throw new LabError(`there is no guest ${index + 1}`);
+    await say(guest.name, guest.socket, `eat ${amount} ${RATE}`);
+    if (eating.has(index)) return;
+    eating.add(index);
+    followers.push(follow(guest, index));
+  };
+  const free = async (index: number): Promise<void> => {
+    const guest = guests[index];
+    if (guest === undefined || !eating.has(index)) return;
+    eating.delete(index);
+    await say(guest.name, guest.socket, 'free');
+    ended[index] = now();
+  };
+  const reports = async (): Promise<GuestReport[]> =>
+    await Promise.all(
+      guests.map(async (guest) => {
+        const figures = await report(guest.name, guest.socket, 20_000);
+        return { oomKills: figures.oom_kills ?? Number.NaN, bystander: figures.bystander === 1 };
+      }),
+    );
+  const waitFor = async (limitS: number, done: () => boolean): Promise<void> => {
+    const end = now() + limitS;
+    while (!done() && now() < end) {
+      check();
+      await sleep(200);
+    }
+  };
+  const stage = async (name: string, from: number, idle: readonly number[], before: readonly GuestReport[]): Promise<GuestReport[]> => {
+    const to = now();
+    const after = await reports();
+    stages.push({ name, from, to, idle, before, after });
+    return after;
+  };
+  const all = guests.map((_, index) => index);
+  const others = all.slice(1);
+
+  try {
+    // The coordinator turns the guests' figures on; until then they are those of the boot, or of the last test.
+    const updates = async (): Promise<string> => (await virsh.ask(names.map((name) => `dommemstat ${name}`))).map((text) => /^last_update (\d+)$/m.exec(text)?.[1]).join();
+    const first = (await updates()).split(',');
+    await until('the guests to report to the coordinator', 30_000, 500, async () => {
+      check();
+      return (await updates()).split(',').every((update, index) => update !== first[index]) ? true : undefined;
+    });
+    await waitFor(3, () => false);
+
+    tell('setting all guests to 512 MiB behind the coordinator’s back');
+    await virsh.ask(names.map((name) => `setmem ${name} ${START}`));
+    await until('all guests to be at 512 MiB', 20_000, 200, async () => {
+      check();
+      return samples.at(-1)?.actual.every((actual) => Math.abs(actual - START) <= 16 * MiB) === true ? true : undefined;
+    });
+    const begun = samples.at(-1)?.t ?? now();
+    let before = await reports();
+
+    if (test === 1 || test === 2) {
+      const eaters = test === 1 ? [0] : all;
+      tell(test === 1 ? 'guest 1 eats until it is out of memory' : 'all eat until they are out of memory');
+      await Promise.all(eaters.map(async (index) => await eat(index, 0)));
+      await waitFor(EATING_LIMIT_S, () => eating.size === 0);
+      if (eating.size > 0) tell('the eaters do not come to an end: told to free');
+      for (const index of [...eating]) await free(index);
+      before = await stage('eating', begun, test === 1 ? others : [], before);
+      tell('all is free');
+      const freed = now();
+      const settled = Math.max(...ended.filter((at) => at !== null)) + SETTLED_S;
+      // Long enough to see them come back and stay there.
+      const back = (): boolean => eaters.every((index) => (samples.at(-1)?.actual[index] ?? Infinity) < 700 * MiB);
+      await waitFor(62, back);
+      await waitFor(Math.max(15, freed + 30 - now()), () => false);
+      await stage('freed', settled, all, before);
+    } else {
+      tell('all eat 400 MiB');
+      await Promise.all(all.map(async (index) => await eat(index, 400)));
+      const held = async (): Promise<boolean> => {
+        const figures = await Promise.all(guests.map(async (guest) => await report(guest.name, guest.socket).catch(() => null)));
+        return figures.every((figure) => figure?.eaten === 400 * MiB);
+      };
+      await until('all eaters to hold 400 MiB', 120_000, 500, async () => {
+        check();
+        return (await held()) ? true : undefined;
+      });
+      const from = now();
+      tell('they hold for 15 s');
+      await waitFor(16, () => false);
+      plateau = { from, to: now() };
+      before = await stage('all eat', begun, [], before);
+      tell('guests 1 and 2 free, guests 3 and 4 go on');
+      await Promise.all([free(0), free(1), eat(2, 0), eat(3, 0)]);
+      const freed = now();
+      await waitFor(61, () => eating.size === 0);
+      await stage('1 and 2 freed, 3 and 4 eat', freed + SETTLED_S, [0, 1], before);
+      for (const index of [...eating]) await free(index);
+    }
+  } finally {
+    watching = false;
+    await watch;
+    eating.clear();
+    await Promise.all(followers);
+    if (!gone) coordinator.child.kill('SIGTERM');
+    const timer = setTimeout(() => coordinator.child.kill('SIGKILL'), 15_000);
+    await coordinator.exited;
+    clearTimeout(timer);
+  }
+  return {
+    test,
+    pool,
+    maximum: (guests[0]?.maximum ?? 0) * MiB,
+    guests: names,
+    samples,
+    moves: options.coordinator !== undefined && coordinator.moves.length === 0 ? null : coordinator.moves,
+    stages,
+    ended,
+    plateau,
+    exitCode: await coordinator.exited,
+  };
+}
