@@ -1,0 +1,58 @@
+/** The memory of the host that we run on, out of /proc. A remote host's is libvirt's to tell. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HostMemory } from './hypervisor.js';
+
+/**
+ * The host is short where, in the last 10 s, some task stood still for want of memory for this part of the time, %, or all did
+ * (Documentation/accounting/psi.rst). A host with room shows 0.00 for days; systemd-oomd starts to kill at 60. A tenth is where waiting
+ * for memory begins to cost and there is still time to act.
+ */
+const SOME_STALL_PERCENT = 10;
+const FULL_STALL_PERCENT = 5;
+/** Pages swapped out a second that are more than the kernel's tidying up of what nobody touches (1 MiB/s in pages of 4 KiB). */
+const SWAP_OUT_PAGES = 256;
+/** Swapping is judged over this time at least, ms: a shorter one sees single bursts. */
+const SWAP_WINDOW_MS = 1000;
+
+/** A reader of the host's memory. It keeps the last count of pages swapped out, to see them grow. */
+export function hostMemoryReader(root = '/proc', now: () => number = () => performance.now()): () => Promise<HostMemory> {
+  let counted = { at: Number.NaN, pages: Number.NaN };
+  let swapping = false;
+  return async () => {
+    const [meminfo, stalls, vmstat] = await Promise.all([
+      readFile(join(root, 'meminfo'), 'utf8'),
+      // Kernels without PSI have no such file, or refuse to read it (psi=0).
+      readFile(join(root, 'pressure/memory'), 'utf8').catch(() => ''),
+      readFile(join(root, 'vmstat'), 'utf8'),
+    ]);
+    const pages = numberAfter(vmstat, /^pswpout (\d+)$/m) ?? Number.NaN;
+    const elapsed = now() - counted.at;
+    if (!(elapsed < SWAP_WINDOW_MS)) {
+      // NaN at the first reading: no verdict before there is a difference.
+      swapping = ((pages - counted.pages) * 1000) / elapsed > SWAP_OUT_PAGES;
+      counted = { at: now(), pages };
+    }
+    const some = numberAfter(stalls, /^some avg10=(\S+)/m) ?? 0;
+    const full = numberAfter(stalls, /^full avg10=(\S+)/m) ?? 0;
+    return {
+      total: required(meminfo, 'MemTotal', root),
+      available: required(meminfo, 'MemAvailable', root),
+      pressure: swapping || some > SOME_STALL_PERCENT || full > FULL_STALL_PERCENT,
+    };
+  };
+}
+
+/** The memory of this machine. */
+export const readHostMemory: () => Promise<HostMemory> = hostMemoryReader();
+
+function numberAfter(text: string, pattern: RegExp): number | undefined {
+  const match = pattern.exec(text);
+  return match?.[1] === undefined ? undefined : Number(match[1]);
+}
+
+function required(meminfo: string, field: string, root: string): number {
+  const kib = numberAfter(meminfo, new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm'));
+  if (kib === undefined) throw new Error(`${join(root, 'meminfo')} has no ${field}`);
+  return kib;
+}

@@ -1,0 +1,69 @@
+/**
+ * Settings that a domain carries in its own libvirt metadata:
+ *
+ *     virsh metadata NAME urn:memcoord:domain:1 --key memcoord --live --config --set '<memcoord min="512MiB" share="2000"/>'
+ *
+ * Whoever may edit the domain wrote them, not the operator of the host: they are bounded in size, checked one by one, and a bad one
+ * costs only itself.
+ */
+import { DOMParser } from '@xmldom/xmldom';
+import type { GuestOverrides } from './policy/types.js';
+import { didYouMean, GUEST_SETTINGS, readSetting } from './settings.js';
+
+/** Namespace of our element in a domain's metadata. */
+export const METADATA_URI = 'urn:memcoord:domain:1';
+
+/** Five settings fit in 200 bytes; whatever is longer is not meant for us. */
+const MOST_CHARACTERS = 4096;
+/** Problems go to the log: what a guest's owner wrote must not fill it. */
+const MOST_PROBLEMS = 8;
+const MOST_QUOTED = 40;
+
+/** Reads the metadata element. Never throws: what cannot be used is told in `problems`. */
+export function parseMetadata(text: string | null): { readonly overrides: GuestOverrides; readonly problems: readonly string[] } {
+  if (text === null || text.trim() === '') return { overrides: {}, problems: [] };
+  const attributes = readAttributes(text);
+  if (typeof attributes === 'string') return { overrides: {}, problems: [attributes] };
+  const settings: Record<string, unknown> = {};
+  const problems: string[] = [];
+  for (const [name, value] of attributes) {
+    if (!Object.hasOwn(GUEST_SETTINGS, name)) {
+      const known = Object.keys(GUEST_SETTINGS);
+      problems.push(`metadata: ${printable(name)}: no such setting${didYouMean(printable(name), known) || `; known: ${known.join(', ')}`}`);
+      continue;
+    }
+    const read = readSetting<unknown>(GUEST_SETTINGS[name as keyof GuestOverrides], printable(value));
+    if ('problem' in read) problems.push(`metadata: ${name}: ${read.problem}`);
+    else settings[name] = read.value;
+  }
+  const overrides: GuestOverrides = settings;
+  if (overrides.min !== undefined && overrides.max !== undefined && overrides.min > overrides.max) {
+    const { min: _, ...rest } = overrides;
+    return { overrides: rest, problems: [...problems, 'metadata: min: must not be more than max'].slice(0, MOST_PROBLEMS) };
+  }
+  return { overrides, problems: problems.slice(0, MOST_PROBLEMS) };
+}
+
+/** Attributes of the one element that there is, or what is wrong with it. Namespace declarations are none of our settings. */
+function readAttributes(text: string): readonly (readonly [string, string])[] | string {
+  if (text.length > MOST_CHARACTERS) return `metadata: ignored, since it is longer than ${MOST_CHARACTERS} characters`;
+  // Nobody needs a document type for five attributes; entities are the way to blow a parser up.
+  if (text.includes('<!')) return 'metadata: ignored, since it has a document type or a comment';
+  try {
+    const parser = new DOMParser({
+      onError: (_level, message) => {
+        throw new Error(message);
+      },
+    });
+    const root = parser.parseFromString(text, 'text/xml').documentElement;
+    if (root === null) return 'metadata: ignored, since it has no element';
+    return [...root.attributes].filter(({ name }) => name !== 'xmlns' && !name.startsWith('xmlns:')).map(({ name, value }) => [name, value]);
+  } catch {
+    return 'metadata: ignored, since it is not well-formed XML';
+  }
+}
+
+/** Short, and in one line: a line break or a change of writing direction would forge lines of the log. */
+function printable(text: string): string {
+  return text.slice(0, MOST_QUOTED).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
+}
