@@ -1,0 +1,87 @@
+/**
+ * One coordinator per host.
+ *
+ * The lock is an abstract UNIX socket (unix(7)) named by the host's id: the kernel takes it away with the process that holds it, however
+ * that dies, so there is never a stale lock to clean up; and whoever finds it taken asks it for its holder's pid.
+ *
+ * Its limits: an abstract socket is seen within one network namespace, so a coordinator in a container with a network of its own, or one
+ * on another machine that manages this host from afar, is not noticed; and any local user may take the name. It keeps two operators from
+ * working against each other by mistake. It is no defence.
+ */
+import { connect, createServer, type Server } from 'node:net';
+
+/** Another coordinator holds the host. */
+export class LockedError extends Error {
+  readonly code = 'ERR_MEMCOORD_LOCKED';
+  override readonly name = 'LockedError';
+  /** Process id of the holder; null where it did not answer. */
+  readonly pid: number | null;
+
+  constructor(pid: number | null) {
+    super(`another coordinator holds this host: ${pid === null ? 'a process that does not answer' : `process ${pid}`}`);
+    this.pid = pid;
+  }
+}
+
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/** A holder answers from its event loop; one that hangs must not hang us. */
+const ANSWER_DEADLINE_MS = 1000;
+
+/**
+ * Takes the lock of a host.
+ *
+ * @throws LockedError (`ERR_MEMCOORD_LOCKED`) where another process, or another holder in this one, has it.
+ */
+export async function takeLock(hostId: string): Promise<Lock> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.end(`${process.pid}\n`);
+  });
+  // The holder may end between our try and our question; after that the name is free.
+  for (let attempt = 0; !(await listen(server, nameOf(hostId))); attempt++) {
+    const holder = await ask(nameOf(hostId));
+    if (holder !== 'nobody' || attempt === 3) throw new LockedError(holder === 'nobody' ? null : holder);
+  }
+  // The lock lives as long as the process does, but gives it no reason to live.
+  server.unref();
+  return { release: () => new Promise((resolve) => server.close(() => resolve())) };
+}
+
+/** Pid of the coordinator that holds a host; null where it does not answer, 'nobody' where there is none. */
+export function lockHolder(hostId: string): Promise<number | null | 'nobody'> {
+  return ask(nameOf(hostId));
+}
+
+function nameOf(hostId: string): string {
+  return `\0memcoord-${hostId}`;
+}
+
+function listen(server: Server, path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: NodeJS.ErrnoException): void => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error));
+    server.once('error', failed);
+    server.listen({ path }, () => {
+      server.off('error', failed);
+      resolve(true);
+    });
+  });
+}
+
+function ask(path: string): Promise<number | null | 'nobody'> {
+  return new Promise((resolve) => {
+    let answer = '';
+    const socket = connect({ path });
+    socket.setTimeout(ANSWER_DEADLINE_MS, () => {
+      resolve(null);
+      socket.destroy();
+    });
+    socket.on('data', (data) => {
+      answer += String(data);
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED' ? 'nobody' : null));
+    socket.on('close', () => resolve(/^\d+\n$/.test(answer) ? Number(answer) : null));
+  });
+}

@@ -1,0 +1,70 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import t from 'tap';
+import { LockedError, lockHolder, takeLock } from '../lib/lock.js';
+
+/** A process that takes the lock's name as a coordinator of another version would: by the protocol alone. */
+async function holder(id: string, answers = true): Promise<ChildProcess> {
+  const answer = answers ? "(s) => s.end(process.pid + '\\n')" : '() => {}';
+  const child = spawn(process.execPath, [
+    '-e',
+    `require('net').createServer(${answer}).listen({ path: '\\0memcoord-${id}' }, () => console.log('held'))`,
+  ]);
+  await once(child.stdout, 'data');
+  return child;
+}
+
+t.test('a host is held once, and free again when released', async (t) => {
+  const id = randomUUID();
+  t.equal(await lockHolder(id), 'nobody');
+  const lock = await takeLock(id);
+  t.equal(await lockHolder(id), process.pid);
+  await t.rejects(takeLock(id), { code: 'ERR_MEMCOORD_LOCKED', pid: process.pid });
+  await lock.release();
+  const again = await takeLock(id);
+  await again.release();
+});
+
+t.test('hosts do not get in each other’s way', async (t) => {
+  const ids = [randomUUID(), randomUUID()];
+  const locks = await Promise.all(ids.map(takeLock));
+  t.strictSame(await Promise.all(ids.map(lockHolder)), [process.pid, process.pid]);
+  await Promise.all(locks.map((lock) => lock.release()));
+});
+
+t.test('a second coordinator is told the pid of the first, whose death by SIGKILL leaves no stale lock', async (t) => {
+  const id = randomUUID();
+  const child = await holder(id);
+  await t.rejects(takeLock(id), new LockedError(child.pid ?? 0));
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const lock = await takeLock(id);
+  await lock.release();
+});
+
+t.test('a holder that hangs is a holder', async (t) => {
+  const id = randomUUID();
+  const child = await holder(id, false);
+  await t.rejects(takeLock(id), { code: 'ERR_MEMCOORD_LOCKED', pid: null, message: /does not answer/ });
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+});
+
+t.test('a holder that answers nonsense is a holder', async (t) => {
+  const id = randomUUID();
+  const server = createServer((socket) => socket.end('hello')).listen({ path: `\0memcoord-${id}` });
+  await once(server, 'listening');
+  await t.rejects(takeLock(id), { code: 'ERR_MEMCOORD_LOCKED', pid: null });
+  server.close();
+});
+
+t.test('a lock does not keep its process alive', async (t) => {
+  const id = randomUUID();
+  const module = new URL('../lib/lock.ts', import.meta.url).href;
+  const child = spawn(process.execPath, [...process.execArgv, '--input-type=module', '-e', `const { takeLock } = await import(${JSON.stringify(module)}); await takeLock('${id}');`]);
+  const [code] = (await once(child, 'exit')) as [number];
+  t.equal(code, 0);
+  t.equal(await lockHolder(id), 'nobody');
+});
