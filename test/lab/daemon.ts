@@ -30,6 +30,13 @@ group = "root"
 dynamic_ownership = 0
 `;
 
+/** Its socket is for its own user alone, so that no policy daemon has to be asked who may connect. */
+const LIBVIRTD_CONF = `auth_unix_ro = "none"
+auth_unix_rw = "none"
+unix_sock_ro_perms = "0700"
+unix_sock_rw_perms = "0700"
+`;
+
 export async function virsh(...args: string[]): Promise<string> {
   return (await run('virsh', ['-q', '-c', URI, ...args])).stdout;
 }
@@ -51,20 +58,22 @@ async function ownPid(): Promise<number | null> {
 /**
  * Starts a daemon where none answers.
  *
- * Nothing in /etc is touched. The user's daemon takes its settings from XDG_CONFIG_HOME; the system's has a fixed path, so ours sees
- * the lab's file at that path, by a bind mount in a mount namespace of its own.
+ * Nothing in /etc is touched. The user's daemon takes its settings from XDG_CONFIG_HOME; those of the system's are always in
+ * /etc/libvirt, so ours sees a folder of the lab there, by a bind mount in a mount namespace of its own. In it are no networks and
+ * no guests of the machine's that it could start.
  */
 export async function startDaemon(say: (line: string) => void): Promise<void> {
   if ((await ownPid()) === null && (await answers())) return;
   if ((await ownPid()) === null) {
     say('starting libvirtd');
-    await mkdir(join(CONFIG, 'libvirt'), { recursive: true });
+    const folder = join(CONFIG, 'libvirt');
+    await mkdir(folder, { recursive: true });
     const system = URI === 'qemu:///system';
-    const conf = join(CONFIG, 'libvirt/qemu.conf');
-    await writeFile(conf, system ? QEMU_CONF_ROOT + QEMU_CONF : QEMU_CONF);
+    await writeFile(join(folder, 'qemu.conf'), system ? QEMU_CONF_ROOT + QEMU_CONF : QEMU_CONF);
+    await writeFile(join(folder, 'libvirtd.conf'), LIBVIRTD_CONF);
     const log = openSync(LOG, 'a');
     const daemon = ['libvirtd', '--pid-file', PID_FILE];
-    const script = `mount --bind '${conf}' /etc/libvirt/qemu.conf && exec "$@"`;
+    const script = `mount --bind '${folder}' /etc/libvirt && exec "$@"`;
     const [command, ...args] = system ? ['unshare', '--mount', 'sh', '-c', script, 'sh', ...daemon] : daemon;
     const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, ...(system ? {} : { XDG_CONFIG_HOME: CONFIG }) };
     const child = spawn(command as string, args, { detached: true, stdio: ['ignore', log, log], env, cwd: '/' });
