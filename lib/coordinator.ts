@@ -356,7 +356,7 @@ function contextOf(name: string, facts: DomainFacts | null, config: Config): { c
 }
 
 /** One reading of host and guests. Changes nothing, and works on a read-only connection. */
-export async function readOnce(hypervisor: Hypervisor, config: Config): Promise<Snapshot> {
+export async function readOnce(hypervisor: Hypervisor, config: Config, time: Time = machineTime): Promise<Snapshot> {
   const [sweep, host] = await Promise.all([hypervisor.sample({ deadlineMs: CONTROL_DEADLINE_MS }), hypervisor.hostMemory()]);
   const contexts = new Map<string, GuestContext>();
   await Promise.all(
@@ -365,7 +365,7 @@ export async function readOnce(hypervisor: Hypervisor, config: Config): Promise<
       contexts.set(uuid, contextOf(name, facts, config).context);
     }),
   );
-  const look: Look = { at: machineTime.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
+  const look: Look = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
   const made = plan(EMPTY_MODEL, look, config);
   const snapshot = snapshotOf(made, look, config, made.model);
   // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.

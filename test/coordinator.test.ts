@@ -1,0 +1,184 @@
+import t from 'tap';
+import { defaultConfig } from '../lib/config.js';
+import { Coordinator, type CoordinatorOptions, type MoveOutcome, readOnce } from '../lib/coordinator.js';
+import type { Hypervisor } from '../lib/hypervisor.js';
+import type { Notice } from '../lib/policy/types.js';
+import type { GuestSpec } from '../lib/sim/guest.js';
+import { SimHost } from '../lib/sim/host.js';
+import { GiB, MiB } from '../lib/units.js';
+
+const idle = (name: string, settings: Partial<GuestSpec> = {}): GuestSpec => ({
+  name, maximum: 2 * GiB, current: 512 * MiB, uses: () => 150 * MiB, ...settings,
+});
+
+/** A coordinator over a simulated host, with all that it says. */
+function coordinate(guests: readonly GuestSpec[], { pool = 8, ...options }: Partial<CoordinatorOptions> & { pool?: number } = {}) {
+  const host = new SimHost({ total: 23 * GiB, guests });
+  const coordinator = new Coordinator({
+    connect: host.connect, config: { ...defaultConfig(), poolKiB: pool * GiB }, time: host.time, ...options,
+  });
+  const moves: MoveOutcome[] = [];
+  const notices: Notice[] = [];
+  coordinator.on('move', (move) => moves.push(move));
+  coordinator.on('notice', (notice) => notices.push(notice));
+  const stop = async () => {
+    const stopped = coordinator.stop();
+    await host.pass(60_000);
+    await stopped;
+  };
+  return { host, coordinator, moves, notices, stop };
+}
+
+/** The hypervisor of a host with some of its calls replaced. */
+const withCalls = (host: SimHost, calls: (real: Hypervisor) => Partial<Hypervisor>) => async (): Promise<Hypervisor> => {
+  const real = await host.connect();
+  return { ...real, ...calls(real) };
+};
+
+t.test('start rejects with the error of the connection', async (t) => {
+  const { coordinator } = coordinate([], { connect: async () => Promise.reject(new Error('no libvirtd here')) });
+  await t.rejects(coordinator.start(), { message: 'no libvirtd here' });
+});
+
+t.test('with no guest it says so once and takes in the one that starts later', async (t) => {
+  const { host, coordinator, notices, moves, stop } = coordinate([]);
+  await coordinator.start();
+  await host.pass(10_000);
+  t.equal(notices.filter(({ kind }) => kind === 'no-guests').length, 1);
+  host.start(idle('late'));
+  await host.pass(20_000);
+  t.ok(moves.some(({ name, applied }) => name === 'late' && applied));
+  host.stop('late');
+  await host.pass(3000);
+  t.ok(notices.some(({ kind, guest }) => kind === 'guest-gone' && guest === 'late'));
+  t.same(coordinator.snapshot?.guests, []);
+  await stop();
+});
+
+t.test('a guest that starts is charged its maximum at once, and the others make room', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('a', { current: 1500 * MiB }), idle('b', { current: 1500 * MiB })], { pool: 3 });
+  await coordinator.start();
+  await host.pass(2000);
+  host.start(idle('new', { driver: false, current: 2 * GiB }));
+  await host.pass(200);
+  const seen = coordinator.snapshot?.guests.find(({ name }) => name === 'new');
+  t.equal(seen?.phase, 'booting', 'seen by its event, before the next sweep is due');
+  t.ok((coordinator.snapshot?.host.charged ?? 0) >= 5 * GiB - 100 * MiB);
+  await host.pass(30_000);
+  t.ok(host.guest('a').actual + host.guest('b').actual + 2 * GiB <= 3 * GiB, 'the others made room');
+  await stop();
+});
+
+t.test('the stats period is set to the interval and put back on stop', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('a'), idle('b')]);
+  host.guest('b').setPeriod(5);
+  await coordinator.start();
+  await host.pass(3000);
+  t.same(host.guests.map(({ period }) => period), [1, 1]);
+  await stop();
+  t.same(host.guests.map(({ period }) => period), [0, 5]);
+});
+
+t.test('a dry run says what it would do, once, and changes nothing', async (t) => {
+  const { host, coordinator, moves, notices, stop } = coordinate([idle('a'), idle('off')], { dryRun: true });
+  host.guest('a').setPeriod(1);
+  await coordinator.start();
+  await host.pass(20_000);
+  t.equal(moves.length, 1);
+  t.match(moves[0], { name: 'a', applied: false, reason: 'give' });
+  t.same(host.guests.map(({ actual, target, period }) => [actual, target, period]), [[512 * MiB, 512 * MiB, 1], [512 * MiB, 512 * MiB, 0]]);
+  t.ok(notices.some(({ guest, message }) => guest === 'off' && message.includes('virsh dommemstat off --period 1 --live')));
+  await stop();
+});
+
+t.test('guests that are left out, or whose facts forbid it, are read and not moved', async (t) => {
+  const { host, coordinator, moves, stop } = coordinate([idle('web1'), idle('db1'), idle('pinned')], {
+    config: { ...defaultConfig(), poolKiB: 8 * GiB, exclude: ['db*'] },
+  });
+  await coordinator.start();
+  await host.pass(20_000);
+  t.same([...new Set(moves.map(({ name }) => name))].sort(), ['pinned', 'web1']);
+  const left = coordinator.snapshot?.guests.find(({ name }) => name === 'db1');
+  t.match(left, { phase: 'excluded', why: /exclude/ });
+  t.equal(host.guest('db1').period, 0, 'its stats period is not touched');
+  await stop();
+});
+
+t.test('a move that libvirt refuses is told with its error and is not believed', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  const { coordinator, moves } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, () => ({ setMemory: async (all) => all.map(() => Object.assign(new Error('refused'), { code: 'ERR_LIBVIRT_OPERATION_INVALID' })) })),
+  });
+  await coordinator.start();
+  await host.pass(8000);
+  t.match(moves[0], { applied: false, error: { message: 'refused' } });
+  t.equal(coordinator.snapshot?.guests[0]?.target, 512 * MiB);
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('a lost connection is told once and made again, and coordination goes on', async (t) => {
+  let up = true;
+  let connects = 0;
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  const lost: Error[] = [];
+  const { coordinator, moves } = coordinate([], {
+    time: host.time,
+    connect: async () => {
+      if (!up) throw new Error('refused');
+      connects++;
+      return withCalls(host, (real) => ({
+        sample: async (options) => (up ? real.sample(options) : Promise.reject(new Error('gone'))), isAlive: () => up,
+      }))();
+    },
+  });
+  coordinator.on('lost', (error) => lost.push(error));
+  await coordinator.start();
+  await host.pass(2500);
+  up = false;
+  await host.pass(60_000);
+  t.equal(lost.length, 1);
+  const before = moves.length;
+  up = true;
+  await host.pass(60_000);
+  t.equal(connects, 2);
+  t.ok(moves.length > before);
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('another configuration is taken from the next look on', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('a')]);
+  await coordinator.start();
+  await host.pass(20_000);
+  t.ok(host.guest('a').actual < 300 * MiB);
+  coordinator.reconfigure({ ...defaultConfig(), guests: [{ match: 'a', settings: { min: 700 * MiB } }] });
+  await host.pass(5000);
+  t.equal(host.guest('a').actual, 700 * MiB);
+  await stop();
+});
+
+t.test('readOnce shows what a coordinator would think, and changes nothing', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a'), idle('silent', { driver: false })] });
+  host.guest('a').setPeriod(1);
+  await host.pass(2500);
+  const { guests, host: figures } = await readOnce(await host.connect(), defaultConfig(), host.time);
+  t.match(guests[0], { name: 'a', phase: 'steady', actual: 512 * MiB, used: 150 * MiB, spare: 362 * MiB });
+  t.ok((guests[0]?.survivableBurst ?? 0) > 0);
+  t.match(guests[1], { name: 'silent', phase: 'booting', why: /stats period is 0/ });
+  t.equal(figures.total, 23 * GiB);
+  t.same(host.guests.map(({ period }) => period), [1, 0]);
+});
+
+t.test('a recording holds everything that a plan was made from', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('a')]);
+  const records: Readonly<Record<string, unknown>>[] = [];
+  coordinator.on('record', (record) => records.push(record));
+  await coordinator.start();
+  await host.pass(5000);
+  t.match(records.at(-1), { at: Number, host: Object, guests: [{ name: 'a' }], figures: Array, contexts: Object, moves: Array });
+  await stop();
+});
