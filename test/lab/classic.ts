@@ -58,7 +58,7 @@ async function main(): Promise<boolean> {
 
   console.log('TAP version 14');
   const ours = (await readLab()) === null;
-  const lab = await up(guestSpecs(), tell);
+  const lab = await up(guestSpecs(), tell, controller.signal);
   const virsh = new Virsh(lab.uri);
   try {
     await mkdir(join(LAB, 'results'), { recursive: true });

@@ -138,9 +138,10 @@ export async function balloon(name: string): Promise<number> {
 /**
  * Starts the guests and waits until each agent answers and each balloon has taken its guest to its size.
  *
- * @throws LabError where another lab is up, or a guest of that name is not ours. What was started is taken down again then.
+ * @throws LabError where another lab is up, a guest of that name is not ours, or the signal interrupts; what was started is taken down
+ * again then.
  */
-export async function up(specs: readonly GuestSpec[], say: (line: string) => void): Promise<Lab> {
+export async function up(specs: readonly GuestSpec[], say: (line: string) => void, signal?: AbortSignal): Promise<Lab> {
   const before = await readLab();
   if (before !== null) {
     const alike = JSON.stringify(before.guests.map(({ uuid, socket, console, ...spec }) => spec)) === JSON.stringify(specs);
@@ -173,6 +174,7 @@ export async function up(specs: readonly GuestSpec[], say: (line: string) => voi
     say(`starting ${guests.length} guests (${acceleration === 'kvm' ? 'KVM' : 'software emulation'})`);
     const labels = await securityLabels();
     for (const guest of guests) {
+      if (signal?.aborted === true) throw new LabError('interrupted');
       if (guest.swap > 0) {
         const path = join(RUN, `${guest.name}.swap`);
         await writeFile(path, '');
@@ -182,7 +184,7 @@ export async function up(specs: readonly GuestSpec[], say: (line: string) => voi
       await writeFile(xml, guestXml(guest, image, acceleration, labels));
       await virsh('create', xml);
     }
-    await Promise.all(guests.map(ready));
+    await Promise.all(guests.map(async (guest) => await ready(guest, signal)));
   } catch (error) {
     await down(() => undefined);
     throw error;
@@ -192,14 +194,17 @@ export async function up(specs: readonly GuestSpec[], say: (line: string) => voi
 }
 
 /** Waits until the agent answers and the balloon is where the guest was told to start. A boot takes some 5 s of one CPU under emulation. */
-async function ready(guest: Guest): Promise<void> {
+async function ready(guest: Guest, signal: AbortSignal | undefined): Promise<void> {
   const limit = 180_000;
   try {
-    await until(`the agent of ${guest.name}`, limit, 500, async () => await report(guest.name, guest.socket, 2000).catch(() => undefined));
+    const answer = async (): Promise<object | undefined> => await report(guest.name, guest.socket, 2000).catch(() => undefined);
+    await until(`the agent of ${guest.name}`, limit, 500, answer, signal);
     if (!guest.driver) return;
     const size = guest.current * 1024;
-    await until(`the balloon of ${guest.name}`, limit, 500, async () => ((await balloon(guest.name)) === size ? true : undefined));
+    const arrived = async (): Promise<true | undefined> => ((await balloon(guest.name)) === size ? true : undefined);
+    await until(`the balloon of ${guest.name}`, limit, 500, arrived, signal);
   } catch (error) {
+    if (signal?.aborted === true) throw error;
     const tail = (await readFile(guest.console, 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
     throw new LabError(`${error instanceof Error ? error.message : error}; its console ends:\n${tail}`);
   }

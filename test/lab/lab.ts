@@ -55,7 +55,10 @@ async function main(): Promise<void> {
         autodeflate: numbers(values.autodeflate),
         driverless: numbers(values.driverless),
       };
-      await up(guestSpecs(Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))), print);
+      const controller = new AbortController();
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => controller.abort());
+      const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+      await up(guestSpecs(given), print, controller.signal);
       return;
     }
     case 'down':

@@ -15,7 +15,7 @@ export class Virsh {
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(uri: string) {
-    this.#process = spawn('virsh', ['-q', '-c', uri], { env: { ...process.env, LC_ALL: 'C' } });
+    this.#process = spawn('virsh', ['-q', '-c', uri], { env: { ...process.env, LC_ALL: 'C' }, detached: true });
     this.#process.stdout.on('data', (data: Buffer) => {
       this.#output += data.toString();
       this.#wake();

@@ -34,7 +34,8 @@ export function coordinatorCommand(uri: string, pool: number, custom: string | u
 
 /** Starts a coordinator and collects the moves that it logs as JSON lines on stderr. `tell` gets every other line. */
 export function startCoordinator(command: readonly string[], startedAt: number, tell: (line: string) => void): Coordinator {
-  const child = spawn(command[0] ?? '', command.slice(1), { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+  // Detached: Ctrl-C is for us, who then stop it in order.
+  const child = spawn(command[0] ?? '', command.slice(1), { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   const moves: LoggedMove[] = [];
   const exited = new Promise<number | null>((resolve) => {
     child.on('error', () => resolve(null));

@@ -26,14 +26,24 @@ export interface RunOptions {
   readonly mayFail?: boolean;
 }
 
-/** Runs a program to its end. @returns its exit code, stdout and stderr. @throws LabError where it fails. */
+/**
+ * Runs a program to its end, out of reach of the terminal's Ctrl-C: taking the lab down must not be cut short by the key that began it.
+ *
+ * @returns its exit code, stdout and stderr.
+ * @throws LabError where it fails.
+ */
 export async function run(
   command: string,
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   return await new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: options.cwd, env: options.env ?? process.env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, {
+      cwd: options.cwd,
+      env: options.env ?? process.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
     let stdout = '';
     let stderr = '';
     let late = false;
@@ -62,10 +72,21 @@ export async function run(
 
 export const sleep = async (ms: number): Promise<void> => await new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Asks again every `everyMs` until the answer is not undefined. @throws LabError after `timeoutMs`, with `what`. */
-export async function until<T>(what: string, timeoutMs: number, everyMs: number, ask: () => Promise<T | undefined>): Promise<T> {
+/**
+ * Asks again every `everyMs` until the answer is not undefined.
+ *
+ * @throws LabError after `timeoutMs`, with `what`, or when the signal says that nobody waits any more.
+ */
+export async function until<T>(
+  what: string,
+  timeoutMs: number,
+  everyMs: number,
+  ask: () => Promise<T | undefined>,
+  signal?: AbortSignal,
+): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {
+    if (signal?.aborted === true) throw new LabError('interrupted');
     const value = await ask();
     if (value !== undefined) return value;
     if (performance.now() > end) throw new LabError(`waited ${timeoutMs / 1000} s for ${what}`);

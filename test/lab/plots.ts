@@ -1,0 +1,135 @@
+/**
+ * `scripts/plots`: draws the runs that `npm run test:lab` has kept in .lab/results, one picture a test into docs/plots, and writes the
+ * table of figures into README.md between its markers.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Verdict } from './judge.js';
+import type { Recording } from './recording.js';
+import { LAB, LabError, ROOT } from './shell.js';
+
+const MiB = 1024;
+const GiB = 1024 * MiB;
+const BEGIN = '<!-- tests:begin -->';
+const END = '<!-- tests:end -->';
+const TITLES = {
+  1: 'Test 1: guest 1 eats until it is out of memory, then frees',
+  2: 'Test 2: all eat until they are out of memory, then free',
+  3: 'Test 3: all eat 400 MiB; then 1 and 2 free while 3 and 4 go on',
+} as const;
+
+interface Run {
+  readonly recording: Recording;
+  readonly verdicts: readonly Verdict[];
+}
+
+async function readRun(test: number, gib: number): Promise<Run | null> {
+  const text = await readFile(join(LAB, 'results', `test${test}-${gib}GiB.json`), 'utf8').catch(() => null);
+  return text === null ? null : (JSON.parse(text) as Run);
+}
+
+/** One panel a guest: balloon and unused memory over time, with a dashed line where a stage begins. */
+export function draw(recording: Recording): string {
+  const [width, height, left, top, gap] = [400, 150, 46, 44, 40];
+  const from = recording.stages[0]?.from ?? 0;
+  const samples = recording.samples.filter((sample) => sample.t >= from - 3);
+  const length = Math.max(1, (samples.at(-1)?.t ?? from) - from + 3);
+  const x = (t: number): string => (((t - from + 3) / length) * width).toFixed(1);
+  const y = (kib: number): string => (height - (Math.min(kib, recording.maximum) / recording.maximum) * height).toFixed(0);
+  const parts: string[] = [];
+  recording.guests.forEach((guest, index) => {
+    const originX = left + (index % 2) * (width + left + 10);
+    const originY = top + Math.floor(index / 2) * (height + gap);
+    const line = (series: 'actual' | 'unused', style: string): string => {
+      const points = samples.flatMap((sample) => {
+        const value = sample[series][index];
+        // What was not reported is NaN, which JSON writes as null.
+        return value === undefined || value === null || Number.isNaN(value) ? [] : [`${x(sample.t)},${y(value)}`];
+      });
+      return `<polyline fill="none" ${style} points="${points.join(' ')}"/>`;
+    };
+    const grid = [0, 512, 1024, 1536, 2048]
+      .filter((mib) => mib * MiB <= recording.maximum)
+      .map((mib) => `<path class="g" d="M0 ${y(mib * MiB)}h${width}"/><text x="-5" y="${Number(y(mib * MiB)) + 4}" text-anchor="end">${mib}</text>`);
+    const seconds: string[] = [];
+    for (let t = 0; t <= length - 3; t += 30) seconds.push(`<text x="${x(from + t)}" y="${height + 14}" text-anchor="middle">${t} s</text>`);
+    const stages = recording.stages.slice(1).map((stage) => `<path class="s" d="M${x(stage.from)} 0v${height}"/>`);
+    parts.push(
+      `<g transform="translate(${originX} ${originY})">${grid.join('')}${seconds.join('')}${stages.join('')}` +
+        `<text x="6" y="14" class="n">${guest}</text>${line('actual', 'class="a"')}${line('unused', 'class="u"')}</g>`,
+    );
+  });
+  const total = { width: 2 * (width + left + 10), height: top + Math.ceil(recording.guests.length / 2) * (height + gap) - 12 };
+  const legendX = total.width - 250;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${total.width} ${total.height}" font-family="sans-serif" font-size="11" fill="#444">
+<style>.g{stroke:#ddd}.s{stroke:#888;stroke-dasharray:4 3}.a{stroke:#1f5fbf;stroke-width:2}.u{stroke:#d9822b;stroke-width:1.5}.n{font-weight:bold;fill:#222}</style>
+<rect width="100%" height="100%" fill="#fff"/>
+<text x="${left}" y="22" font-size="14" fill="#222">${TITLES[recording.test]}; pool ${recording.pool / GiB} GiB (MiB over time)</text>
+<path class="a" d="M${legendX} 18h24"/><text x="${legendX + 30}" y="22">balloon (actual)</text><path class="u" d="M${legendX + 130} 18h24"/><text x="${legendX + 160}" y="22">unused</text>
+${parts.join('\n')}
+</svg>
+`;
+}
+
+/** A row of the table: what came out, by the figures that the criteria found. */
+function row({ recording, verdicts }: Run): string {
+  const [eating] = recording.stages;
+  const at = (t: number): readonly number[] => recording.samples.findLast((sample) => sample.t <= t)?.actual ?? [];
+  const mib = (kib: number | undefined): string => (kib === undefined ? '-' : (kib / MiB).toFixed(0));
+  const span = (values: readonly number[]): string => {
+    const [low, high] = [mib(Math.min(...values)), mib(Math.max(...values))];
+    return low === high ? low : `${low} to ${high}`;
+  };
+  const detail = (part: string): string => verdicts.find((verdict) => verdict.name.includes(part))?.detail ?? '-';
+  const back = recording.ended.flatMap((ended, guest) => {
+    const sample = ended === null ? undefined : recording.samples.find((sample) => sample.t >= ended && (sample.actual[guest] ?? Infinity) < 700 * MiB);
+    return ended === null ? [] : [sample === undefined ? Infinity : sample.t - ended];
+  });
+  const seconds = `${Math.max(...back).toFixed(0)} s`;
+  const sums = recording.samples.filter((sample) => sample.t >= (eating?.from ?? 0)).map((sample) => sample.actual.reduce((a, b) => a + b, 0));
+  let outcome: string;
+  if (recording.test === 1) {
+    const most = Math.max(...recording.samples.filter((sample) => sample.t >= (eating?.from ?? 0)).map((sample) => sample.actual[0] ?? 0));
+    const others = at(eating?.to ?? 0).slice(1);
+    outcome = `guest 1 rises to ${mib(most)}, the others fall to ${span(others)}; guest 1 under 700 again after ${seconds}; sum ${mib(sums[0])} → ${mib(sums.at(-1))}`;
+  } else if (recording.test === 2) {
+    const first = Math.min(...recording.ended.filter((ended) => ended !== null));
+    outcome = `all rise to ${span(at(first))} when the first eater ends; all under 700 again after ${seconds} at most; sum at most ${mib(Math.max(...sums))}`;
+  } else {
+    const plateau = recording.samples.findLast((sample) => sample.t <= (recording.plateau?.to ?? 0));
+    outcome = `plateau: balloons ${span(plateau?.actual ?? [])}, usable ${span(plateau?.usable ?? [])}; then ${detail('same minute')}`;
+  }
+  const passed = verdicts.filter((verdict) => verdict.ok).length;
+  return `| ${recording.test} | ${recording.pool / GiB} GiB | ${outcome} | ${passed} of ${verdicts.length} |`;
+}
+
+async function main(): Promise<void> {
+  const lines: string[] = ['| test | pool | what came out (MiB) | criteria met |', '|---|---|---|---|'];
+  const pictures: string[] = [];
+  await mkdir(join(ROOT, 'docs/plots'), { recursive: true });
+  for (const test of [1, 2, 3] as const) {
+    for (const gib of [8, 6, 3]) {
+      const run = await readRun(test, gib);
+      if (run === null) continue;
+      lines.push(row(run));
+      // One picture a test: those of the short set.
+      if (gib !== { 1: 8, 2: 6, 3: 3 }[test]) continue;
+      const file = `docs/plots/test${test}.svg`;
+      await writeFile(join(ROOT, file), draw(run.recording));
+      pictures.push(`![${TITLES[test]}](${file})`);
+      console.log(`drew ${file}`);
+    }
+  }
+  if (pictures.length === 0) throw new LabError("there is nothing to draw in .lab/results: 'npm run test:lab -- --full' makes it");
+  const path = join(ROOT, 'README.md');
+  const readme = await readFile(path, 'utf8').catch(() => '');
+  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
+  if (begin < 0 || end < begin) throw new LabError(`README.md has no markers ${BEGIN} and ${END}: the table was not written`);
+  await writeFile(path, `${readme.slice(0, begin + BEGIN.length)}\n${lines.join('\n')}\n\n${pictures.join('\n\n')}\n${readme.slice(end)}`);
+  console.log('wrote the table into README.md');
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof LabError ? error.message : error);
+  process.exitCode = 1;
+});
