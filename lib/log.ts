@@ -1,0 +1,56 @@
+/** What a coordinator tells while it runs: JSON lines for machines, one readable line each for people. */
+import { type Logger, pino } from 'pino';
+import { type PrettyOptions, prettyFactory } from 'pino-pretty';
+import type { MoveOutcome } from './coordinator.js';
+import type { Notice } from './policy/types.js';
+import { MiB } from './units.js';
+
+export type LogFormat = 'pretty' | 'json';
+export type Log = Logger;
+
+export interface LogOptions {
+  readonly format: LogFormat;
+  readonly color: boolean;
+  /** Takes one line at a time, its end included. */
+  readonly write: (line: string) => void;
+}
+
+/** A log. Lines are handed to `write` as they come: nothing waits that could be lost when the process ends. */
+export function createLog({ format, color, write }: LogOptions): Log {
+  if (format === 'json') return pino({ base: null }, { write });
+  const pretty = prettyFactory({ colorize: color, hideObject: true, ignore: 'level,time', messageFormat });
+  return pino({ base: null }, { write: (line) => write(pretty(line)) });
+}
+
+/** The line of an entry. Moves are known by `msg: "move"`, as programs that read the JSON know them. */
+const messageFormat: NonNullable<PrettyOptions['messageFormat']> = (log, messageKey, _levelLabel, { colors }) => {
+  const time = colors.gray(new Date(Number(log['time'])).toTimeString().slice(0, 8));
+  const text = String(log[messageKey]);
+  if (text !== 'move') {
+    const level = Number(log['level']);
+    return `${time} ${level >= 50 ? `${colors.red('ERROR')} ` : level >= 40 ? `${colors.yellow('WARN')} ` : ''}${text}`;
+  }
+  const { guest, from, to, reason, dryRun, error } = log;
+  const paint = error !== undefined ? colors.red : Number(to) > Number(from) ? colors.green : colors.cyan;
+  const figures = `used ${mib(log['used'])}, spare ${mib(log['spare'])}, need ${mib(log['need'])}, allocation ${mib(log['allocation'])}`;
+  const fate = error !== undefined ? `  failed: ${error}` : dryRun === true ? '  (dry run)' : '';
+  return `${time} ${String(guest).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to)} MiB`)}  ${reason}  ${figures}${fate}`;
+};
+
+/** A figure that is not known (NaN; null in JSON) is a dash. */
+function mib(kib: unknown): string {
+  return typeof kib === 'number' ? String(Math.round(kib / MiB)) : '-';
+}
+
+/** Tells of a move, with the figures behind it (KiB). */
+export function logMove(log: Log, move: MoveOutcome, dryRun: boolean): void {
+  const { uuid, name, from, to, actual, used, spare, need, allocation, reason, applied, error } = move;
+  const fields = { guest: name, uuid, from, to, actual, used, spare, need, allocation, reason, applied, ...(dryRun ? { dryRun } : {}) };
+  if (error === undefined) log.info(fields, 'move');
+  else log.warn({ ...fields, error: error.message, ...('code' in error ? { code: error.code } : {}) }, 'move');
+}
+
+/** Tells of something that has changed. */
+export function logNotice(log: Log, { kind, level, guest, uuid, message, figures }: Notice): void {
+  log[level]({ kind, guest, uuid, figures }, message);
+}
