@@ -7,6 +7,8 @@
  * Its limits: an abstract socket is seen within one network namespace, so a coordinator in a container with a network of its own, or one
  * on another machine that manages this host from afar, is not noticed; and any local user may take the name. It keeps two operators from
  * working against each other by mistake. It is no defence.
+ *
+ * Node has whole abstract names since 20.8 only (nodejs/node#49667); releases before that cut them to nothing.
  */
 import { connect, createServer, type Server } from 'node:net';
 
