@@ -1,7 +1,7 @@
 /** The policy's fixed figures, each with its source. Sizes KiB, times ms, rates KiB/s. */
 import { MiB } from '../units.js';
 
-/** Least floor where nothing else is set; with an eighth of the guest's maximum (DESIGN.md, the command). */
+/** Least floor where nothing else is set; with an eighth of the guest's maximum. */
 export const LEAST_FLOOR = 256 * MiB;
 export const FLOOR_FRACTION = 1 / 8;
 export const DEFAULT_SHARE = 1000;
@@ -57,7 +57,7 @@ export const REBOOT_BLIND = 6000;
 
 /** Overhead of a domain's process where its resident memory does not show more. */
 export const LEAST_OVERHEAD = 48 * MiB;
-/** Bounds of the host's reserve (DESIGN.md, the policy). */
+/** Bounds of the host's reserve (docs/policy.md, capacity). */
 export const LEAST_RESERVE = 200 * MiB;
 export const DEFAULT_RESERVE = 512 * MiB;
 export const RESERVE_FRACTION = 0.05;

@@ -1,4 +1,4 @@
-/** Step 3: what may be done of it now. BALLOON.md's rules live here, each named where it is kept. */
+/** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in model.ts, each named in its place. */
 import type { Claim } from './allocation.js';
 import {
   BRISK_RATE, DEFAULT_RESERVE, GENTLE_RATE, GROW_BAND, LEAST_RESERVE, PACE_FRACTION, RELIEF_FRACTION, RELIEF_STEP, RESERVE_FRACTION, SAME,
