@@ -1,0 +1,190 @@
+/** `memcoord doctor`: can host and guests be coordinated, and what to do where not. */
+import { type Config, guestOverrides } from '../config.js';
+import { type GuestView, readOnce, type Snapshot } from '../coordinator.js';
+import type { DomainFacts, Hypervisor } from '../hypervisor.js';
+import { lockHolder } from '../lock.js';
+import { METADATA_URI, parseMetadata } from '../metadata.js';
+import type { GuestOverrides } from '../policy/types.js';
+import { ERROR, LAST_UPDATE, READ, STATE, STATUS, STRIDE, type Sweep, UNUSED, USABLE } from '../sweep.js';
+import { formatSize, MiB } from '../units.js';
+import { FAILED, UnreachableError } from './failure.js';
+import { byName, type Connect, configFrom, connectLibvirt, type Options, READING_DEADLINE_MS, virsh } from './session.js';
+
+/** Something that an operator should know. */
+export interface Finding {
+  /** A `problem` keeps memory from being coordinated; a `note` does not. */
+  readonly level: 'problem' | 'note';
+  readonly what: string;
+  /** What to do about it: a command where there is one. */
+  readonly mend: string | null;
+}
+
+export interface Report {
+  readonly uri: string;
+  readonly host: { readonly facts: readonly string[]; readonly findings: readonly Finding[] };
+  readonly guests: readonly { readonly name: string; readonly uuid: string; readonly coordinated: boolean; readonly findings: readonly Finding[] }[];
+}
+
+export async function doctor(
+  options: Options & { json?: boolean }, connect: Connect = connectLibvirt, print = (text: string) => void process.stdout.write(`${text}\n`),
+): Promise<number> {
+  const config = await configFrom(options);
+  const { hypervisor, denied } = await open(config.uri, connect);
+  try {
+    const report = await examine(hypervisor, config, denied);
+    print(options.json === true ? JSON.stringify(report, null, 2) : reportText(report));
+    const all = [...report.host.findings, ...report.guests.flatMap(({ findings }) => findings)];
+    return all.some(({ level }) => level === 'problem') ? FAILED : 0;
+  } finally {
+    await hypervisor.close({ deadlineMs: READING_DEADLINE_MS });
+  }
+}
+
+/** With the rights that `run` needs, to see whether they are there; else with those to read. */
+async function open(uri: string, connect: Connect): Promise<{ hypervisor: Hypervisor; denied: UnreachableError | null }> {
+  try {
+    return { hypervisor: await connect(uri, { readOnly: false }), denied: null };
+  } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error;
+    try {
+      return { hypervisor: await connect(uri, { readOnly: true }), denied: error };
+    } catch {
+      throw error;
+    }
+  }
+}
+
+async function examine(hypervisor: Hypervisor, config: Config, denied: UnreachableError | null): Promise<Report> {
+  const [snapshot, sweep, hostId] = await Promise.all([
+    readOnce(hypervisor, config),
+    hypervisor.sample({ deadlineMs: READING_DEADLINE_MS }),
+    hypervisor.hostId(),
+  ]);
+  const holder = hostId === null ? 'nobody' : await lockHolder(hostId);
+  const guests = await Promise.all(
+    byName(sweep.guests.map((guest, row) => ({ ...guest, row }))).map(async ({ name, uuid, row }) => {
+      const facts = await hypervisor.describe(uuid, { deadlineMs: READING_DEADLINE_MS }).catch((error: Error) => error);
+      const view = snapshot.guests.find((guest) => guest.uuid === uuid);
+      const findings = examineGuest({ uri: hypervisor.uri, name, figure: (field) => figureOf(sweep, row, field), facts, view, config });
+      return { name, uuid, coordinated: (view?.why ?? null) === null && findings.every(({ level }) => level === 'note'), findings };
+    }),
+  );
+  return { uri: hypervisor.uri, host: { facts: hostFacts(snapshot, hypervisor.uri), findings: examineHost(snapshot, denied, holder) }, guests };
+}
+
+function figureOf(sweep: Sweep, row: number, field: number): number {
+  return sweep.figures[row * STRIDE + field] ?? Number.NaN;
+}
+
+function hostFacts({ host }: Snapshot, uri: string): string[] {
+  return [
+    `connected to ${uri}`,
+    `${formatSize(host.total)} of memory, ${formatSize(host.available)} available; ${formatSize(host.reserve)} are never given out`,
+    `guests may hold ${formatSize(host.capacity)} and are charged ${formatSize(host.charged)}, overhead included`,
+  ];
+}
+
+function examineHost({ host }: Snapshot, denied: UnreachableError | null, holder: number | null | 'nobody'): Finding[] {
+  const findings: Finding[] = [];
+  if (denied !== null) findings.push({ level: 'problem', what: `can read but not change: ${denied.message}`, mend: denied.advice || null });
+  if (holder !== 'nobody') {
+    const mend = holder === null ? null : `stop it before you start another: kill ${holder}`;
+    findings.push({ level: 'note', what: `a coordinator is at work on this host${holder === null ? '' : `: process ${holder}`}`, mend });
+  }
+  if (host.free < 0) {
+    const what = `guests are charged ${formatSize(-host.free)} more than the host can spare: nobody can grow until others have given`;
+    findings.push({ level: 'problem', what, mend: 'a larger --pool, a smaller --reserve, or fewer guests' });
+  }
+  if (host.pressure) {
+    const what = 'the host itself is short of memory (it stalls or swaps): guests get no more until that ends';
+    findings.push({ level: 'problem', what, mend: 'see what takes it: cat /proc/pressure/memory; ps --sort=-rss -eo rss,pid,comm | head' });
+  }
+  return findings;
+}
+
+interface Patient {
+  readonly uri: string;
+  readonly name: string;
+  readonly figure: (field: number) => number;
+  readonly facts: DomainFacts | Error;
+  readonly view: GuestView | undefined;
+  readonly config: Config;
+}
+
+/** Restart a guest so that its new definition holds. A reboot from within keeps the old one. */
+const RESTART = 'then shut it down and start it anew';
+
+function examineGuest({ uri, name, figure, facts, view, config }: Patient): Finding[] {
+  const on = (...words: readonly string[]): string => virsh(uri, ...words);
+  if (figure(STATUS) !== READ) return [{ level: 'problem', what: `does not answer${unanswered(figure)}`, mend: `see what it waits for: ${on('domcontrol', name)}` }];
+  if (facts instanceof Error) return [{ level: 'problem', what: `its definition cannot be read: ${facts.message}`, mend: on('dumpxml', name) }];
+  if (facts.balloonModel === 'none' || facts.balloonModel === '') {
+    const mend = `${on('edit', name)}   # <memballoon model='virtio'/> within <devices>, ${RESTART}`;
+    return [{ level: 'problem', what: 'has no balloon device', mend }];
+  }
+  const findings: Finding[] = facts.obstacles.map((obstacle) => ({
+    level: 'problem',
+    what: `its balloon frees nothing for the host: ${obstacle}`,
+    mend: `${on('edit', name)}   # take it out, ${RESTART}; or leave the guest alone: --exclude ${name}`,
+  }));
+  findings.push(...examineFigures(name, figure, facts, on), ...examineSettings(name, facts, view, config, on));
+  const state = figure(STATE);
+  if (state === 3) findings.push({ level: 'note', what: 'is paused: it is not moved until it goes on', mend: on('resume', name) });
+  if (state === 7) findings.push({ level: 'note', what: 'sleeps: it is not moved until it wakes', mend: on('dompmwakeup', name) });
+  if (view !== undefined && view.actual >= facts.maximum) {
+    const mend = `${on('setmaxmem', name, `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config')}   # ${RESTART}`;
+    findings.push({ level: 'note', what: `holds its maximum, ${formatSize(facts.maximum)}: it can give memory but not gain any`, mend });
+  }
+  return findings;
+}
+
+function unanswered(figure: (field: number) => number): string {
+  const error = figure(ERROR);
+  return Number.isNaN(error) ? ' within the time that it was given' : ` (libvirt error ${error})`;
+}
+
+function examineFigures(name: string, figure: (field: number) => number, facts: DomainFacts, on: (...words: string[]) => string): Finding[] {
+  const reported = !Number.isNaN(figure(USABLE)) || !Number.isNaN(figure(UNUSED));
+  if (facts.statsPeriod === 0) {
+    const mend = on('dommemstat', name, '--period', '1', '--live');
+    return [{ level: 'note', what: 'is not asked for its figures (stats period 0); memcoord run does that by itself', mend }];
+  }
+  if (reported && figure(LAST_UPDATE) !== 0) return [];
+  const mend = 'in the guest: modprobe virtio_balloon (Linux), or the service BLNSVR of virtio-win (Windows)';
+  return [{ level: 'problem', what: 'its balloon driver does not answer', mend }];
+}
+
+function examineSettings(
+  name: string, facts: DomainFacts, view: GuestView | undefined, config: Config, on: (...words: string[]) => string,
+): Finding[] {
+  const findings: Finding[] = [];
+  const { overrides, problems } = parseMetadata(facts.metadata);
+  const example = on('metadata', name, METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', '<memcoord min="512MiB" share="1000"/>');
+  for (const problem of problems) findings.push({ level: 'problem', what: problem, mend: `set it anew: ${example}` });
+  const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
+  if (merged.min !== undefined && merged.min > facts.maximum) {
+    const what = `its min of ${formatSize(merged.min)} is more than its maximum of ${formatSize(facts.maximum)}, which holds instead`;
+    findings.push({ level: 'note', what, mend: `${on('setmaxmem', name, `${Math.round(merged.min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min` });
+  }
+  if (view === undefined) return findings;
+  if (merged.manage === false) findings.push({ level: 'note', what: 'is left alone, as its settings say (manage: no)', mend: null });
+  else if (view.phase === 'excluded' && facts.obstacles.length === 0) findings.push({ level: 'note', what: `is left alone: ${view.why ?? 'excluded'}`, mend: null });
+  if (view.phase !== 'excluded' && view.actual < view.floor) {
+    findings.push({ level: 'note', what: `holds ${formatSize(view.actual)}, less than its floor of ${formatSize(view.floor)}: memcoord run raises it`, mend: null });
+  }
+  return findings;
+}
+
+/** The report for people. */
+function reportText({ host, guests }: Report): string {
+  const lines = ['Host', ...host.facts.map((fact) => `  ${fact}`), ...host.findings.flatMap(findingLines)];
+  if (guests.length === 0) lines.push('', 'No guest is running.');
+  for (const { name, coordinated, findings } of guests) {
+    lines.push('', `${name}: ${coordinated ? 'can be coordinated' : 'cannot be coordinated as it is'}`, ...findings.flatMap(findingLines));
+  }
+  return lines.join('\n');
+}
+
+function findingLines({ level, what, mend }: Finding): string[] {
+  return [`  ${level.padEnd(7)}  ${what}`, ...(mend === null ? [] : [`           ${mend}`])];
+}

@@ -1,0 +1,53 @@
+/** What a failed command says, and the code that it exits with. */
+
+/** Exit codes, as DESIGN.md has them. */
+export const FAILED = 1;
+export const WRONG_USE = 2;
+export const UNREACHABLE = 3;
+export const HELD = 4;
+
+/** An option or argument that is not allowed. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  readonly code = 'ERR_MEMCOORD_USAGE';
+}
+
+/** libvirt cannot be reached, or not with the rights that are needed. */
+export class UnreachableError extends Error {
+  override readonly name = 'UnreachableError';
+  readonly code = 'ERR_MEMCOORD_UNREACHABLE';
+  /** What to do about it, for a person; empty where nothing is known. */
+  readonly advice: string;
+
+  constructor(uri: string, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super(`cannot reach libvirt at ${uri}: ${reason}`, { cause });
+    this.advice = adviceFor(uri, cause instanceof Error && 'code' in cause ? String(cause.code) : '', reason);
+  }
+}
+
+/** libvirt's messages are told apart by the words of the C library in them, which LC_ALL may translate: then there is no advice. */
+function adviceFor(uri: string, code: string, reason: string): string {
+  if (code === 'ERR_MEMCOORD_AUTH_UNSUPPORTED' || code === 'ERR_LIBVIRT_AUTH_FAILED' || /permission denied|polkit|access denied/i.test(reason)) {
+    return `Who may use ${uri}: root, and members of the group libvirt. 'sudo usermod -aG libvirt "$USER"' and a new login make you one.`;
+  }
+  if (/no such file|connection refused/i.test(reason)) {
+    const session = uri.includes('/session') ? 'It is started by the first libvirt client of a user: is libvirt-daemon installed?' : '';
+    return session || 'Is its daemon running? systemctl start libvirtd (Debian: package libvirt-daemon-system; newer distributions: virtqemud.socket).';
+  }
+  if (code === 'ERR_LIBVIRT_NO_CONNECT' || code === 'ERR_LIBVIRT_INVALID_ARG') return 'Examples of URIs: qemu:///system, qemu:///session, qemu+ssh://root@host/system.';
+  return '';
+}
+
+/** Message and exit code for whatever a command threw. */
+export function explain(error: unknown): { readonly code: number; readonly message: string } {
+  if (error instanceof UnreachableError) {
+    return { code: UNREACHABLE, message: error.advice === '' ? error.message : `${error.message}\n${error.advice}` };
+  }
+  if (!(error instanceof Error)) return { code: FAILED, message: String(error) };
+  const code = 'code' in error ? String(error.code) : '';
+  if (code === 'ERR_MEMCOORD_CONFIG' || code === 'ERR_MEMCOORD_USAGE') return { code: WRONG_USE, message: error.message };
+  if (code === 'ERR_MEMCOORD_LOCKED') return { code: HELD, message: error.message };
+  // An error that we know of speaks for itself; one that we do not is a defect, and its stack is what a report needs.
+  return { code: FAILED, message: code.startsWith('ERR_LIBVIRT_') || code.startsWith('ERR_MEMCOORD_') ? error.message : (error.stack ?? error.message) };
+}

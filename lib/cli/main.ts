@@ -1,0 +1,149 @@
+#!/usr/bin/env node
+/**
+ * The command `memcoord`: what it can be told. Each command's own code, and the addon with it, is loaded when the command is given:
+ * help and version need neither.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { version } from './version.js';
+
+const EXIT_CODES = `
+Exit codes: 0 well, 1 failed while running, 2 wrong use or bad configuration, 3 libvirt cannot be reached, 4 another coordinator holds this host.`;
+
+function repeatable(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+const connect = (): Option => new Option('-c, --connect <uri>', 'libvirt connection (default: $LIBVIRT_DEFAULT_URI, else qemu:///system)');
+const config = (): Option => new Option('--config <file>', 'configuration file, YAML; options given here win over it');
+const include = (): Option => new Option('--include <glob>', 'only guests whose names match; may be given again').argParser(repeatable);
+const exclude = (): Option => new Option('--exclude <glob>', 'not the guests whose names match; may be given again').argParser(repeatable);
+/** The options that shape what guests get: `run` acts by them, `status` shows what would come of them. */
+const policy = (): Option[] => [
+  new Option('--interval <seconds>', 'time between looks at all guests, 0.1 to 3600 (default: 1); guests at risk are looked at more often'),
+  new Option('--pool <size>', 'most that all guests together may hold, e.g. 8GiB (default: what the host can spare)'),
+  new Option('--reserve <size>', 'memory that is never given out, 200MiB at least (default: 5 % of the host, 512MiB at least)'),
+  new Option('--signal <figure>', "which of a guest's figures is its spare memory: usable (MemAvailable, the default) or unused (MemFree)"),
+  new Option('--surplus <whose>', 'what no guest needs: stays with the host (default), or is spread over the guests'),
+  new Option('--burst <rate>', 'rise of a guest that its spare memory should outlast, e.g. 200MiB/s (the default)'),
+  new Option('--eyes <percent>', 'CPU for extra looks at guests at risk, as a part of one core (default: 5%)'),
+];
+
+function commands(): Command {
+  const program = new Command('memcoord')
+    .description(
+      'Coordinates guest memory on a libvirt host: watches how much each guest really needs, and moves memory between the guests,\n' +
+        'and back to the host, through their balloons. Without a command it does what `memcoord run` does.',
+    )
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help; after a command, its own')
+    .addHelpText(
+      'after',
+      `
+Begin with
+  memcoord doctor          which guests can be coordinated, and what to do about the others
+  memcoord run --dry-run   what it would do, without doing it
+${EXIT_CODES}`,
+    );
+
+  const run = program
+    .command('run', { isDefault: true })
+    .summary("coordinate the guests' memory until stopped (the default)")
+    .description(
+      "Coordinates the guests' memory until stopped by SIGINT or SIGTERM (a second one stops it at once). SIGHUP reads the\n" +
+        'configuration file again. Guests may come and go meanwhile. Logs go to stderr.',
+    )
+    .addOption(connect())
+    .addOption(config());
+  for (const option of policy()) run.addOption(option);
+  run
+    .addOption(include())
+    .addOption(exclude())
+    .option('--dry-run', 'say what would be done and change nothing at all')
+    .option('--record <file>', 'write every look and its moves to a file, as JSON lines')
+    .addOption(new Option('--log-format <format>', 'pretty (default on a terminal) or json').choices(['pretty', 'json']))
+    .addHelpText('after', `\nExample\n  memcoord run --interval 1 --pool 8GiB --exclude 'build-*'\n${EXIT_CODES}`)
+    // What is no command arrives here, as an argument of the default one.
+    .argument('[command]')
+    .usage('[options]')
+    .action(async (stray: string | undefined, options) => {
+      if (stray !== undefined) run.error(`error: unknown command '${stray}': there are run, status, monitor and doctor`, { code: 'commander.unknownCommand' });
+      const { run: go } = await import('./run.js');
+      // By exit, since a libvirt call that hangs would hold the process.
+      process.exit(await go(options));
+    });
+
+  const status = program
+    .command('status')
+    .summary('one reading of host and guests')
+    .description('Reads host and guests once and prints where they stand, sizes in MiB. Changes nothing.')
+    .addOption(connect())
+    .addOption(config());
+  for (const option of policy()) status.addOption(option);
+  status
+    .addOption(include())
+    .addOption(exclude())
+    .option('--json', 'print JSON, sizes in KiB')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (options) => {
+      const { status: go } = await import('./status.js');
+      process.exitCode = await go(options);
+    });
+
+  program
+    .command('monitor')
+    .summary("print the guests' memory every few seconds")
+    .description("Prints each guest's balloon size and unused memory in MiB every few seconds, until stopped. Changes nothing.")
+    .addOption(connect())
+    .option('--interval <seconds>', 'time between two readings, 0.1 to 3600', '2')
+    .option('--count <n>', 'stop after so many readings')
+    .option('--machine', 'print memory,NAME,ACTUAL,UNUSED')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (options) => {
+      const { monitor: go } = await import('./monitor.js');
+      process.exitCode = await go(options);
+    });
+
+  program
+    .command('doctor')
+    .summary('can the guests be coordinated, and what to do where not')
+    .description(
+      'Says for the host and for each guest whether memory can be coordinated, what is missing, and the command that mends it.\n' +
+        'Changes nothing. Exits with 1 where there is a problem.',
+    )
+    .addOption(connect())
+    .addOption(config())
+    .addOption(include())
+    .addOption(exclude())
+    .option('--json', 'print JSON')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (options) => {
+      const { doctor: go } = await import('./doctor.js');
+      process.exitCode = await go(options);
+    });
+
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().showHelpAfterError(`(${command === program ? 'memcoord' : `memcoord ${command.name()}`} --help says what there is)`);
+  }
+  return program;
+}
+
+/** Commander reports its own help and version as errors with exit code 0, and wrong use with 1, which is 2 here. */
+async function main(): Promise<void> {
+  // Whoever reads our output may stop reading (`memcoord monitor | head`): that is no failure. Data already written is written.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  process.stderr.on('error', () => {});
+  try {
+    await commands().parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : 2;
+      return;
+    }
+    const { explain } = await import('./failure.js');
+    const { code, message } = explain(error);
+    process.stderr.write(`memcoord: ${message}\n`);
+    process.exitCode = code;
+  }
+}
+
+await main();

@@ -1,0 +1,36 @@
+/** `--record FILE`: every look and its moves, as JSON lines after a header line. */
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import type { Config } from '../config.js';
+import { version } from './version.js';
+
+export interface Recording {
+  /** A line with version and configuration: the first of the file, and again whenever the configuration changes. */
+  header(config: Config): void;
+  write(look: Readonly<Record<string, unknown>>): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a recording; a file that is there is written anew.
+ *
+ * @param failed is told once when the file cannot be written further: coordinating goes on without.
+ * @throws where the file cannot be opened
+ */
+export async function openRecording(path: string, failed: (error: Error) => void): Promise<Recording> {
+  const stream = createWriteStream(path);
+  await once(stream, 'open');
+  let broken = false;
+  stream.on('error', (error) => {
+    broken = true;
+    failed(error);
+  });
+  const line = (value: unknown): void => {
+    if (!broken) stream.write(`${JSON.stringify(value)}\n`);
+  };
+  return {
+    header: (config) => line({ kind: 'header', memcoord: version(), at: Date.now(), config }),
+    write: (look) => line({ kind: 'look', ...look }),
+    close: () => new Promise((resolve) => (broken ? resolve() : stream.end(() => resolve()))),
+  };
+}

@@ -1,0 +1,142 @@
+/** `memcoord run`: coordinates until it is told to stop. */
+import { type Config, ConfigError } from '../config.js';
+import { Coordinator } from '../coordinator.js';
+import type { Hypervisor } from '../hypervisor.js';
+import { type Lock, takeLock } from '../lock.js';
+import { createLog, type Log, type LogFormat, logMove, logNotice } from '../log.js';
+import type { Time } from '../time.js';
+import { formatSize } from '../units.js';
+import { FAILED, UsageError } from './failure.js';
+import { openRecording, type Recording } from './record.js';
+import { type Connect, configFrom, connectLibvirt, type Options } from './session.js';
+import { version } from './version.js';
+
+export interface RunOptions extends Options {
+  readonly dryRun?: boolean;
+  readonly record?: string;
+  readonly logFormat?: LogFormat;
+}
+
+export interface RunSurroundings {
+  readonly connect?: Connect;
+  /** Takes a line of the log. */
+  readonly write?: (line: string) => void;
+  readonly time?: Time;
+}
+
+export async function run(options: RunOptions, surroundings: RunSurroundings = {}): Promise<number> {
+  const { connect = connectLibvirt, write = (line) => process.stderr.write(line), time } = surroundings;
+  const dryRun = options.dryRun === true;
+  let config = await configFrom(options);
+  const log = createLog({ format: options.logFormat ?? (process.stderr.isTTY ? 'pretty' : 'json'), color: hasColor(), write });
+  const recording = options.record === undefined ? null : await startRecording(options.record, log);
+  const held: { lock: Lock | null } = { lock: null };
+
+  const attach = async (): Promise<Hypervisor> => {
+    // What is said to change nothing gets no right to.
+    const hypervisor = await connect(config.uri, { readOnly: dryRun });
+    try {
+      const hostId = dryRun || held.lock !== null ? null : await hypervisor.hostId();
+      if (hostId !== null) held.lock = await takeLock(hostId);
+      return hypervisor;
+    } catch (error) {
+      await hypervisor.close({ deadlineMs: 1000 });
+      throw error;
+    }
+  };
+  const coordinator = new Coordinator({ connect: attach, config, dryRun, ...(time === undefined ? {} : { time }) });
+  let connected = false;
+  coordinator.on('connected', (uri) => {
+    connected = true;
+    log.info({ kind: 'connected', uri }, `connected to ${uri}`);
+  });
+  coordinator.on('lost', (error) => log.error({ kind: 'lost', ...codeOf(error) }, `${error.message}; trying again`));
+  coordinator.on('notice', (notice) => logNotice(log, notice));
+  coordinator.on('move', (move) => logMove(log, move, dryRun));
+  if (recording !== null) {
+    recording.header(config);
+    coordinator.on('record', (look) => recording.write(look));
+  }
+
+  const signals = listenForSignals();
+  const reread = (): void => {
+    void readAgain(options, config, log).then((read) => {
+      if (read === null) return;
+      config = read;
+      coordinator.reconfigure(config);
+      recording?.header(config);
+    });
+  };
+  process.on('SIGHUP', reread);
+  try {
+    log.info({ kind: 'start', version: version(), config, dryRun }, greeting(config, dryRun));
+    const started = coordinator.start();
+    const early = await Promise.race([started.then(() => null), signals.first]);
+    log.info({ kind: 'stop' }, `${early ?? (await signals.first)}: stopping`);
+    // Nothing has been changed before there is a connection, and a wait for one has no end.
+    if (early !== null && !connected) return 0;
+    return await Promise.race([started.then(() => coordinator.stop()).then(() => 0), signals.second.then(() => FAILED)]);
+  } finally {
+    process.off('SIGHUP', reread);
+    signals.end();
+    await recording?.close();
+    await held.lock?.release();
+  }
+}
+
+interface Signals {
+  readonly first: Promise<NodeJS.Signals>;
+  readonly second: Promise<NodeJS.Signals>;
+  end(): void;
+}
+
+/** SIGINT and SIGTERM: the first asks to stop cleanly, the second at once. */
+function listenForSignals(): Signals {
+  const taken: ((signal: NodeJS.Signals) => void)[] = [];
+  const next = (): Promise<NodeJS.Signals> => new Promise((resolve) => taken.push(resolve));
+  const [first, second] = [next(), next()];
+  const take = (signal: NodeJS.Signals): void => taken.shift()?.(signal);
+  process.on('SIGINT', take).on('SIGTERM', take);
+  return { first, second, end: () => void process.off('SIGINT', take).off('SIGTERM', take) };
+}
+
+function greeting(config: Config, dryRun: boolean): string {
+  const { intervalMs, poolKiB, signal } = config;
+  const pool = poolKiB === null ? 'no pool but what the host can spare' : `a pool of ${formatSize(poolKiB)}`;
+  return `memcoord ${version()}: ${dryRun ? 'dry run, nothing is changed; ' : ''}every ${intervalMs / 1000} s, ${pool}, by ${signal} memory`;
+}
+
+function codeOf(error: Error): { readonly code?: unknown } {
+  return 'code' in error ? { code: error.code } : {};
+}
+
+/** Colour only for a terminal that wants it (no-color.org). */
+function hasColor(): boolean {
+  return process.stderr.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb';
+}
+
+async function startRecording(path: string, log: Log): Promise<Recording> {
+  try {
+    return await openRecording(path, (error) => log.error({ kind: 'record' }, `${path}: ${error.message}: recording ends, coordinating goes on`));
+  } catch (error) {
+    throw new UsageError(`option --record: ${path} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** The configuration in force from now on; null where it stays as it is. */
+async function readAgain(options: RunOptions, old: Config, log: Log): Promise<Config | null> {
+  if (options.config === undefined) {
+    log.warn({ kind: 'config' }, 'SIGHUP: there is no --config file to read again');
+    return null;
+  }
+  try {
+    const config = await configFrom(options);
+    const uriNote = config.uri === old.uri ? '' : `; connect: ${config.uri} takes a restart`;
+    log.info({ kind: 'config', config }, `SIGHUP: configuration read again${uriNote}`);
+    return { ...config, uri: old.uri };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${error.message}`);
+    return null;
+  }
+}

@@ -1,0 +1,60 @@
+/** What the commands have in common: options become a configuration, a configuration a connection, a guest's name a command for it. */
+import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config.js';
+import type { Hypervisor } from '../hypervisor.js';
+import { HOST_SETTINGS, readSetting } from '../settings.js';
+import { UnreachableError, UsageError } from './failure.js';
+
+/** Opens a connection. Commands take one, so that tests can hand them a simulated host. */
+export type Connect = (uri: string, options: { readonly readOnly: boolean }) => Promise<Hypervisor>;
+
+/** Options as commander has them: the names of HOST_SETTINGS, and each command's own. */
+export type Options = Readonly<Partial<Record<keyof typeof HOST_SETTINGS | 'config', unknown>>>;
+
+/** The connection over the addon, which is loaded here and not before. */
+export const connectLibvirt: Connect = async (uri, options) => {
+  try {
+    const { openLibvirt } = await import('../libvirt/hypervisor.js');
+    return await openLibvirt(uri, options);
+  } catch (error) {
+    throw new UnreachableError(uri, error);
+  }
+};
+
+/**
+ * The command line over the file that it names over the defaults.
+ *
+ * @throws UsageError, ConfigError
+ */
+export async function configFrom(options: Options): Promise<Config> {
+  const settings: Record<string, unknown> = {};
+  for (const [name, setting] of Object.entries(HOST_SETTINGS)) {
+    const value = options[name as keyof typeof HOST_SETTINGS];
+    if (value !== undefined) settings[name] = optionValue(`--${name}`, readSetting<unknown>(setting, value));
+  }
+  const base = options.config === undefined ? defaultConfig() : await loadConfig(String(options.config));
+  return withSettings(base, settings as Settings);
+}
+
+/** The value of an option, or a UsageError that names it. */
+export function optionValue<T>(option: string, read: { readonly value: T } | { readonly problem: string }): T {
+  if ('problem' in read) throw new UsageError(`option ${option}: ${read.problem}`);
+  return read.value;
+}
+
+/** A virsh command that a person can paste into a shell. */
+export function virsh(uri: string, ...words: readonly string[]): string {
+  return ['virsh', '-c', uri, ...words].map(shellQuoted).join(' ');
+}
+
+export function shellQuoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Names in the order that people count: aos_vm2 before aos_vm10. */
+export function byName<T extends { readonly name: string }>(guests: readonly T[]): T[] {
+  const { compare } = new Intl.Collator('en', { numeric: true });
+  return [...guests].sort((a, b) => compare(a.name, b.name));
+}
+
+/** A deadline for one-shot readings, ms: longer than any healthy answer. */
+export const READING_DEADLINE_MS = 3000;
