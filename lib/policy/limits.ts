@@ -14,6 +14,8 @@ export const CRITICAL_SPARE = 48 * MiB;
 /** The cushion for a burst is no more than this part of the guest's maximum. */
 export const MOST_CUSHION_FRACTION = 1 / 4;
 
+/** The balloon counts in pages of this size: a target between two would end above itself [M]. */
+export const PAGE = 4;
 /** A guest is shrunk only where it has this much too much: with GROW_BAND, the hysteresis of rule 14. */
 export const SHRINK_BAND = 16 * MiB;
 /** A guest that is not short is grown only where it lacks this much. */

@@ -4,7 +4,7 @@ import type { Allocation, Claim } from './allocation.js';
 import { allocate } from './allocation.js';
 import { demand, effectiveFloor, lookInterval, reactionTime, survivableBurst } from './demand.js';
 import { MiB } from '../units.js';
-import { SAME } from './limits.js';
+import { PAGE, SAME } from './limits.js';
 import type { Belief, HostState, Model } from './model.js';
 import { charge, observe, spareNow } from './model.js';
 import type { Account, Part } from './safety.js';
@@ -95,7 +95,7 @@ function decide(parts: readonly PlannedPart[], look: Look, config: PolicyConfig,
     // Rule 7, out of what is free, the relief fund included; what the guest holds anyway costs nothing.
     const { belief } = part;
     const wanted = Math.max(belief.rollback?.to ?? belief.target, belief.actual) + (belief.rollback?.reason === 'no-progress' ? SAME : 0);
-    const to = Math.floor(Math.min(wanted, belief.ceiling, charge(belief) + money));
+    const to = pages(Math.min(wanted, belief.ceiling, charge(belief) + money));
     money -= Math.max(0, to - charge(belief));
     if (to > belief.target) rollbacks.push(move(part, to, belief.rollback?.reason ?? 'relief'));
   }
@@ -120,7 +120,7 @@ function decide(parts: readonly PlannedPart[], look: Look, config: PolicyConfig,
   for (const part of rest) {
     const { belief } = part;
     if (moving.has(belief.uuid) || !readyToShrink(belief, look, look.contexts.get(belief.uuid), config)) continue;
-    const to = Math.ceil(shrink(part, short || over, look.at));
+    const to = pages(shrink(part, short || over, look.at) + PAGE - 1);
     if (to >= belief.target) continue;
     const reason: Reason = belief.target > belief.ceiling ? 'bounds' : over ? 'over-capacity' : short ? 'make-room' : 'give';
     shrinks.push(move(part, to, reason));
@@ -136,11 +136,16 @@ function growthReason({ belief, claim }: Part): Reason {
 function collect(parts: readonly Part[], targets: Float64Array, reason: Reason | ((part: Part) => Reason)): Move[] {
   const moves: Move[] = [];
   parts.forEach((part, i) => {
-    const to = Math.floor(targets[i] ?? part.belief.target);
+    const to = pages(targets[i] ?? part.belief.target);
     if (to - part.belief.target < SAME) return;
     moves.push(move(part, to, typeof reason === 'function' ? reason(part) : reason));
   });
   return moves.sort((a, b) => a.spare - b.spare);
+}
+
+/** Whole pages, downwards. */
+function pages(size: number): number {
+  return Math.floor(size / PAGE) * PAGE;
 }
 
 /** What moves add to the charges. */

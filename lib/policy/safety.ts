@@ -68,7 +68,11 @@ export function needsRelief({ belief, claim, size }: Part): boolean {
  * @returns new targets, KiB, in the order of the parts; the old target where there is nothing to grow.
  */
 export function growth(parts: readonly Part[], money: number): Float64Array {
-  const grows = (part: Part) => part.size - part.belief.target >= GROW_BAND || needsRelief(part);
+  const grows = (part: Part) => {
+    const lacks = part.size - part.belief.target;
+    // The last step to the ceiling is taken however small: there will be no larger one.
+    return lacks >= GROW_BAND || (lacks > 0 && part.size >= Math.floor(part.claim.ceiling)) || needsRelief(part);
+  };
   const vessels = parts.map((part) => {
     const lower = charge(part.belief);
     return { base: part.claim.used, share: part.claim.share, lower, upper: grows(part) ? Math.max(lower, part.size) : lower };
