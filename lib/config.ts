@@ -26,7 +26,7 @@ export class ConfigError extends Error {
 
 export function defaultConfig(): Config {
   return {
-    uri: process.env['LIBVIRT_DEFAULT_URI'] || 'qemu:///system',
+    uri: process.env.LIBVIRT_DEFAULT_URI || 'qemu:///system',
     intervalMs: 1000,
     poolKiB: null,
     reserveKiB: null,
@@ -48,7 +48,10 @@ const guestEntry = z
   .refine(({ min, max }) => min === undefined || max === undefined || min <= max, { message: 'must not be more than max', path: ['min'] });
 
 const schema = z
-  .strictObject({ ...HOST_SETTINGS, guests: z.array(guestEntry, 'must be a list of mappings, each with the key match') }, 'must be a mapping')
+  .strictObject(
+    { ...HOST_SETTINGS, guests: z.array(guestEntry, 'must be a list of mappings, each with the key match') },
+    'must be a mapping',
+  )
   .partial();
 
 /** Settings as they are written in a file, read: what {@link withSettings} puts over a configuration. */
@@ -102,7 +105,11 @@ export function parseConfig(text: string, file: string): Config {
   const at = (offset: number | undefined): string => (offset === undefined ? file : `${file}:${lines.linePos(offset).line}`);
   const complaints = read.error.issues.flatMap((issue) => {
     const node = document.getIn(issue.path, true) as Node | undefined;
-    const where = (keys: readonly PropertyKey[]): string => keys.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('').replace(/^\./, '');
+    const where = (keys: readonly PropertyKey[]): string =>
+      keys
+        .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
+        .join('')
+        .replace(/^\./, '');
     if (issue.code === 'unrecognized_keys') {
       const known = issue.path.length === 0 ? HOST_KEYS : GUEST_KEYS;
       return issue.keys.map((key) => {

@@ -24,15 +24,15 @@ export function createLog({ format, color, write }: LogOptions): Log {
 
 /** The line of an entry. Moves are known by `msg: "move"`, as programs that read the JSON know them. */
 const messageFormat: NonNullable<PrettyOptions['messageFormat']> = (log, messageKey, _levelLabel, { colors }) => {
-  const time = colors.gray(new Date(Number(log['time'])).toTimeString().slice(0, 8));
+  const time = colors.gray(new Date(Number(log.time)).toTimeString().slice(0, 8));
   const text = String(log[messageKey]);
   if (text !== 'move') {
-    const level = Number(log['level']);
+    const level = Number(log.level);
     return `${time} ${level >= 50 ? `${colors.red('ERROR')} ` : level >= 40 ? `${colors.yellow('WARN')} ` : ''}${text}`;
   }
   const { guest, from, to, reason, dryRun, error } = log;
   const paint = error !== undefined ? colors.red : Number(to) > Number(from) ? colors.green : colors.cyan;
-  const figures = `used ${mib(log['used'])}, spare ${mib(log['spare'])}, need ${mib(log['need'])}, allocation ${mib(log['allocation'])}`;
+  const figures = `used ${mib(log.used)}, spare ${mib(log.spare)}, need ${mib(log.need)}, allocation ${mib(log.allocation)}`;
   const fate = error !== undefined ? `  failed: ${error}` : dryRun === true ? '  (dry run)' : '';
   return `${time} ${String(guest).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to)} MiB`)}  ${reason}  ${figures}${fate}`;
 };

@@ -57,7 +57,9 @@ function readAttributes(text: string): readonly (readonly [string, string])[] | 
     });
     const root = parser.parseFromString(text, 'text/xml').documentElement;
     if (root === null) return 'metadata: ignored, since it has no element';
-    return [...root.attributes].filter(({ name }) => name !== 'xmlns' && !name.startsWith('xmlns:')).map(({ name, value }) => [name, value]);
+    return [...root.attributes]
+      .filter(({ name }) => name !== 'xmlns' && !name.startsWith('xmlns:'))
+      .map(({ name, value }) => [name, value]);
   } catch {
     return 'metadata: ignored, since it is not well-formed XML';
   }

@@ -46,7 +46,9 @@ const reserve = written((text) => {
 });
 
 /** Seconds, as ms. */
-const seconds = written((text) => Math.round(1000 * numberIn(text, /^(\d+(?:\.\d+)?)s?$/, 0.1, 3600, 'a time in seconds from 0.1 to 3600')));
+const seconds = written((text) =>
+  Math.round(1000 * numberIn(text, /^(\d+(?:\.\d+)?)s?$/, 0.1, 3600, 'a time in seconds from 0.1 to 3600')),
+);
 
 /** `200MiB/s`, as KiB/s. */
 const rate = written((text) => {

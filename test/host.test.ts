@@ -5,7 +5,10 @@ import { hostMemoryReader, readHostMemory } from '../lib/host.js';
 
 const MEMINFO = 'MemTotal:       24064000 kB\nMemFree:         1000000 kB\nMemAvailable:   20000000 kB\n';
 
-async function proc(root: string, { some = '0.00', full = '0.00', pswpout = 0 }: { some?: string; full?: string; pswpout?: number }): Promise<void> {
+async function proc(
+  root: string,
+  { some = '0.00', full = '0.00', pswpout = 0 }: { some?: string; full?: string; pswpout?: number },
+): Promise<void> {
   await mkdir(join(root, 'pressure'), { recursive: true });
   await writeFile(join(root, 'meminfo'), MEMINFO);
   await writeFile(join(root, 'vmstat'), `nr_free_pages 17\npswpin 3\npswpout ${pswpout}\n`);

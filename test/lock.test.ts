@@ -63,7 +63,12 @@ t.test('a holder that answers nonsense is a holder', async (t) => {
 t.test('a lock does not keep its process alive', async (t) => {
   const id = randomUUID();
   const module = new URL('../lib/lock.ts', import.meta.url).href;
-  const child = spawn(process.execPath, [...process.execArgv, '--input-type=module', '-e', `const { takeLock } = await import(${JSON.stringify(module)}); await takeLock('${id}');`]);
+  const child = spawn(process.execPath, [
+    ...process.execArgv,
+    '--input-type=module',
+    '-e',
+    `const { takeLock } = await import(${JSON.stringify(module)}); await takeLock('${id}');`,
+  ]);
   const [code] = (await once(child, 'exit')) as [number];
   t.equal(code, 0);
   t.equal(await lockHolder(id), 'nobody');

@@ -53,7 +53,11 @@ t.test('a move in JSON has all its figures in KiB', async (t) => {
     applied: true,
     msg: 'move',
   });
-  logMove(log, { ...move, spare: Number.NaN, applied: false, error: Object.assign(new Error('gone'), { code: 'ERR_LIBVIRT_NO_DOMAIN' }) }, false);
+  logMove(
+    log,
+    { ...move, spare: Number.NaN, applied: false, error: Object.assign(new Error('gone'), { code: 'ERR_LIBVIRT_NO_DOMAIN' }) },
+    false,
+  );
   const failed = JSON.parse(lines[1] ?? '');
   t.match(failed, { level: 40, spare: null, applied: false, error: 'gone', code: 'ERR_LIBVIRT_NO_DOMAIN' });
 });

@@ -22,11 +22,18 @@ export interface Finding {
 export interface Report {
   readonly uri: string;
   readonly host: { readonly facts: readonly string[]; readonly findings: readonly Finding[] };
-  readonly guests: readonly { readonly name: string; readonly uuid: string; readonly coordinated: boolean; readonly findings: readonly Finding[] }[];
+  readonly guests: readonly {
+    readonly name: string;
+    readonly uuid: string;
+    readonly coordinated: boolean;
+    readonly findings: readonly Finding[];
+  }[];
 }
 
 export async function doctor(
-  options: Options & { json?: boolean }, connect: Connect = connectLibvirt, print = (text: string) => void process.stdout.write(`${text}\n`),
+  options: Options & { json?: boolean },
+  connect: Connect = connectLibvirt,
+  print = (text: string) => void process.stdout.write(`${text}\n`),
 ): Promise<number> {
   const config = await configFrom(options);
   const { hypervisor, denied } = await open(config.uri, connect);
@@ -66,10 +73,14 @@ async function examine(hypervisor: Hypervisor, config: Config, denied: Unreachab
       const facts = await hypervisor.describe(uuid, { deadlineMs: READING_DEADLINE_MS }).catch((error: Error) => error);
       const view = snapshot.guests.find((guest) => guest.uuid === uuid);
       const findings = examineGuest({ uri: hypervisor.uri, name, figure: (field) => figureOf(sweep, row, field), facts, view, config });
-      return { name, uuid, coordinated: (view?.why ?? null) === null && findings.every(({ level }) => level === 'note'), findings };
+      return { name, uuid, coordinated: view?.phase !== 'excluded' && findings.every(({ level }) => level === 'note'), findings };
     }),
   );
-  return { uri: hypervisor.uri, host: { facts: hostFacts(snapshot, hypervisor.uri), findings: examineHost(snapshot, denied, holder) }, guests };
+  return {
+    uri: hypervisor.uri,
+    host: { facts: hostFacts(snapshot, hypervisor.uri), findings: examineHost(snapshot, denied, holder) },
+    guests,
+  };
 }
 
 function figureOf(sweep: Sweep, row: number, field: number): number {
@@ -111,13 +122,23 @@ interface Patient {
   readonly config: Config;
 }
 
+/** virDomainState: running. */
+const RUNNING = 1;
+const PAUSED = 3;
+const ASLEEP = 7;
+/** Figures are due every period; a few may be late, and the time that they carry is in whole seconds. */
+const STALE_PERIODS = 3;
+const STALE_SECONDS = 5;
+
 /** Restart a guest so that its new definition holds. A reboot from within keeps the old one. */
 const RESTART = 'then shut it down and start it anew';
 
 function examineGuest({ uri, name, figure, facts, view, config }: Patient): Finding[] {
   const on = (...words: readonly string[]): string => virsh(uri, ...words);
-  if (figure(STATUS) !== READ) return [{ level: 'problem', what: `does not answer${unanswered(figure)}`, mend: `see what it waits for: ${on('domcontrol', name)}` }];
-  if (facts instanceof Error) return [{ level: 'problem', what: `its definition cannot be read: ${facts.message}`, mend: on('dumpxml', name) }];
+  if (figure(STATUS) !== READ)
+    return [{ level: 'problem', what: `does not answer${unanswered(figure)}`, mend: `see what it waits for: ${on('domcontrol', name)}` }];
+  if (facts instanceof Error)
+    return [{ level: 'problem', what: `its definition cannot be read: ${facts.message}`, mend: on('dumpxml', name) }];
   if (facts.balloonModel === 'none' || facts.balloonModel === '') {
     const mend = `${on('edit', name)}   # <memballoon model='virtio'/> within <devices>, ${RESTART}`;
     return [{ level: 'problem', what: 'has no balloon device', mend }];
@@ -129,8 +150,8 @@ function examineGuest({ uri, name, figure, facts, view, config }: Patient): Find
   }));
   findings.push(...examineFigures(name, figure, facts, on), ...examineSettings(name, facts, view, config, on));
   const state = figure(STATE);
-  if (state === 3) findings.push({ level: 'note', what: 'is paused: it is not moved until it goes on', mend: on('resume', name) });
-  if (state === 7) findings.push({ level: 'note', what: 'sleeps: it is not moved until it wakes', mend: on('dompmwakeup', name) });
+  if (state === PAUSED) findings.push({ level: 'note', what: 'is paused: it is not moved until it goes on', mend: on('resume', name) });
+  if (state === ASLEEP) findings.push({ level: 'note', what: 'sleeps: it is not moved until it wakes', mend: on('dompmwakeup', name) });
   if (view !== undefined && view.actual >= facts.maximum) {
     const mend = `${on('setmaxmem', name, `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config')}   # ${RESTART}`;
     findings.push({ level: 'note', what: `holds its maximum, ${formatSize(facts.maximum)}: it can give memory but not gain any`, mend });
@@ -143,34 +164,68 @@ function unanswered(figure: (field: number) => number): string {
   return Number.isNaN(error) ? ' within the time that it was given' : ` (libvirt error ${error})`;
 }
 
-function examineFigures(name: string, figure: (field: number) => number, facts: DomainFacts, on: (...words: string[]) => string): Finding[] {
+function examineFigures(
+  name: string,
+  figure: (field: number) => number,
+  facts: DomainFacts,
+  on: (...words: string[]) => string,
+): Finding[] {
   const reported = !Number.isNaN(figure(USABLE)) || !Number.isNaN(figure(UNUSED));
   if (facts.statsPeriod === 0) {
     const mend = on('dommemstat', name, '--period', '1', '--live');
     return [{ level: 'note', what: 'is not asked for its figures (stats period 0); memcoord run does that by itself', mend }];
   }
-  if (reported && figure(LAST_UPDATE) !== 0) return [];
+  const age = Date.now() / 1000 - figure(LAST_UPDATE);
+  if (reported && figure(LAST_UPDATE) !== 0) {
+    if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS) return [];
+    // QEMU asks again only when the guest has answered: from a running guest, silence is distress (docs/ballooning.md).
+    const mend = `see what it does: ${on('console', name)}`;
+    return [{ level: 'problem', what: `last answered ${Math.round(age)} s ago: it hangs, or its balloon driver was taken out`, mend }];
+  }
   const mend = 'in the guest: modprobe virtio_balloon (Linux), or the service BLNSVR of virtio-win (Windows)';
   return [{ level: 'problem', what: 'its balloon driver does not answer', mend }];
 }
 
 function examineSettings(
-  name: string, facts: DomainFacts, view: GuestView | undefined, config: Config, on: (...words: string[]) => string,
+  name: string,
+  facts: DomainFacts,
+  view: GuestView | undefined,
+  config: Config,
+  on: (...words: string[]) => string,
 ): Finding[] {
   const findings: Finding[] = [];
   const { overrides, problems } = parseMetadata(facts.metadata);
-  const example = on('metadata', name, METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', '<memcoord min="512MiB" share="1000"/>');
+  const example = on(
+    'metadata',
+    name,
+    METADATA_URI,
+    '--key',
+    'memcoord',
+    '--live',
+    '--config',
+    '--set',
+    '<memcoord min="512MiB" share="1000"/>',
+  );
   for (const problem of problems) findings.push({ level: 'problem', what: problem, mend: `set it anew: ${example}` });
   const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
   if (merged.min !== undefined && merged.min > facts.maximum) {
     const what = `its min of ${formatSize(merged.min)} is more than its maximum of ${formatSize(facts.maximum)}, which holds instead`;
-    findings.push({ level: 'note', what, mend: `${on('setmaxmem', name, `${Math.round(merged.min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min` });
+    findings.push({
+      level: 'note',
+      what,
+      mend: `${on('setmaxmem', name, `${Math.round(merged.min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min`,
+    });
   }
   if (view === undefined) return findings;
   if (merged.manage === false) findings.push({ level: 'note', what: 'is left alone, as its settings say (manage: no)', mend: null });
-  else if (view.phase === 'excluded' && facts.obstacles.length === 0) findings.push({ level: 'note', what: `is left alone: ${view.why ?? 'excluded'}`, mend: null });
+  else if (view.phase === 'excluded' && facts.obstacles.length === 0)
+    findings.push({ level: 'note', what: `is left alone: ${view.why ?? 'excluded'}`, mend: null });
   if (view.phase !== 'excluded' && view.actual < view.floor) {
-    findings.push({ level: 'note', what: `holds ${formatSize(view.actual)}, less than its floor of ${formatSize(view.floor)}: memcoord run raises it`, mend: null });
+    findings.push({
+      level: 'note',
+      what: `holds ${formatSize(view.actual)}, less than its floor of ${formatSize(view.floor)}: memcoord run raises it`,
+      mend: null,
+    });
   }
   return findings;
 }
@@ -180,9 +235,14 @@ function reportText({ host, guests }: Report): string {
   const lines = ['Host', ...host.facts.map((fact) => `  ${fact}`), ...host.findings.flatMap(findingLines)];
   if (guests.length === 0) lines.push('', 'No guest is running.');
   for (const { name, coordinated, findings } of guests) {
-    lines.push('', `${name}: ${coordinated ? 'can be coordinated' : 'cannot be coordinated as it is'}`, ...findings.flatMap(findingLines));
+    lines.push('', `${name}: ${verdict(coordinated, findings)}`, ...findings.flatMap(findingLines));
   }
   return lines.join('\n');
+}
+
+function verdict(coordinated: boolean, findings: readonly Finding[]): string {
+  if (coordinated) return 'can be coordinated';
+  return findings.some(({ level }) => level === 'problem') ? 'cannot be coordinated as it is' : 'is not coordinated';
 }
 
 function findingLines({ level, what, mend }: Finding): string[] {

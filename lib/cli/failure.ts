@@ -28,14 +28,22 @@ export class UnreachableError extends Error {
 
 /** libvirt's messages are told apart by the words of the C library in them, which LC_ALL may translate: then there is no advice. */
 function adviceFor(uri: string, code: string, reason: string): string {
-  if (code === 'ERR_MEMCOORD_AUTH_UNSUPPORTED' || code === 'ERR_LIBVIRT_AUTH_FAILED' || /permission denied|polkit|access denied/i.test(reason)) {
+  if (
+    code === 'ERR_MEMCOORD_AUTH_UNSUPPORTED' ||
+    code === 'ERR_LIBVIRT_AUTH_FAILED' ||
+    /permission denied|polkit|access denied/i.test(reason)
+  ) {
     return `Who may use ${uri}: root, and members of the group libvirt. 'sudo usermod -aG libvirt "$USER"' and a new login make you one.`;
   }
   if (/no such file|connection refused/i.test(reason)) {
     const session = uri.includes('/session') ? 'It is started by the first libvirt client of a user: is libvirt-daemon installed?' : '';
-    return session || 'Is its daemon running? systemctl start libvirtd (Debian: package libvirt-daemon-system; newer distributions: virtqemud.socket).';
+    return (
+      session ||
+      'Is its daemon running? systemctl start libvirtd (Debian: package libvirt-daemon-system; newer distributions: virtqemud.socket).'
+    );
   }
-  if (code === 'ERR_LIBVIRT_NO_CONNECT' || code === 'ERR_LIBVIRT_INVALID_ARG') return 'Examples of URIs: qemu:///system, qemu:///session, qemu+ssh://root@host/system.';
+  if (code === 'ERR_LIBVIRT_NO_CONNECT' || code === 'ERR_LIBVIRT_INVALID_ARG')
+    return 'Examples of URIs: qemu:///system, qemu:///session, qemu+ssh://root@host/system.';
   return '';
 }
 
@@ -49,5 +57,8 @@ export function explain(error: unknown): { readonly code: number; readonly messa
   if (code === 'ERR_MEMCOORD_CONFIG' || code === 'ERR_MEMCOORD_USAGE') return { code: WRONG_USE, message: error.message };
   if (code === 'ERR_MEMCOORD_LOCKED') return { code: HELD, message: error.message };
   // An error that we know of speaks for itself; one that we do not is a defect, and its stack is what a report needs.
-  return { code: FAILED, message: code.startsWith('ERR_LIBVIRT_') || code.startsWith('ERR_MEMCOORD_') ? error.message : (error.stack ?? error.message) };
+  return {
+    code: FAILED,
+    message: code.startsWith('ERR_LIBVIRT_') || code.startsWith('ERR_MEMCOORD_') ? error.message : (error.stack ?? error.message),
+  };
 }

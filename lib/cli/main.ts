@@ -66,7 +66,8 @@ ${EXIT_CODES}`,
     .argument('[command]')
     .usage('[options]')
     .action(async (stray: string | undefined, options) => {
-      if (stray !== undefined) run.error(`error: unknown command '${stray}': there are run, status, monitor and doctor`, { code: 'commander.unknownCommand' });
+      if (stray !== undefined)
+        run.error(`error: unknown command '${stray}': there are run, status, monitor and doctor`, { code: 'commander.unknownCommand' });
       const { run: go } = await import('./run.js');
       // By exit, since a libvirt call that hangs would hold the process.
       process.exit(await go(options));
@@ -122,7 +123,9 @@ ${EXIT_CODES}`,
     });
 
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().showHelpAfterError(`(${command === program ? 'memcoord' : `memcoord ${command.name()}`} --help says what there is)`);
+    command
+      .exitOverride()
+      .showHelpAfterError(`(${command === program ? 'memcoord' : `memcoord ${command.name()}`} --help says what there is)`);
   }
   return program;
 }

@@ -31,7 +31,8 @@ export async function monitor(options: MonitorOptions, surroundings: MonitorSurr
   } = surroundings;
   const intervalMs = optionValue('--interval', readSetting(HOST_SETTINGS.interval, options.interval ?? '2'));
   const count = options.count === undefined ? Number.POSITIVE_INFINITY : countOf(options.count);
-  const uri = options.connect === undefined ? defaultConfig().uri : optionValue('--connect', readSetting(HOST_SETTINGS.connect, options.connect));
+  const uri =
+    options.connect === undefined ? defaultConfig().uri : optionValue('--connect', readSetting(HOST_SETTINGS.connect, options.connect));
   const hypervisor = await connect(uri, { readOnly: true });
   let stopped = false;
   let wake = (): void => {};
@@ -94,7 +95,12 @@ function pythonFloat(value: number): string {
 
 /** Says once for each guest whose stats are off how they are turned on. */
 async function hintAtSilence(
-  hypervisor: Hypervisor, sweep: Sweep, uri: string, period: number, hinted: Set<string>, hint: (line: string) => void,
+  hypervisor: Hypervisor,
+  sweep: Sweep,
+  uri: string,
+  period: number,
+  hinted: Set<string>,
+  hint: (line: string) => void,
 ): Promise<void> {
   for (const { guest, figure } of rowsOf(sweep)) {
     const age = Date.now() / 1000 - figure(LAST_UPDATE);
@@ -102,6 +108,8 @@ async function hintAtSilence(
     hinted.add(guest.uuid);
     const facts = await hypervisor.describe(guest.uuid, { deadlineMs: READING_DEADLINE_MS }).catch(() => null);
     if (facts?.statsPeriod !== 0 || facts.balloonModel === 'none') continue;
-    hint(`${guest.name} is not asked for its figures; to turn them on: ${virsh(uri, 'dommemstat', guest.name, '--period', String(period), '--live')}`);
+    hint(
+      `${guest.name} is not asked for its figures; to turn them on: ${virsh(uri, 'dommemstat', guest.name, '--period', String(period), '--live')}`,
+    );
   }
 }

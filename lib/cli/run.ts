@@ -112,12 +112,14 @@ function codeOf(error: Error): { readonly code?: unknown } {
 
 /** Colour only for a terminal that wants it (no-color.org). */
 function hasColor(): boolean {
-  return process.stderr.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb';
+  return process.stderr.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
 async function startRecording(path: string, log: Log): Promise<Recording> {
   try {
-    return await openRecording(path, (error) => log.error({ kind: 'record' }, `${path}: ${error.message}: recording ends, coordinating goes on`));
+    return await openRecording(path, (error) =>
+      log.error({ kind: 'record' }, `${path}: ${error.message}: recording ends, coordinating goes on`),
+    );
   } catch (error) {
     throw new UsageError(`option --record: ${path} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
   }

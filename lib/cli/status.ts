@@ -50,7 +50,9 @@ export function statusText({ host, guests }: Snapshot): string {
   ];
   if (guests.length === 0) return [...lines, 'No guest is running.'].join('\n');
   const sorted = byName(guests);
-  lines.push(...table([COLUMNS.map(({ title }) => title.toUpperCase()), ...sorted.map((guest) => COLUMNS.map(({ cell }) => cell(guest)))], 2));
+  lines.push(
+    ...table([COLUMNS.map(({ title }) => title.toUpperCase()), ...sorted.map((guest) => COLUMNS.map(({ cell }) => cell(guest)))], 2),
+  );
   const notes = sorted.filter(({ why }) => why !== null).map(({ name, why }) => `${name} is not coordinated: ${why}`);
   if (notes.length > 0) lines.push('', ...notes);
   return lines.join('\n');

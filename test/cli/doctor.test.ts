@@ -1,0 +1,175 @@
+import { randomUUID } from 'node:crypto';
+import t from 'tap';
+import { doctor, type Report } from '../../lib/cli/doctor.js';
+import { UnreachableError } from '../../lib/cli/failure.js';
+import type { Connect } from '../../lib/cli/session.js';
+import type { DomainFacts } from '../../lib/hypervisor.js';
+import { takeLock } from '../../lib/lock.js';
+import { FAILED, LAST_UPDATE, READ, STATE, STATUS } from '../../lib/sweep.js';
+import { GiB, MiB } from '../../lib/units.js';
+import { collected, connectNow, connectTo, connectWithFacts, hostWith, idle } from './simulated.js';
+
+async function examined(connect: Connect, options = {}): Promise<{ code: number; report: Report }> {
+  const { print, text } = collected();
+  const code = await doctor({ json: true, ...options }, connect, print);
+  return { code, report: JSON.parse(text()) };
+}
+
+/** The findings about a guest that is well but for `facts`. */
+async function findingsWith(
+  facts: Partial<DomainFacts>,
+  options = {},
+  spec = {},
+): Promise<{ code: number; what: string[]; mend: string[] }> {
+  const host = hostWith(idle('one', spec));
+  host.guest('one').setPeriod(1);
+  await host.pass(2000);
+  const { code, report } = await examined(connectWithFacts(host, 'one', facts), options);
+  const findings = report.guests[0]?.findings ?? [];
+  return { code, what: findings.map(({ level, what }) => `${level}: ${what}`), mend: findings.map(({ mend }) => mend ?? '') };
+}
+
+t.test('a guest that answers and has a balloon can be coordinated', async (t) => {
+  const { code, what } = await findingsWith({});
+  t.equal(code, 0);
+  t.strictSame(what, []);
+});
+
+t.test('each thing that keeps a guest from being coordinated is a problem, with the command that mends it', async (t) => {
+  const bare = await findingsWith({ balloonModel: 'none' });
+  t.equal(bare.code, 1);
+  t.strictSame(bare.what, ['problem: has no balloon device']);
+  t.match(bare.mend[0], /^virsh -c sim:\/\/\/host edit one {3}# <memballoon model='virtio'\/>/);
+
+  const pinned = await findingsWith({ obstacles: ['hugepages', 'vfio device hostdev0'] });
+  t.equal(pinned.code, 1);
+  t.match(pinned.what, [
+    'problem: its balloon frees nothing for the host: hugepages',
+    'problem: its balloon frees nothing for the host: vfio device hostdev0',
+  ]);
+  t.match(pinned.mend[0], '--exclude one');
+
+  const mute = await findingsWith({}, {}, { driver: false });
+  t.equal(mute.code, 1);
+  t.match(mute.what, ['problem: its balloon driver does not answer']);
+  t.match(mute.mend[0], 'modprobe virtio_balloon');
+
+  const odd = await findingsWith({ metadata: '<memcoord min="lots"/>' });
+  t.equal(odd.code, 1);
+  t.match(odd.what, [/^problem: metadata: min: 'lots' is not a size/]);
+  t.match(odd.mend[0], /virsh -c sim:\/\/\/host metadata one urn:memcoord:domain:1 --key memcoord --live --config --set '<memcoord /);
+});
+
+t.test('what memcoord copes with is a note', async (t) => {
+  const unasked = await findingsWith({ statsPeriod: 0 });
+  t.equal(unasked.code, 0);
+  t.match(unasked.what, [/^note: is not asked for its figures/]);
+  t.strictSame(unasked.mend, ['virsh -c sim:///host dommemstat one --period 1 --live']);
+
+  const full = await findingsWith({}, {}, { current: 2 * GiB });
+  t.equal(full.code, 0);
+  t.match(full.what, [/^note: holds its maximum, 2GiB/]);
+  t.match(full.mend[0], /^virsh -c sim:\/\/\/host setmaxmem one 4096MiB --config/);
+
+  const low = await findingsWith({}, {}, { current: 200 * MiB, uses: () => 80 * MiB });
+  t.equal(low.code, 0);
+  t.match(low.what, ['note: holds 200MiB, less than its floor of 256MiB: memcoord run raises it']);
+
+  const tall = await findingsWith({ metadata: '<m min="3GiB"/>' });
+  t.match(tall.what[0], 'note: its min of 3GiB is more than its maximum of 2GiB, which holds instead');
+  t.match(tall.mend[0], 'setmaxmem one 3072MiB --config');
+
+  const left = await findingsWith({ metadata: '<m manage="no"/>' });
+  t.equal(left.code, 0);
+  t.match(left.what, ['note: is left alone, as its settings say (manage: no)']);
+
+  const excluded = await findingsWith({}, { exclude: ['one'] });
+  t.equal(excluded.code, 0);
+  t.match(excluded.what, [/^note: is left alone: /]);
+});
+
+t.test('a guest that is paused or asleep, or does not answer, is told with how to wake it', async (t) => {
+  const host = hostWith(idle('one'));
+  host.guest('one').setPeriod(1);
+  await host.pass(2000);
+  const now = await connectNow(host)('', { readOnly: true });
+  const inState = (field: number, value: number): Connect =>
+    connectTo(host, () => ({
+      sample: async (options) => {
+        const sweep = await now.sample(options);
+        sweep.figures[field] = value;
+        return sweep;
+      },
+    }));
+  const first = async (connect: Connect): Promise<unknown> => (await examined(connect)).report.guests[0]?.findings[0];
+  t.match(await first(inState(STATE, 3)), { level: 'note', what: /^is paused/, mend: /resume one$/ });
+  t.match(await first(inState(STATE, 7)), { level: 'note', what: /^sleeps/, mend: /dompmwakeup one$/ });
+  t.match(await first(inState(STATUS, FAILED)), { level: 'problem', what: /^does not answer/, mend: /domcontrol one$/ });
+  t.match(await first(inState(LAST_UPDATE, Date.now() / 1000 - 60)), {
+    level: 'problem',
+    what: /^last answered 60 s ago/,
+    mend: /console one$/,
+  });
+  t.equal((await examined(inState(STATUS, READ))).code, 0);
+  const unreadable = connectNow(host, () => ({ describe: () => Promise.reject(new Error('no such domain')) }));
+  t.match(await first(unreadable), { level: 'problem', what: 'its definition cannot be read: no such domain' });
+});
+
+t.test('a connection that may only read is a problem of the host', async (t) => {
+  const host = hostWith();
+  const inner = connectTo(host);
+  const connect: Connect = (uri, options) =>
+    options.readOnly ? inner(uri, options) : Promise.reject(new UnreachableError(uri, new Error('Permission denied')));
+  const { code, report } = await examined(connect);
+  t.equal(code, 1);
+  t.match(report.host.findings, [{ level: 'problem', what: /can read but not change.*Permission denied/, mend: /group libvirt/ }]);
+});
+
+t.test('where libvirt cannot be reached at all, the first failure is thrown', async (t) => {
+  const error = new UnreachableError('qemu:///system', new Error('Permission denied'));
+  await t.rejects(
+    examined((uri, { readOnly }) => Promise.reject(readOnly ? new UnreachableError(uri, new Error('other')) : error)),
+    error,
+  );
+  await t.rejects(
+    examined(() => Promise.reject(new TypeError('a defect'))),
+    TypeError,
+  );
+});
+
+t.test('a coordinator at work, a host that is short, and charges over the capacity are told', async (t) => {
+  const id = randomUUID();
+  const held = await takeLock(id);
+  const host = hostWith(...Array.from({ length: 10 }, (_, i) => idle(`vm${i}`, { current: 2 * GiB })));
+  host.pressure = true;
+  const { code, report } = await examined(
+    connectTo(host, () => ({ hostId: async () => id })),
+    { pool: '4GiB' },
+  );
+  await held.release();
+  t.equal(code, 1);
+  t.match(report.host.findings, [
+    {
+      level: 'note',
+      what: `a coordinator is at work on this host: process ${process.pid}`,
+      mend: `stop it before you start another: kill ${process.pid}`,
+    },
+    { level: 'problem', what: /^guests are charged \d+(MiB|GiB) more than the host can spare/ },
+    { level: 'problem', what: /short of memory/ },
+  ]);
+});
+
+t.test('people read it as text, guests in the order of their numbers', async (t) => {
+  const host = hostWith(idle('vm10'), idle('vm9'));
+  for (const guest of host.guests) guest.setPeriod(1);
+  await host.pass(2000);
+  const { print, text } = collected();
+  t.equal(await doctor({}, connectWithFacts(host, 'vm9', { balloonModel: 'none' }), print), 1);
+  t.match(
+    text(),
+    /^Host\n {2}connected to sim:\/\/\/host\n {2}16GiB of memory, .*\n.*\n\nvm9: cannot be coordinated as it is\n {2}problem {2}has no balloon device\n {11}virsh .*\n\nvm10: can be coordinated$/,
+  );
+  const empty = collected();
+  t.equal(await doctor({}, connectTo(hostWith()), empty.print), 0);
+  t.match(empty.text(), /\n\nNo guest is running\.$/);
+});

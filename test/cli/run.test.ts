@@ -1,0 +1,257 @@
+import { randomUUID } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { UnreachableError } from '../../lib/cli/failure.js';
+import { type RunOptions, run } from '../../lib/cli/run.js';
+import type { Connect } from '../../lib/cli/session.js';
+import { takeLock } from '../../lib/lock.js';
+import type { SimHost } from '../../lib/sim/host.js';
+import { MiB } from '../../lib/units.js';
+import { collected, connectTo, hostWith, idle } from './simulated.js';
+
+interface Entry {
+  readonly msg: string;
+  readonly kind?: string;
+  readonly guest?: string;
+  readonly applied?: boolean;
+  readonly dryRun?: boolean;
+  readonly config?: { readonly poolKiB: number | null };
+}
+
+/** Runs until SIGTERM, given after `act`; returns the exit code and the log. */
+async function runWhile(
+  host: SimHost,
+  options: RunOptions,
+  act: () => Promise<unknown>,
+  connect: Connect = connectTo(host),
+): Promise<{ code: number; log: Entry[] }> {
+  const { lines, print } = collected();
+  const ended = run({ logFormat: 'json', ...options }, { connect, write: print, time: host.time });
+  let over = false;
+  ended
+    .catch(() => {})
+    .finally(() => {
+      over = true;
+    });
+  await act();
+  // Without the command's listener the signal would be the test's own end.
+  if (!over) process.emit('SIGTERM', 'SIGTERM');
+  await host.pass(1000);
+  const code = await ended;
+  return { code, log: lines.map((line) => JSON.parse(line)) };
+}
+
+t.test('guests are coordinated until SIGTERM, which puts their stats periods back and exits with 0', async (t) => {
+  const host = hostWith(idle('fat', { current: 1500 * MiB }), idle('lean'));
+  const listeners = process.listenerCount('SIGTERM');
+  const { code, log } = await runWhile(host, {}, () => host.pass(20_000));
+  t.equal(code, 0);
+  t.ok(log.some(({ msg, guest, applied }) => msg === 'move' && guest === 'fat' && applied === true));
+  t.ok(host.guest('fat').target < 1500 * MiB);
+  t.strictSame(
+    host.guests.map(({ period }) => period),
+    [0, 0],
+  );
+  t.match(log.at(0)?.msg, /every 1 s, no pool/);
+  t.equal(log.at(-1)?.msg, 'SIGTERM: stopping');
+  t.equal(process.listenerCount('SIGTERM'), listeners, 'no listener is left behind');
+});
+
+t.test('a dry run tells moves, and changes neither sizes nor stats periods, over a read-only connection', async (t) => {
+  const host = hostWith(idle('fat', { current: 1500 * MiB }));
+  host.guest('fat').setPeriod(1);
+  const rights: boolean[] = [];
+  const connect: Connect = async (uri, { readOnly }) => {
+    rights.push(readOnly);
+    return connectTo(
+      host,
+      () =>
+        ({
+          setMemory: () => t.fail('no size is set'),
+          setStatsPeriod: () => t.fail('no period is set'),
+          hostId: () => t.fail('no lock is taken'),
+        }) as never,
+    )(uri, { readOnly });
+  };
+  const { code, log } = await runWhile(host, { dryRun: true }, () => host.pass(10_000), connect);
+  t.equal(code, 0);
+  t.strictSame(rights, [true]);
+  t.ok(log.some(({ msg, applied, dryRun }) => msg === 'move' && applied === false && dryRun === true));
+  t.equal(host.guest('fat').target, 1500 * MiB);
+});
+
+t.test('without guests it waits, says so once, and takes in a guest that starts', async (t) => {
+  const host = hostWith();
+  const { log } = await runWhile(host, {}, async () => {
+    await host.pass(5000);
+    host.start(idle('late', { current: 1500 * MiB }));
+    await host.pass(15_000);
+  });
+  t.equal(log.filter(({ kind }) => kind === 'no-guests').length, 1);
+  t.ok(log.some(({ msg, guest }) => msg === 'move' && guest === 'late'));
+});
+
+t.test('a second coordinator of the same host is refused with the pid of the first', async (t) => {
+  const id = randomUUID();
+  const held = await takeLock(id);
+  const host = hostWith();
+  let closed = 0;
+  const connect = connectTo(host, () => ({ hostId: async () => id, close: async () => void closed++ }));
+  await t.rejects(
+    runWhile(host, {}, () => host.pass(100), connect),
+    { code: 'ERR_MEMCOORD_LOCKED', pid: process.pid },
+  );
+  t.equal(closed, 1, 'its connection is closed');
+  await held.release();
+  t.equal((await runWhile(host, {}, () => host.pass(1000), connect)).code, 0, 'and let in once the first is gone');
+  const again = await takeLock(id);
+  await again.release();
+});
+
+t.test('SIGHUP reads the configuration again; a bad one is refused and the old one stays', async (t) => {
+  const file = join(t.testdir({ 'f.yaml': 'pool: 4GiB\n' }), 'f.yaml');
+  const host = hostWith(idle('one'));
+  const hangUp = async (text: string): Promise<void> => {
+    await writeFile(file, text);
+    process.emit('SIGHUP', 'SIGHUP');
+    // The file is read in real time, of which the simulated host knows nothing.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(2000);
+  };
+  const { log } = await runWhile(host, { config: file, interval: '2' }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(2000);
+    await hangUp('pool: 5GiB\nconnect: test:///default\n');
+    await hangUp('pol: 6GiB\n');
+  });
+  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(told[0], 'configuration read again; connect: test:///default takes a restart');
+  t.match(told[1], /refused, the old one stays: .*f\.yaml:1: pol: no such setting, did you mean 'pool'\?/);
+  t.equal(told.length, 2);
+  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
+  t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
+});
+
+t.test('SIGHUP without a configuration file changes nothing, and says so', async (t) => {
+  const host = hostWith();
+  const { code, log } = await runWhile(host, {}, async () => {
+    await host.pass(1000);
+    process.emit('SIGHUP', 'SIGHUP');
+    await host.pass(1000);
+  });
+  t.equal(code, 0);
+  t.ok(log.some(({ msg }) => msg === 'SIGHUP: there is no --config file to read again'));
+});
+
+t.test('a lost connection is told once and made again', async (t) => {
+  const host = hostWith(idle('one'));
+  let fail = false;
+  const connect = connectTo(host, (real) => ({
+    sample: (options) =>
+      fail ? Promise.reject(Object.assign(new Error('broken pipe'), { code: 'ERR_LIBVIRT_RPC' })) : real.sample(options),
+    isAlive: () => !fail,
+  }));
+  const { log } = await runWhile(
+    host,
+    {},
+    async () => {
+      await host.pass(3000);
+      fail = true;
+      await host.pass(5000);
+      fail = false;
+      await host.pass(40_000);
+    },
+    connect,
+  );
+  t.strictSame(
+    log.filter(({ kind }) => kind === 'lost').map(({ msg }) => msg),
+    ['broken pipe; trying again'],
+  );
+  t.ok(log.filter(({ kind }) => kind === 'connected').length >= 2);
+});
+
+t.test('a first connection that fails is an error', async (t) => {
+  const host = hostWith();
+  const error = new UnreachableError('qemu:///system', new Error('No such file or directory'));
+  await t.rejects(
+    runWhile(
+      host,
+      {},
+      () => host.pass(10),
+      () => Promise.reject(error),
+    ),
+    error,
+  );
+});
+
+t.test('a signal ends the wait for a first connection that never comes', async (t) => {
+  const host = hostWith();
+  const { code } = await runWhile(
+    host,
+    {},
+    () => host.pass(10),
+    () => new Promise(() => {}),
+  );
+  t.equal(code, 0);
+});
+
+t.test('a second signal does not wait for what hangs', async (t) => {
+  const host = hostWith();
+  const connect = connectTo(host, () => ({ close: () => new Promise(() => {}) }));
+  const { code } = await runWhile(
+    host,
+    {},
+    async () => {
+      await host.pass(1000);
+      process.emit('SIGINT', 'SIGINT');
+      await host.pass(1000);
+    },
+    connect,
+  );
+  t.equal(code, 1);
+});
+
+t.test('a recording has a header with version and configuration, and a line for each look', async (t) => {
+  const file = join(t.testdir(), 'record.jsonl');
+  const host = hostWith(idle('one'));
+  await runWhile(host, { record: file, pool: '4GiB' }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(5000);
+  });
+  const [header, ...looks] = (await readFile(file, 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  t.match(header, { kind: 'header', memcoord: /^\d+\.\d+\.\d+/, config: { poolKiB: 4096 * MiB } });
+  t.ok(looks.length >= 5);
+  t.match(looks[0], { kind: 'look', at: Number, guests: [{ name: 'one' }], figures: Array, moves: Array });
+});
+
+t.test('a recording that cannot be opened is wrong use', async (t) => {
+  await t.rejects(run({ record: '/nonexistent/x' }, { connect: connectTo(hostWith()), write: () => {} }), {
+    code: 'ERR_MEMCOORD_USAGE',
+    message: /--record/,
+  });
+});
+
+t.test('a recording that fails later does not stop the coordinator', async (t) => {
+  const host = hostWith(idle('one'));
+  // Every write to /dev/full fails for want of space.
+  const { code, log } = await runWhile(host, { record: '/dev/full' }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(5000);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  });
+  t.equal(code, 0);
+  t.equal(log.filter(({ kind }) => kind === 'record').length, 1);
+});
+
+t.test('settings that are not allowed are refused before anything is opened', async (t) => {
+  const connect: Connect = () => t.fail('nothing is opened') as never;
+  await t.rejects(run({ pool: '8' }, { connect, write: () => {} }), {
+    code: 'ERR_MEMCOORD_USAGE',
+    message: /^option --pool: '8' is not a size/,
+  });
+  await t.rejects(run({ config: '/nonexistent' }, { connect, write: () => {} }), { code: 'ERR_MEMCOORD_CONFIG' });
+});
