@@ -1,0 +1,39 @@
+import t from 'tap';
+import { explain, UnreachableError, UsageError } from '../../lib/cli/failure.js';
+import { ConfigError } from '../../lib/config.js';
+import { LockedError } from '../../lib/lock.js';
+
+t.test('each kind of failure has its exit code', async (t) => {
+  t.equal(explain(new UsageError('x')).code, 2);
+  t.equal(explain(new ConfigError('x')).code, 2);
+  t.equal(explain(new UnreachableError('u', 'x')).code, 3);
+  t.strictSame(explain(new LockedError(7)), { code: 4, message: 'another coordinator holds this host: process 7' });
+  t.equal(explain(new Error('x')).code, 1);
+  t.equal(explain('x').code, 1);
+});
+
+t.test('an error that is known speaks for itself, a defect shows its stack', async (t) => {
+  const known = Object.assign(new Error('the domain is gone'), { code: 'ERR_LIBVIRT_NO_DOMAIN' });
+  t.strictSame(explain(known), { code: 1, message: 'the domain is gone' });
+  t.match(explain(new TypeError('undefined is not')).message, /failure\.test\.ts/);
+});
+
+t.test('libvirt that cannot be reached comes with what to do', async (t) => {
+  const advised = (uri: string, message: string, code = 'ERR_LIBVIRT_SYSTEM_ERROR'): string =>
+    explain(new UnreachableError(uri, Object.assign(new Error(message), { code }))).message;
+  t.equal(advised('qemu:///system', 'odd'), 'cannot reach libvirt at qemu:///system: odd');
+  t.match(
+    advised('qemu:///system', "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory"),
+    /\nIs its daemon running\? systemctl start libvirtd/,
+  );
+  t.match(
+    advised('qemu:///session', "Failed to connect socket to '/run/user/1/libvirt/virtqemud-sock': Connection refused"),
+    /\nIt is started by the first/,
+  );
+  t.match(
+    advised('qemu:///system', "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied"),
+    /\nWho may use .*usermod -aG libvirt/,
+  );
+  t.match(advised('qemu:///system', 'authentication is needed', 'ERR_MEMCOORD_AUTH_UNSUPPORTED'), /usermod -aG libvirt/);
+  t.match(advised('qemo:///system', 'no connection driver available', 'ERR_LIBVIRT_NO_CONNECT'), /\nExamples of URIs: qemu:\/\/\/system/);
+});
