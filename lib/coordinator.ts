@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { type Config, guestOverrides, isIncluded } from './config.js';
 import type { DomainFacts, Hypervisor, HypervisorEvent } from './hypervisor.js';
 import { parseMetadata } from './metadata.js';
-import { nextLook } from './policy/eyes.js';
+import { type NextLook, nextLook } from './policy/eyes.js';
 import { EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/model.js';
 import { ordered } from './policy/orders.js';
 import { type Plan, plan } from './policy/plan.js';
@@ -220,7 +220,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         if (wait > 0) await this.#sleep(wait);
         if (this.#stopping || this.#lost) continue;
         const sweep = this.#time.now() >= this.#sweepAt + this.#config.intervalMs - 1;
-        await this.#look(hypervisor, next.guests, sweep);
+        await this.#look(hypervisor, next, sweep);
         retry = FIRST_RETRY_MS;
         told = false;
       } catch (error) {
@@ -255,8 +255,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /** One look: at all guests (`sweep`), or only at those at risk. */
-  async #look(hypervisor: Hypervisor, atRisk: readonly string[] = [], sweep = true): Promise<void> {
-    const refresh = this.#dryRun ? [] : atRisk;
+  async #look(hypervisor: Hypervisor, { guests: atRisk, settling }: Pick<NextLook, 'guests' | 'settling'> = { guests: [], settling: [] }, sweep = true): Promise<void> {
+    const refresh = this.#dryRun ? [] : sweep ? [...atRisk, ...settling] : atRisk;
     if (sweep) this.#sweepAt = this.#time.now();
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
     const [read, host] = await Promise.all([

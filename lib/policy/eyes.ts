@@ -1,5 +1,6 @@
 /** When to look next, and at whom: faster eyes go where spare is too little for the time until the next sweep. */
 import { lookInterval, reactionTime } from './demand.js';
+import { LOOK_COST } from './limits.js';
 import type { Model } from './model.js';
 import { spareNow } from './model.js';
 import { movable } from './safety.js';
@@ -8,8 +9,10 @@ import type { GuestContext, PolicyConfig } from './types.js';
 export interface NextLook {
   /** Time until the look, ms. */
   readonly inMs: number;
-  /** Guests to be read by forced refresh, most endangered first, by uuid. */
+  /** Guests to be read then by forced refresh, most endangered first, by uuid. */
   readonly guests: readonly string[];
+  /** Guests to be refreshed at the next sweep: they were moved and have not answered since, and nothing goes on before they do (rule 6). */
+  readonly settling: readonly string[];
 }
 
 /**
@@ -18,25 +21,22 @@ export interface NextLook {
  */
 export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContext>, config: PolicyConfig): NextLook {
   const risks: { uuid: string; time: number }[] = [];
+  const moved: string[] = [];
+  // Guests that may be looked at in an interval, once each.
+  const most = Math.floor((config.intervalMs * config.eyes) / LOOK_COST);
   for (const belief of model.guests) {
-    if (!movable(belief) || belief.actual >= belief.ceiling) continue;
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
-    if (period === 0) continue;
+    if (!movable(belief) || period === 0) continue;
     const rate = Math.max(belief.trend, config.burstKiBs);
     const time = (spareNow(belief) / rate) * 1000;
-    if (time < reactionTime(config.intervalMs, period, config)) risks.push({ uuid: belief.uuid, time });
+    if (belief.actual < belief.ceiling && time < reactionTime(config.intervalMs, period, config)) risks.push({ uuid: belief.uuid, time });
+    else if (belief.orderedAt >= belief.figuresAt) moved.push(belief.uuid);
   }
-  if (risks.length === 0 || !(config.eyes > 0)) return { inMs: config.intervalMs, guests: [] };
   risks.sort((a, b) => a.time - b.time);
-  const inMs = lookInterval(risks.length, config);
-  if (inMs < config.intervalMs) return { inMs, guests: risks.map(({ uuid }) => uuid) };
-  const most = Math.max(1, affordable(config));
-  return { inMs: config.intervalMs / 2, guests: risks.slice(0, most).map(({ uuid }) => uuid) };
-}
-
-/** How many guests the budget lets us look at twice an interval. */
-function affordable(config: PolicyConfig): number {
-  let guests = 0;
-  while (lookInterval(guests + 1, config) <= config.intervalMs / 2) guests++;
-  return guests;
+  const settling = moved.slice(0, most);
+  if (risks.length === 0 || most === 0) return { inMs: config.intervalMs, guests: [], settling };
+  const inMs = lookInterval(risks.length + settling.length, config);
+  if (inMs < config.intervalMs) return { inMs, guests: risks.map(({ uuid }) => uuid), settling };
+  // Two looks an interval at as many as that allows.
+  return { inMs: config.intervalMs / 2, guests: risks.slice(0, Math.max(1, Math.floor(most / 2))).map(({ uuid }) => uuid), settling };
 }

@@ -25,13 +25,13 @@ t.test('the reaction time counts the age of the figures, the wait for the next l
 t.test('only guests whose spare does not cover the burst until the next sweep are looked at in between, most endangered first', async (t) => {
   const world = new World([guest('safe', { actual: 1500 * MiB }), guest('some', { used: 300 * MiB }), guest('none', { used: 500 * MiB })]);
   world.run(4, { arrive: false });
-  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 200, guests: ['none', 'some'] });
+  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 200, guests: ['none', 'some'], settling: [] });
 });
 
 t.test('with nobody at risk the next look is the next sweep', async (t) => {
   const world = new World([guest('safe', { actual: 2000 * MiB })]);
   world.run(4, { arrive: false });
-  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 1000, guests: [] });
+  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 1000, guests: [], settling: [] });
 });
 
 t.test('where the budget does not allow for all, the most endangered get it', async (t) => {
@@ -45,5 +45,11 @@ t.test('where the budget does not allow for all, the most endangered get it', as
 t.test('a guest whose figures are off is not looked at: there is nothing to see', async (t) => {
   const world = new World([guest('a', { used: 500 * MiB })]);
   world.run(4, { arrive: false });
-  t.same(nextLook(world.model, new Map(), CONFIG), { inMs: 1000, guests: [] });
+  t.same(nextLook(world.model, new Map(), CONFIG), { inMs: 1000, guests: [], settling: [] });
+});
+
+t.test('a guest that was moved is asked at the next sweep how it fares, since nothing is taken before it has answered', async (t) => {
+  const world = new World([guest('gives', { actual: 2000 * MiB })]);
+  world.run(3);
+  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 1000, guests: [], settling: ['gives'] });
 });
