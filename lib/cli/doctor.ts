@@ -8,7 +8,7 @@ import type { GuestOverrides } from '../policy/types.js';
 import { ERROR, LAST_UPDATE, READ, STATE, STATUS, STRIDE, type Sweep, UNUSED, USABLE } from '../sweep.js';
 import { formatSize, MiB } from '../units.js';
 import { FAILED, UnreachableError } from './failure.js';
-import { byName, type Connect, configFrom, connectLibvirt, type Options, READING_DEADLINE_MS, virsh } from './session.js';
+import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS, virsh } from './session.js';
 
 /** Something that an operator should know. */
 export interface Finding {
@@ -30,11 +30,7 @@ export interface Report {
   }[];
 }
 
-export async function doctor(
-  options: Options & { json?: boolean },
-  connect: Connect = connectLibvirt,
-  print = (text: string) => void process.stdout.write(`${text}\n`),
-): Promise<number> {
+export async function doctor(options: Options & { json?: boolean }, connect: Connect = connectLibvirt, print = printOut): Promise<number> {
   const config = await configFrom(options);
   const { hypervisor, denied } = await open(config.uri, connect);
   try {

@@ -58,3 +58,8 @@ export function byName<T extends { readonly name: string }>(guests: readonly T[]
 
 /** A deadline for one-shot readings, ms: longer than any healthy answer. */
 export const READING_DEADLINE_MS = 3000;
+
+/** Data goes to stdout; logs, hints and errors to stderr. */
+export function printOut(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

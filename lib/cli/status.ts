@@ -1,7 +1,7 @@
 /** `memcoord status`: one reading of host and guests. */
 import { type GuestView, readOnce, type Snapshot } from '../coordinator.js';
 import { MiB } from '../units.js';
-import { byName, type Connect, configFrom, connectLibvirt, type Options, READING_DEADLINE_MS } from './session.js';
+import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS } from './session.js';
 import { table } from './table.js';
 
 export async function status(options: Options & { json?: boolean }, connect: Connect = connectLibvirt, print = printOut): Promise<number> {
@@ -14,10 +14,6 @@ export async function status(options: Options & { json?: boolean }, connect: Con
     await hypervisor.close({ deadlineMs: READING_DEADLINE_MS });
   }
   return 0;
-}
-
-export function printOut(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 /** A figure in MiB; `-` where it is not known. */
