@@ -8,7 +8,7 @@ import {
 } from '../sweep.js';
 import { formatSize } from '../units.js';
 import {
-  ADOPTED_INTERVALS, BALLOON_SPEED, DEFAULT_SHARE, FIRST_PAUSE, FLOOR_FRACTION, LAST_PAUSE, LEAST_FLOOR, LEAST_OVERHEAD, LEAST_PROGRESS,
+  ADOPTED_INTERVALS, BALLOON_LATENCY, BALLOON_SPEED, DEFAULT_SHARE, FIRST_PAUSE, FLOOR_FRACTION, LAST_PAUSE, LEAST_FLOOR, LEAST_OVERHEAD, LEAST_PROGRESS,
   ORDER_GRACE, PROGRESS_WINDOW, REBOOT_BLIND, SAME, THRASH_FAULTS, THRASH_SWAP_IN, THRASH_WINDOW,
 } from './limits.js';
 import type { GuestContext, Look, Notice, Phase, PolicyConfig, Reason, Signal } from './types.js';
@@ -268,7 +268,8 @@ function pair(belief: Belief, previous: Belief, available: number, look: Look, r
   const follows = context?.facts?.autodeflate !== true;
   // Figures that change after a rest of the balloon longer than they can be old are of this size.
   const old = (refreshed ? 0 : (context?.statsPeriod ?? 0) * 1000) + ORDER_GRACE;
-  const resting = look.atFirstSight === true || look.at - belief.restingSince >= old;
+  const arrived = refreshed && Math.abs(belief.actual - belief.target) <= SAME && look.at - belief.orderedAt >= 2 * BALLOON_LATENCY;
+  const resting = look.atFirstSight === true || arrived || look.at - belief.restingSince >= old;
   const kernelSeen = follows && resting && available <= belief.actual ? belief.actual - available : belief.kernelSeen;
   const agrees = Math.abs(kernelSeen - belief.kernelSeen) <= SAME;
   const kernel = agrees ? kernelSeen : belief.kernel;
@@ -325,7 +326,9 @@ function judge(belief: Belief, figure: Figure, look: Look, context: GuestContext
     const rollback: Rollback | null = belief.target < belief.actual - SAME ? { reason: 'silent', to: belief.actual } : belief.rollback;
     return { ...belief, phase: 'silent', why: silence(belief, context), rollback };
   }
-  const moving = progress(belief, at);
+  // A rollback that came true, or whose pause is over, is no more.
+  const open = belief.rollback !== null && belief.target < belief.rollback.to && at < belief.shrinkAfter;
+  const moving = progress(open ? belief : { ...belief, rollback: null }, at);
   const held = moving.phase === 'stuck' && at < moving.shrinkAfter;
   return { ...moving, phase: held ? 'stuck' : 'steady', why: held ? 'does not give memory; left alone for a while' : null };
 }

@@ -4,7 +4,7 @@ import type { Allocation, Claim } from './allocation.js';
 import { allocate } from './allocation.js';
 import { demand, effectiveFloor, lookInterval, reactionTime, survivableBurst } from './demand.js';
 import { MiB } from '../units.js';
-import { PAGE, SAME } from './limits.js';
+import { GROW_BAND, PAGE, SAME } from './limits.js';
 import type { Belief, HostState, Model } from './model.js';
 import { charge, observe, spareNow } from './model.js';
 import type { Account, Part } from './safety.js';
@@ -44,8 +44,8 @@ export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
   const { model, notices } = observe(before, look, config);
   const books = account(model.guests, look, config);
   const { parts, state } = share(model, look, config, books);
-  const moves = decide(parts, look, config, books, reliefFund(model.guests, books.capacity));
-  const told = announce({ ...model, guests: model.guests }, state, look, books, notices);
+  const moves = decide(model, parts, look, config, books);
+  const told = announce(model, state, look, books, notices);
   const bySize = new Map(parts.map((part) => [part.belief.uuid, part]));
   const assessments = model.guests.map((belief): Assessment => {
     const part = bySize.get(belief.uuid);
@@ -83,49 +83,53 @@ function grain(size: number, { floor, ceiling }: Claim): number {
   return Math.min(Math.floor(ceiling), Math.max(Math.ceil(floor), Math.floor(size / GRAIN) * GRAIN));
 }
 
-/** Steps 3 and 4. Shrinks go first, then growth in order of least spare (rule 2). */
-function decide(parts: readonly PlannedPart[], look: Look, config: PolicyConfig, books: Account, fund: number): Move[] {
+/** Steps 3 and 4. Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
+function decide(model: Model, parts: readonly PlannedPart[], look: Look, config: PolicyConfig, books: Account): Move[] {
   const free = books.capacity - books.charged;
-  const back = parts.filter(({ belief }) => belief.rollback !== null);
-  const rest = parts.filter(({ belief }) => belief.rollback === null);
+  const fund = reliefFund(model.guests, books.capacity);
+  const byGuest = new Map(parts.map((part) => [part.belief.uuid, part]));
 
-  const rollbacks: Move[] = [];
-  let money = Math.max(0, free);
-  for (const part of back) {
-    // Rule 7, out of what is free, the relief fund included; what the guest holds anyway costs nothing.
-    const { belief } = part;
-    const wanted = Math.max(belief.rollback?.to ?? belief.target, belief.actual) + (belief.rollback?.reason === 'no-progress' ? SAME : 0);
-    const to = pages(Math.min(wanted, belief.ceiling, charge(belief) + money));
-    money -= Math.max(0, to - charge(belief));
-    if (to > belief.target) rollbacks.push(move(part, to, belief.rollback?.reason ?? 'relief'));
-  }
+  const rollbacks = takeBack(model.guests, byGuest, Math.max(0, free));
+  let money = Math.max(0, free) - cost(rollbacks, model.guests);
+  const backed = new Set(rollbacks.map(({ uuid }) => uuid));
+  const rest = parts.filter(({ belief }) => !backed.has(belief.uuid));
 
   // Relief may spend the fund; other growth may not, and waits altogether while the host itself is short.
-  const relieved = growth(rest.filter(needsRelief), money);
-  const relief = collect(rest.filter(needsRelief), relieved, 'relief');
-  money -= cost(relief, parts);
+  const needy = rest.filter(needsRelief);
+  const relief = collect(needy, growth(needy, money), () => 'relief');
+  money -= cost(relief, model.guests);
   const others = rest.filter((part) => !needsRelief(part));
-  const spendable = look.host.pressure ? 0 : Math.max(0, money - fund);
-  const grown = growth(others, spendable);
-  const grows = look.host.pressure ? [] : collect(others, grown, (part) => growthReason(part));
+  const grows = look.host.pressure ? [] : collect(others, growth(others, Math.max(0, money - fund)), growthReason);
 
-  const waits = [...relief, ...grows, ...rollbacks];
-  const short = rest.some((part) => {
-    const granted = waits.find((each) => each.uuid === part.belief.uuid)?.to ?? part.belief.target;
-    return part.size - granted > SAME && part.size - part.belief.target >= SAME * 8;
-  });
-  const over = free < 0;
-  const moving = new Set(waits.map((each) => each.uuid));
+  const up = new Map([...rollbacks, ...relief, ...grows].map((each) => [each.uuid, each.to]));
+  const waits = ({ belief, size }: Part) => size - Math.max(belief.target, up.get(belief.uuid) ?? 0) >= GROW_BAND;
+  const brisk = free < 0 || rest.some(waits);
   const shrinks: Move[] = [];
   for (const part of rest) {
     const { belief } = part;
-    if (moving.has(belief.uuid) || !readyToShrink(belief, look, look.contexts.get(belief.uuid), config)) continue;
-    const to = pages(shrink(part, short || over, look.at) + PAGE - 1);
+    if (up.has(belief.uuid) || !readyToShrink(belief, look, look.contexts.get(belief.uuid), config)) continue;
+    const to = pages(shrink(part, brisk, look.at) + PAGE - 1);
     if (to >= belief.target) continue;
-    const reason: Reason = belief.target > belief.ceiling ? 'bounds' : over ? 'over-capacity' : short ? 'make-room' : 'give';
-    shrinks.push(move(part, to, reason));
+    const reason: Reason = belief.target > belief.ceiling ? 'bounds' : free < 0 ? 'over-capacity' : brisk ? 'make-room' : 'give';
+    shrinks.push(move(belief, part, to, reason));
   }
   return [...shrinks, ...rollbacks, ...relief, ...grows];
+}
+
+/** Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. */
+function takeBack(guests: readonly Belief[], parts: ReadonlyMap<string, Part>, free: number): Move[] {
+  const moves: Move[] = [];
+  let money = free;
+  for (const belief of guests) {
+    const { rollback } = belief;
+    if (rollback === null || !(movable(belief) || belief.phase === 'silent')) continue;
+    const wanted = Math.max(rollback.to, belief.actual) + (rollback.reason === 'no-progress' ? SAME : 0);
+    const to = pages(Math.min(wanted, belief.ceiling, charge(belief) + money));
+    if (to - belief.target < SAME) continue;
+    money -= Math.max(0, to - charge(belief));
+    moves.push(move(belief, parts.get(belief.uuid), to, rollback.reason));
+  }
+  return moves;
 }
 
 function growthReason({ belief, claim }: Part): Reason {
@@ -133,12 +137,11 @@ function growthReason({ belief, claim }: Part): Reason {
   return belief.target >= claim.need ? 'surplus' : 'need';
 }
 
-function collect(parts: readonly Part[], targets: Float64Array, reason: Reason | ((part: Part) => Reason)): Move[] {
+function collect(parts: readonly Part[], targets: Float64Array, reason: (part: Part) => Reason): Move[] {
   const moves: Move[] = [];
   parts.forEach((part, i) => {
     const to = pages(targets[i] ?? part.belief.target);
-    if (to - part.belief.target < SAME) return;
-    moves.push(move(part, to, typeof reason === 'function' ? reason(part) : reason));
+    if (to - part.belief.target >= SAME) moves.push(move(part.belief, part, to, reason(part)));
   });
   return moves.sort((a, b) => a.spare - b.spare);
 }
@@ -149,16 +152,15 @@ function pages(size: number): number {
 }
 
 /** What moves add to the charges. */
-function cost(moves: readonly Move[], parts: readonly Part[]): number {
-  const charges = new Map(parts.map(({ belief }) => [belief.uuid, charge(belief)]));
+function cost(moves: readonly Move[], guests: readonly Belief[]): number {
+  const charges = new Map(guests.map((belief) => [belief.uuid, charge(belief)]));
   return moves.reduce((sum, { uuid, to }) => sum + Math.max(0, to - (charges.get(uuid) ?? 0)), 0);
 }
 
-function move({ belief, claim, size }: Part, to: number, reason: Reason): Move {
-  return {
-    uuid: belief.uuid, name: belief.name, from: belief.target, to, reason, actual: belief.actual, used: claim.used, spare: spareNow(belief),
-    need: claim.need, allocation: size,
-  };
+function move(belief: Belief, part: Part | undefined, to: number, reason: Reason): Move {
+  const { uuid, name, target, actual, used } = belief;
+  const { need, allocation } = { need: part?.claim.need ?? Number.NaN, allocation: part?.size ?? Number.NaN };
+  return { uuid, name, from: target, to, reason, actual, used, spare: spareNow(belief), need, allocation };
 }
 
 const TOLD: Readonly<Record<HostState, (books: Account) => Pick<Notice, 'kind' | 'level' | 'message'>>> = {

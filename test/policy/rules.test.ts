@@ -230,3 +230,30 @@ t.test('figures that cannot be are no answer', async (t) => {
   t.same(world.run(10), []);
   t.not(world.model.guests[0]?.phase, 'steady');
 });
+
+t.test('a guest that goes silent in the middle of a shrink has the shrink taken back: that is distress, not idleness', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(3, { arrive: false });
+  t.ok((world.model.guests[0]?.target ?? 0) < 512 * MiB, 'a shrink is under way');
+  world.find('a').answers = false;
+  const moves = [];
+  for (let round = 0; round < 9; round++) {
+    world.find('a').actual -= 5 * MiB;
+    moves.push(...world.run(1, { arrive: false }));
+  }
+  t.equal(moves.length, 1);
+  t.match(moves[0], { reason: 'silent' });
+  t.ok((moves[0]?.to ?? 0) >= world.find('a').actual);
+});
+
+t.test('a rollback that cannot be paid for does not keep the guest from growing later', async (t) => {
+  const world = new World([guest('cache', { actual: 1024 * MiB }), guest('other', { actual: 1024 * MiB, used: 1000 * MiB, overrides: { max: 1024 * MiB } })], { poolKiB: 2 * GiB });
+  world.run(4);
+  world.find('cache').swapIn += 20 * MiB;
+  world.find('other').actual += 2 * GiB - world.find('cache').actual - world.find('other').actual;
+  world.run(2);
+  world.find('cache').used = 900 * MiB;
+  world.find('other').actual = 900 * MiB;
+  world.find('other').used = 700 * MiB;
+  t.ok(world.run(10).some(({ name, to, from }) => name === 'cache' && to > from));
+});
