@@ -1,14 +1,21 @@
 /**
  * All that the addon offers. The addon reads libvirt and hands out flat numbers; it holds no policy.
  *
- * Every promise rejects with a {@link LibvirtError}. Libvirt calls run on the addon's own threads: at most four in flight on the
- * reading connection, at most one per guest; calls that change something go over a second connection. No call ever holds a
- * thread of libuv's pool.
+ * Every promise rejects with a {@link LibvirtError}; arguments of the wrong kind throw a TypeError at once. Libvirt calls run on the
+ * addon's own threads: at most four in flight on the reading connection, at most one per guest (describe, which asks nothing of the
+ * guest, aside); calls that change something go over a second connection. No call ever holds a thread of libuv's pool.
+ *
+ * A pending promise keeps the process running, an open connection does not, with or without a listener. A connection that is
+ * collected, or whose environment ends, is closed without waiting for anything.
  */
 
 /** Error thrown by the addon. */
 export interface LibvirtError extends Error {
-  /** `ERR_LIBVIRT_` and the name of the virErrorNumber (`ERR_LIBVIRT_NO_DOMAIN`), or `ERR_MEMCOORD_` and one of DEADLINE, CLOSED, AUTH_UNSUPPORTED, BUSY. */
+  /**
+   * `ERR_LIBVIRT_` and the name of the virErrorNumber (`ERR_LIBVIRT_NO_DOMAIN`), or `ERR_MEMCOORD_` and one of:
+   * DEADLINE, no answer in time, so the outcome is not known; BUSY, not tried, since earlier calls have not come back; CLOSED, the
+   * connection was closed before; AUTH_UNSUPPORTED, the daemon wants a name or password; NO_THREAD, the system has none left.
+   */
   readonly code: string;
   /** virErrorNumber. */
   readonly libvirtCode?: number;
@@ -38,16 +45,21 @@ export interface NativeConnection {
   /**
    * Reads all running guests (or those named by `only`; the rows of others are NOT_ASKED) and resolves after `deadlineMs` at the
    * latest with what it has; a guest whose call is not back is MISSED. Guests that hang hold at most two of the four slots.
-   * With `refresh`, the guests named are first made to take new figures (stats period 0 and back to what setStatsPeriod set).
+   * With `refresh`, the guests named are first made to take new figures: their stats period is set to 0 and then to `seconds`, which
+   * is what it was before. Ignored on a read-only connection.
    */
-  sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[] }): Promise<NativeSweep>;
-  /** virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown. */
+  sample(options: {
+    deadlineMs: number;
+    only?: readonly string[];
+    refresh?: readonly { uuid: string; seconds: number }[];
+  }): Promise<NativeSweep>;
+  /** virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown, BUSY = not tried. */
   setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(LibvirtError | null)[]>;
   /** virDomainSetMemoryStatsPeriod(LIVE), whole seconds, 0 = off. */
   setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;
   /** The live XML of the domain, and the metadata element of our namespace (null where there is none). */
   describe(uuid: string, options: { deadlineMs: number; metadataUri: string }): Promise<{ xml: string; metadata: string | null }>;
-  /** Replaces the listener; null stops events. */
+  /** Replaces the listener; null stops events. An error thrown by the listener is an uncaught exception. */
   onEvent(listener: ((event: NativeEvent) => void) | null): void;
   /** virNodeGetMemoryStats, KiB; a figure that is not reported is NaN. */
   nodeMemory(options: { deadlineMs: number }): Promise<{ total: number; free: number; buffers: number; cached: number }>;
@@ -66,7 +78,8 @@ export interface NativeBinding {
   readonly fields: readonly string[];
   /**
    * virConnectOpenAuth, with an authentication callback that refuses with ERR_MEMCOORD_AUTH_UNSUPPORTED, twice (read, control);
-   * once with `readOnly`. Keepalive on.
+   * once with `readOnly`. Keepalive on. A daemon that hangs does not answer within `deadlineMs`: after four such attempts, BUSY until
+   * one of them has come back.
    */
-  open(uri: string, options: { readOnly: boolean }): Promise<NativeConnection>;
+  open(uri: string, options: { readOnly: boolean; deadlineMs: number }): Promise<NativeConnection>;
 }

@@ -1,0 +1,121 @@
+/** Facts out of libvirt's XML. The XML comes from the daemon, but guests' owners write parts of it: it is read with care. */
+import { DOMParser, type Element } from '@xmldom/xmldom';
+import type { DomainFacts } from '../hypervisor.js';
+
+/** XML that is not what libvirt writes. */
+export class XmlError extends Error {
+  readonly code = 'ERR_MEMCOORD_XML';
+}
+
+/** Characters; the XML of a domain with hundreds of devices has some 200,000. */
+const LONGEST_XML = 4_000_000;
+
+function parse(xml: string, root: string): Element {
+  if (xml.length > LONGEST_XML) throw new XmlError(`the XML of a ${root} is ${xml.length} characters long: more than ${LONGEST_XML}`);
+  // libvirt writes none. Without it there are no entities to expand, so nothing that grows beyond its size.
+  if (xml.includes('<!DOCTYPE')) throw new XmlError(`the XML of a ${root} has a document type`);
+  const onError = (_level: string, message: string) => {
+    throw new XmlError(`the XML of a ${root} cannot be read: ${message}`);
+  };
+  let element: Element | null;
+  try {
+    element = new DOMParser({ onError }).parseFromString(xml, 'text/xml').documentElement;
+  } catch (error) {
+    if (error instanceof XmlError) throw error;
+    throw new XmlError(`the XML of a ${root} cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+  if (element?.nodeName !== root) throw new XmlError(`the XML of a ${root} has the element <${element?.nodeName}>`);
+  return element;
+}
+
+/** Children of that name; those of other elements' are never looked at, since a domain's metadata may hold anything. */
+function children(parent: Element | undefined, name: string): Element[] {
+  const found: Element[] = [];
+  for (let node = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
+    if (node.nodeType === 1 && node.nodeName === name) found.push(node as Element);
+  }
+  return found;
+}
+
+function child(parent: Element | undefined, name: string): Element | undefined {
+  return children(parent, name)[0];
+}
+
+/** KiB of `<memory unit='KiB'>`; libvirt writes no other unit. */
+function kibOf(domain: Element, name: string): number {
+  const element = child(domain, name);
+  const text = element?.textContent?.trim() ?? '';
+  const unit = element?.getAttribute('unit') ?? 'KiB';
+  if (unit !== 'KiB' || !/^\d{1,15}$/.test(text))
+    throw new XmlError(`the XML of a domain has <${name} unit='${unit}'> of '${text.slice(0, 40)}'`);
+  return Number(text);
+}
+
+/** What libvirt calls a device (`hostdev0`). */
+function aliasOf(device: Element): string {
+  return child(device, 'alias')?.getAttribute('name') ?? device.nodeName;
+}
+
+/** Devices that pin the guest's memory for DMA: element, type, what drives it. */
+const PINNING = [
+  ['hostdev', 'pci', 'vfio'],
+  ['hostdev', 'mdev', 'vfio'],
+  ['interface', 'hostdev', 'vfio'],
+  ['disk', 'nvme', 'vfio'],
+  ['interface', 'vdpa', 'vdpa'],
+  ['disk', 'vhostvdpa', 'vdpa'],
+] as const;
+
+/**
+ * What keeps pages that the balloon gives up from reaching the host, or the balloon from meaning anything.
+ * BALLOON.md: VFIO and vdpa devices pin all of the guest, locked memory and SEV as well; pages of hugepages are not given back.
+ */
+function obstaclesOf(domain: Element, devices: Element | undefined): string[] {
+  const obstacles: string[] = [];
+  const backing = child(domain, 'memoryBacking');
+  if (child(backing, 'hugepages') !== undefined) obstacles.push('hugepages');
+  if (child(backing, 'locked') !== undefined) obstacles.push('locked memory');
+  const security = child(domain, 'launchSecurity')?.getAttribute('type');
+  if (security) obstacles.push(security.startsWith('sev') ? 'SEV' : `launch security ${security}`);
+  for (const [name, type, driver] of PINNING) {
+    const pinning = children(devices, name).filter((device) => device.getAttribute('type') === type);
+    obstacles.push(...pinning.map((device) => `${driver} device ${aliasOf(device)}`));
+  }
+  if (children(devices, 'memory').some((device) => device.getAttribute('model') === 'virtio-mem')) obstacles.push('virtio-mem');
+  return obstacles;
+}
+
+/**
+ * Facts of a domain.
+ *
+ * @param xml what virDomainGetXMLDesc gave.
+ * @param metadata what virDomainGetMetadata gave; passed through.
+ * @throws XmlError where it is not the XML of a domain.
+ */
+export function domainFacts(xml: string, metadata: string | null): DomainFacts {
+  const domain = parse(xml, 'domain');
+  const devices = child(domain, 'devices');
+  const balloon = child(devices, 'memballoon');
+  const period = Number(child(balloon, 'stats')?.getAttribute('period') ?? 0);
+  return {
+    maximum: kibOf(domain, 'memory'),
+    current: kibOf(domain, 'currentMemory'),
+    balloonModel: balloon?.getAttribute('model') ?? 'none',
+    autodeflate: balloon?.getAttribute('autodeflate') === 'on',
+    statsPeriod: Number.isInteger(period) && period > 0 ? period : 0,
+    obstacles: obstaclesOf(domain, devices),
+    metadata,
+  };
+}
+
+/**
+ * The host's UUID, in lower case; null where it has none.
+ *
+ * @param capabilities what virConnectGetCapabilities gave.
+ * @throws XmlError where it is not that.
+ */
+export function hostUuid(capabilities: string): string | null {
+  const host = child(parse(capabilities, 'capabilities'), 'host');
+  const uuid = (child(host, 'uuid')?.textContent ?? '').trim().toLowerCase();
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid) ? uuid : null;
+}

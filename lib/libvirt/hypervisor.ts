@@ -1,0 +1,123 @@
+/** The hypervisor over libvirt: the addon's flat answers in the coordinator's words. No policy, no retries. */
+import { readHostMemory } from '../host.js';
+import type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
+import { METADATA_URI } from '../metadata.js';
+import type { GuestIdentity, Sweep } from '../sweep.js';
+import { domainFacts, hostUuid } from './describe.js';
+import { loadBinding } from './load.js';
+import type { NativeConnection, NativeEvent } from './native.js';
+
+/** Longer than any healthy daemon needs, a login by ssh included. */
+const OPEN_DEADLINE_MS = 15_000;
+/** For what is asked of the host itself. */
+const HOST_DEADLINE_MS = 5000;
+
+/** virConnectCloseReason. */
+const CLOSE_REASONS = ['the connection failed', 'the daemon ended', 'the daemon does not answer', 'closed by this side'];
+
+/** Kinds by virDomainEventType. Not there: defined, undefined, shutdown (stopped follows it). */
+const LIFECYCLE: Readonly<Record<number, 'started' | 'stopped' | 'paused' | 'resumed'>> = {
+  2: 'started',
+  3: 'paused',
+  4: 'resumed',
+  5: 'stopped',
+  7: 'paused',
+  8: 'stopped',
+};
+
+/** True where libvirt's host is this one: a URI without a server, reached by no network transport. */
+export function isLocal(uri: string): boolean {
+  const match = /^[a-z0-9]+(?:\+([a-z0-9]+))?:\/\/([^/?#]*)/i.exec(uri);
+  if (match === null) return false;
+  const [, transport = 'unix', server = ''] = match;
+  return server === '' && transport.toLowerCase() === 'unix';
+}
+
+/** True where libvirt's test driver runs inside this process, and nobody else can see its guests. */
+function isInProcess(uri: string): boolean {
+  return /^test:\/\/\//i.test(uri);
+}
+
+/** @returns undefined for what the coordinator has no use for. */
+export function translate(event: NativeEvent): HypervisorEvent | undefined {
+  if (event.kind === 'closed') return { kind: 'closed', reason: CLOSE_REASONS[event.reason] ?? `reason ${event.reason}` };
+  const { uuid, name } = event;
+  switch (event.kind) {
+    case 'reboot':
+      return { kind: 'rebooted', uuid, name };
+    case 'balloon':
+      return { kind: 'balloon', uuid, name, actual: event.actual };
+    case 'deviceAdded':
+      return { kind: 'deviceAdded', uuid, name };
+    case 'lifecycle': {
+      const kind = LIFECYCLE[event.event];
+      return kind === undefined ? undefined : { kind, uuid, name };
+    }
+  }
+}
+
+/** Free memory and page cache. More than could be given out without swapping, as cache counts shared memory too: libvirt tells no more. */
+async function nodeMemory(native: NativeConnection): Promise<HostMemory> {
+  const { total, free, buffers, cached } = await native.nodeMemory({ deadlineMs: HOST_DEADLINE_MS });
+  const known = (kib: number) => (Number.isNaN(kib) ? 0 : kib);
+  return { total, available: free + known(buffers) + known(cached), pressure: false };
+}
+
+/**
+ * Connects to libvirt.
+ *
+ * @param uri libvirt's connection URI, such as `qemu:///system`.
+ * @throws LoadError where the addon or libvirt's library is missing; LibvirtError where libvirt cannot be reached.
+ */
+export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = OPEN_DEADLINE_MS } = {}): Promise<Hypervisor> {
+  const native = await loadBinding().open(uri, { readOnly, deadlineMs });
+  const listeners = new Set<(event: HypervisorEvent) => void>();
+  let guests: readonly GuestIdentity[] = [];
+  /** Stats periods that are on, seconds, by UUID: what a refresh goes back to. */
+  const periods = new Map<string, number>();
+  const learn = (uuid: string, seconds: number) => (seconds > 0 ? periods.set(uuid, seconds) : periods.delete(uuid));
+
+  native.onEvent((native) => {
+    const event = translate(native);
+    if (event === undefined) return;
+    // A live period is not kept over a restart of the guest.
+    if (event.kind === 'started' || event.kind === 'stopped') periods.delete(event.uuid);
+    for (const listener of [...listeners]) listener(event);
+  });
+
+  return {
+    uri,
+    async sample({ refresh = [], ...rest }): Promise<Sweep> {
+      const known = refresh.map((uuid) => ({ uuid, seconds: periods.get(uuid) ?? 0 })).filter(({ seconds }) => seconds > 0);
+      const sweep = await native.sample({ ...rest, refresh: known });
+      guests = sweep.guests ?? guests;
+      return { guests, figures: sweep.figures };
+    },
+    async setMemory(moves, options) {
+      return native.setMemory(moves, options);
+    },
+    async setStatsPeriod(uuid, seconds, options): Promise<void> {
+      await native.setStatsPeriod(uuid, seconds, options);
+      learn(uuid, seconds);
+    },
+    async describe(uuid, { deadlineMs }): Promise<DomainFacts> {
+      const { xml, metadata } = await native.describe(uuid, { deadlineMs, metadataUri: METADATA_URI });
+      const facts = domainFacts(xml, metadata);
+      learn(uuid, facts.statsPeriod);
+      return facts;
+    },
+    onEvent(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    async hostMemory() {
+      return isLocal(uri) ? readHostMemory() : nodeMemory(native);
+    },
+    async hostId() {
+      if (isInProcess(uri)) return null;
+      return hostUuid(await native.capabilities({ deadlineMs: HOST_DEADLINE_MS })) ?? uri;
+    },
+    isAlive: () => native.isAlive(),
+    close: (options) => native.close(options),
+  };
+}

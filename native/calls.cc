@@ -1,0 +1,243 @@
+#include "calls.h"
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <functional>
+#include <limits>
+#include <mutex>
+#include <utility>
+
+#include "virt_ptr.h"
+
+namespace memcoord {
+namespace {
+
+DomainPtr Lookup(const Link& link, const std::string& uuid) {
+  return DomainPtr(virDomainLookupByUUIDString(link.get(), uuid.c_str()));
+}
+
+// Clears the thread's libvirt error.
+std::string NameOf(virDomainPtr domain) {
+  const char* name = virDomainGetName(domain);
+  return name == nullptr ? std::string() : name;
+}
+
+// A call about one guest that changes something. `doing` as for LastLibvirtError.
+struct GuestCall {
+  std::string uuid;
+  const char* doing;
+  // Negative where it failed.
+  std::function<int(virDomainPtr)> call;
+};
+
+// Guest calls with one deadline, made in parallel.
+class Batch : public std::enable_shared_from_this<Batch> {
+ public:
+  Batch(std::shared_ptr<Session> session, std::vector<GuestCall> calls,
+        Callback<std::vector<Outcome>> done)
+      : session_(std::move(session)),
+        calls_(std::move(calls)),
+        done_(std::move(done)),
+        tickets_(calls_.size()),
+        settled_(calls_.size()),
+        outcomes_(calls_.size()),
+        outstanding_(calls_.size()) {}
+
+  void Start(Clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    timer_ = session_->timer->At(deadline, [self = shared_from_this()] { self->GiveUp(); });
+    for (size_t i = 0; i < calls_.size(); ++i) {
+      const auto outcome = std::make_shared<Outcome>();
+      tickets_[i] = session_->gate->Enter(
+          GuestGate::Lane::kControl, calls_[i].uuid,
+          [self = shared_from_this(), i, outcome] { *outcome = self->Make(self->calls_[i]); },
+          [self = shared_from_this(), i, outcome] { self->Returned(i, std::move(*outcome)); });
+      if (tickets_[i] == nullptr) Settle(i, Busy(calls_[i]));
+    }
+    FinishIfDone(lock);
+  }
+
+ private:
+  Outcome Make(const GuestCall& call) const {
+    const DomainPtr domain = Lookup(*session_->control, call.uuid);
+    if (domain == nullptr) return LastLibvirtError(call.doing, session_->NameOf(call.uuid));
+    const std::string name = NameOf(domain.get());
+    if (call.call(domain.get()) < 0) return LastLibvirtError(call.doing, name);
+    return std::nullopt;
+  }
+
+  Error Busy(const GuestCall& call) const {
+    return OwnError(kBusy, call.doing, session_->NameOf(call.uuid),
+                    "not tried, since earlier calls on guests have not come back");
+  }
+
+  void Returned(size_t i, Outcome outcome) {
+    std::unique_lock lock(mutex_);
+    Settle(i, std::move(outcome));
+    FinishIfDone(lock);
+  }
+
+  void GiveUp() {
+    std::unique_lock lock(mutex_);
+    for (size_t i = 0; i < calls_.size(); ++i) {
+      if (settled_[i]) continue;
+      const auto fate = session_->gate->GiveUp(tickets_[i]);
+      if (fate == GuestGate::Fate::kWaiting || fate == GuestGate::Fate::kQueued) {
+        Settle(i, Busy(calls_[i]));
+      } else {
+        Settle(i, OwnError(kDeadline, calls_[i].doing, session_->NameOf(calls_[i].uuid),
+                           "no answer in time, so the outcome is not known"));
+      }
+    }
+    FinishIfDone(lock);
+  }
+
+  void Settle(size_t i, Outcome outcome) {
+    if (settled_[i]) return;
+    settled_[i] = true;
+    outcomes_[i] = std::move(outcome);
+    --outstanding_;
+  }
+
+  void FinishIfDone(std::unique_lock<std::mutex>& lock) {
+    if (outstanding_ > 0 || done_ == nullptr) return;
+    const auto done = std::exchange(done_, nullptr);
+    session_->timer->Cancel(timer_);
+    lock.unlock();
+    done(std::move(outcomes_));
+  }
+
+  // First, so that it outlives all that it owns.
+  const std::shared_ptr<Session> session_;
+  const std::vector<GuestCall> calls_;
+  std::mutex mutex_;
+  Callback<std::vector<Outcome>> done_;
+  std::vector<GuestGate::TicketPtr> tickets_;
+  std::vector<bool> settled_;
+  std::vector<Outcome> outcomes_;
+  size_t outstanding_;
+  Timer::Id timer_;
+};
+
+// A call that is not about what a guest does. Made on a thread of the reading connection.
+template <typename T>
+void Call(const std::shared_ptr<Session>& session, const std::string& doing,
+          Clock::time_point deadline, Callback<T> done,
+          std::function<Result<T>(const Session&)> call) {
+  const auto answer = Once(std::move(done));
+  const auto timer = session->timer->At(
+      deadline, [answer, doing] { answer(OwnError(kDeadline, doing, {}, "no answer in time")); });
+  session->read_pool->Submit([session, timer, answer, deadline, call = std::move(call)] {
+    // Nobody waits for it any more.
+    if (Clock::now() >= deadline) return;
+    auto result = call(*session);
+    session->timer->Cancel(timer);
+    answer(std::move(result));
+  });
+}
+
+Result<Description> ReadDescription(const Session& session, const std::string& uuid,
+                                    const std::string& metadata_uri) {
+  const std::string doing = "cannot read the description";
+  const DomainPtr domain = Lookup(*session.read, uuid);
+  if (domain == nullptr) return LastLibvirtError(doing, session.NameOf(uuid));
+  const std::string name = NameOf(domain.get());
+  const CharPtr xml(virDomainGetXMLDesc(domain.get(), 0));
+  if (xml == nullptr) return LastLibvirtError(doing, name);
+  Description description;
+  description.xml = xml.get();
+  const CharPtr metadata(virDomainGetMetadata(domain.get(), VIR_DOMAIN_METADATA_ELEMENT,
+                                              metadata_uri.c_str(), VIR_DOMAIN_AFFECT_CURRENT));
+  if (metadata != nullptr) {
+    description.metadata = metadata.get();
+  } else if (Error error = LastLibvirtError(doing, name);
+             error.libvirt_code != VIR_ERR_NO_DOMAIN_METADATA) {
+    return error;
+  }
+  return description;
+}
+
+Result<NodeMemory> ReadMemoryOfNode(const Session& session) {
+  const std::string doing = "cannot read the host's memory";
+  constexpr int kAll = VIR_NODE_MEMORY_STATS_ALL_CELLS;
+  int count = 0;
+  if (virNodeGetMemoryStats(session.read->get(), kAll, nullptr, &count, 0) < 0) {
+    return LastLibvirtError(doing);
+  }
+  std::vector<virNodeMemoryStats> stats(static_cast<size_t>(count));
+  if (count > 0 && virNodeGetMemoryStats(session.read->get(), kAll, stats.data(), &count, 0) < 0) {
+    return LastLibvirtError(doing);
+  }
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  NodeMemory memory = {kNone, kNone, kNone, kNone};
+  for (const auto& stat : stats) {
+    const std::string field = stat.field;
+    const auto value = static_cast<double>(stat.value);
+    if (field == VIR_NODE_MEMORY_STATS_TOTAL) memory.total = value;
+    if (field == VIR_NODE_MEMORY_STATS_FREE) memory.free = value;
+    if (field == VIR_NODE_MEMORY_STATS_BUFFERS) memory.buffers = value;
+    if (field == VIR_NODE_MEMORY_STATS_CACHED) memory.cached = value;
+  }
+  return memory;
+}
+
+}  // namespace
+
+void SetMemory(const std::shared_ptr<Session>& session, const std::vector<MemoryTarget>& targets,
+               Clock::time_point deadline, Callback<std::vector<Outcome>> done) {
+  std::vector<GuestCall> calls;
+  calls.reserve(targets.size());
+  for (const auto& [uuid, kib] : targets) {
+    calls.push_back({uuid, "cannot set the memory", [kib = kib](virDomainPtr domain) {
+                       return virDomainSetMemoryFlags(domain, kib, VIR_DOMAIN_AFFECT_LIVE);
+                     }});
+  }
+  std::make_shared<Batch>(session, std::move(calls), std::move(done))->Start(deadline);
+}
+
+void SetStatsPeriod(const std::shared_ptr<Session>& session, const std::string& uuid, int seconds,
+                    Clock::time_point deadline, Callback<Done> done) {
+  std::vector<GuestCall> calls = {
+      {uuid, "cannot set the stats period", [seconds](virDomainPtr domain) {
+         return virDomainSetMemoryStatsPeriod(domain, seconds, VIR_DOMAIN_AFFECT_LIVE);
+       }}};
+  const auto one = [done = std::move(done)](Result<std::vector<Outcome>> result) {
+    auto& outcome = std::get<std::vector<Outcome>>(result).front();
+    if (outcome) {
+      done(std::move(*outcome));
+    } else {
+      done(Done{});
+    }
+  };
+  std::make_shared<Batch>(session, std::move(calls), one)->Start(deadline);
+}
+
+void Describe(const std::shared_ptr<Session>& session, const std::string& uuid,
+              const std::string& metadata_uri, Clock::time_point deadline,
+              Callback<Description> done) {
+  Call<Description>(session, "cannot read the description of " + uuid, deadline, std::move(done),
+                    [uuid, metadata_uri](const Session& opened) {
+                      return ReadDescription(opened, uuid, metadata_uri);
+                    });
+}
+
+void ReadNodeMemory(const std::shared_ptr<Session>& session, Clock::time_point deadline,
+                    Callback<NodeMemory> done) {
+  Call<NodeMemory>(session, "cannot read the host's memory", deadline, std::move(done),
+                   ReadMemoryOfNode);
+}
+
+void ReadCapabilities(const std::shared_ptr<Session>& session, Clock::time_point deadline,
+                      Callback<std::string> done) {
+  Call<std::string>(session, "cannot read the host's capabilities", deadline, std::move(done),
+                    [](const Session& opened) -> Result<std::string> {
+                      const CharPtr xml(virConnectGetCapabilities(opened.read->get()));
+                      if (xml == nullptr) {
+                        return LastLibvirtError("cannot read the host's capabilities");
+                      }
+                      return std::string(xml.get());
+                    });
+}
+
+}  // namespace memcoord

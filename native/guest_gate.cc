@@ -1,0 +1,140 @@
+#include "guest_gate.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace memcoord {
+
+class GuestGate::Ticket {
+ private:
+  friend class GuestGate;
+  enum class State { kWaiting, kQueued, kInFlight, kReturned, kGivenUp };
+
+  Lane lane = Lane::kRead;
+  std::string uuid;
+  std::function<void()> call;
+  std::function<void()> returned;
+  State state = State::kWaiting;
+  // Counts among the suspects of its lane.
+  bool suspect = false;
+
+  // Whoever gave them may own the ticket.
+  void Drop() {
+    call = nullptr;
+    returned = nullptr;
+  }
+};
+
+GuestGate::GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPool> control)
+    : pools_{std::move(read), std::move(control)} {}
+
+GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
+                                      std::function<void()> call, std::function<void()> returned) {
+  const auto ticket = std::make_shared<Ticket>();
+  ticket->lane = lane;
+  ticket->uuid = uuid;
+  ticket->call = std::move(call);
+  ticket->returned = std::move(returned);
+
+  const std::lock_guard lock(mutex_);
+  Guest& guest = guests_[uuid];
+  if (guest.suspect) {
+    int& held = suspects_[static_cast<size_t>(lane)];
+    if (guest.busy || held >= kSuspectsPerLane) return nullptr;
+    ticket->suspect = true;
+    ++held;
+  }
+  if (guest.busy) {
+    guest.waiting.push_back(ticket);
+  } else {
+    guest.busy = true;
+    Queue(ticket);
+  }
+  return ticket;
+}
+
+GuestGate::Fate GuestGate::GiveUp(const TicketPtr& ticket) {
+  const std::lock_guard lock(mutex_);
+  const auto before = std::exchange(ticket->state, Ticket::State::kGivenUp);
+  switch (before) {
+    case Ticket::State::kWaiting: {
+      auto& waiting = guests_[ticket->uuid].waiting;
+      waiting.erase(std::find(waiting.begin(), waiting.end(), ticket));
+      ticket->Drop();
+      return Fate::kWaiting;
+    }
+    case Ticket::State::kQueued:
+      // Its pool still has it, and will find that it was given up.
+      Leave(*ticket);
+      ticket->Drop();
+      return Fate::kQueued;
+    case Ticket::State::kInFlight:
+      guests_[ticket->uuid].suspect = true;
+      if (!std::exchange(ticket->suspect, true)) ++suspects_[static_cast<size_t>(ticket->lane)];
+      return Fate::kInFlight;
+    case Ticket::State::kReturned:
+    case Ticket::State::kGivenUp:
+      break;
+  }
+  ticket->state = before;
+  return Fate::kReturned;
+}
+
+void GuestGate::Keep(const std::unordered_set<std::string>& uuids) {
+  const std::lock_guard lock(mutex_);
+  for (auto it = guests_.begin(); it != guests_.end();) {
+    const bool gone = !it->second.busy && uuids.count(it->first) == 0;
+    it = gone ? guests_.erase(it) : std::next(it);
+  }
+}
+
+void GuestGate::Queue(const TicketPtr& ticket) {
+  ticket->state = Ticket::State::kQueued;
+  pools_[static_cast<size_t>(ticket->lane)]->Submit(
+      [gate = shared_from_this(), ticket] { gate->Run(ticket); });
+}
+
+// The guest's next call may go.
+void GuestGate::Leave(Ticket& ticket) {
+  if (std::exchange(ticket.suspect, false)) --suspects_[static_cast<size_t>(ticket.lane)];
+  const auto it = guests_.find(ticket.uuid);
+  Guest& guest = it->second;
+  if (guest.waiting.empty()) {
+    guest.busy = false;
+    if (!guest.suspect) guests_.erase(it);
+    return;
+  }
+  const TicketPtr next = std::move(guest.waiting.front());
+  guest.waiting.pop_front();
+  if (guest.suspect && !std::exchange(next->suspect, true)) {
+    ++suspects_[static_cast<size_t>(next->lane)];
+  }
+  Queue(next);
+}
+
+void GuestGate::Run(const TicketPtr& ticket) {
+  std::function<void()> call;
+  std::function<void()> returned;
+  {
+    const std::lock_guard lock(mutex_);
+    if (ticket->state != Ticket::State::kQueued) return;
+    ticket->state = Ticket::State::kInFlight;
+    call = std::move(ticket->call);
+    returned = std::move(ticket->returned);
+    ticket->Drop();
+  }
+  call();
+  bool wanted = false;
+  {
+    const std::lock_guard lock(mutex_);
+    wanted = ticket->state == Ticket::State::kInFlight;
+    if (wanted) {
+      ticket->state = Ticket::State::kReturned;
+      guests_[ticket->uuid].suspect = false;
+    }
+    Leave(*ticket);
+  }
+  if (wanted) returned();
+}
+
+}  // namespace memcoord

@@ -1,0 +1,77 @@
+// One call at a time for each guest, and a bound on what guests that hang can hold.
+#ifndef MEMCOORD_GUEST_GATE_H_
+#define MEMCOORD_GUEST_GATE_H_
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "worker_pool.h"
+
+namespace memcoord {
+
+// A monitor call on a guest has no time-out of its own, and a second one on the same guest only
+// waits behind the first (a job wait: 30 s). So a guest has one call in flight at most, over both
+// connections; further ones wait here, where they can still be given up.
+//
+// A guest whose last call was given up while in flight is suspect, until a call on it comes back in
+// time. A suspect is refused while its call is in flight, and else unless fewer than
+// kSuspectsPerLane threads of the lane are held by suspects: the others stay free for healthy
+// guests.
+class GuestGate : public std::enable_shared_from_this<GuestGate> {
+ public:
+  // Whose threads make the call: those of the reading or of the controlling connection.
+  enum class Lane : size_t { kRead, kControl };
+  static constexpr int kSuspectsPerLane = 2;
+
+  class Ticket;
+  using TicketPtr = std::shared_ptr<Ticket>;
+
+  GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPool> control);
+
+  // Has `call` made on a thread of `lane` and then `returned` run there, the latter only where the
+  // ticket was not given up meanwhile. Null where the guest is refused; neither is run then.
+  TicketPtr Enter(Lane lane, const std::string& uuid, std::function<void()> call,
+                  std::function<void()> returned);
+
+  // What a ticket had come to when it was given up.
+  enum class Fate {
+    kWaiting,   // behind another call on the guest; will never be made
+    kQueued,    // no thread was free; will never be made
+    kInFlight,  // may still do what it was meant to do
+    kReturned,  // `returned` has been run or is about to be
+  };
+  Fate GiveUp(const TicketPtr& ticket);
+
+  // Forgets suspects that are no longer there.
+  void Keep(const std::unordered_set<std::string>& uuids);
+
+ private:
+  struct Guest {
+    bool busy = false;
+    bool suspect = false;
+    std::deque<TicketPtr> waiting;
+  };
+  using Guests = std::unordered_map<std::string, Guest>;
+
+  // All but Run: with mutex_ held.
+  void Queue(const TicketPtr& ticket);
+  void Leave(Ticket& ticket);
+  void Run(const TicketPtr& ticket);
+
+  const std::array<std::shared_ptr<WorkerPool>, 2> pools_;
+  std::mutex mutex_;
+  std::array<int, 2> suspects_ = {0, 0};
+  // Those that are busy or suspect.
+  Guests guests_;
+};
+
+}  // namespace memcoord
+
+#endif  // MEMCOORD_GUEST_GATE_H_
