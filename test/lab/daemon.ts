@@ -37,6 +37,15 @@ unix_sock_ro_perms = "0700"
 unix_sock_rw_perms = "0700"
 `;
 
+/**
+ * QEMU's driver does not start where its default account is unknown, whatever its settings say. The package that would create it
+ * also brings services, so where it is not installed the account exists in the daemon's view of /etc alone. Nothing runs as it.
+ */
+const ACCOUNTS = [
+  ['passwd', 'libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n'],
+  ['group', 'libvirt-qemu:x:64055:\n'],
+] as const;
+
 export async function virsh(...args: string[]): Promise<string> {
   return (await run('virsh', ['-q', '-c', URI, ...args])).stdout;
 }
@@ -64,6 +73,7 @@ async function ownPid(): Promise<number | null> {
  */
 export async function startDaemon(say: (line: string) => void): Promise<void> {
   if ((await ownPid()) === null && (await answers())) return;
+  let over = false;
   if ((await ownPid()) === null) {
     say('starting libvirtd');
     const folder = join(CONFIG, 'libvirt');
@@ -71,20 +81,28 @@ export async function startDaemon(say: (line: string) => void): Promise<void> {
     const system = URI === 'qemu:///system';
     await writeFile(join(folder, 'qemu.conf'), system ? QEMU_CONF_ROOT + QEMU_CONF : QEMU_CONF);
     await writeFile(join(folder, 'libvirtd.conf'), LIBVIRTD_CONF);
+    for (const [file, line] of ACCOUNTS) await writeFile(join(CONFIG, file), (await readFile(join('/etc', file), 'utf8')) + line);
     const log = openSync(LOG, 'a');
     const daemon = ['libvirtd', '--pid-file', PID_FILE];
-    const script = `mount --bind '${folder}' /etc/libvirt && exec "$@"`;
+    const accounts = ACCOUNTS.map(([file]) => `mount --bind '${CONFIG}/${file}' /etc/${file}`).join(' && ');
+    const script = `mount --bind '${folder}' /etc/libvirt && { id libvirt-qemu >/dev/null 2>&1 || { ${accounts}; }; } && exec "$@"`;
     const [command, ...args] = system ? ['unshare', '--mount', 'sh', '-c', script, 'sh', ...daemon] : daemon;
     const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, ...(system ? {} : { XDG_CONFIG_HOME: CONFIG }) };
     const child = spawn(command as string, args, { detached: true, stdio: ['ignore', log, log], env, cwd: '/' });
-    child.on('error', () => undefined);
+    child.on('error', () => {
+      over = true;
+    });
+    child.on('exit', () => {
+      over = true;
+    });
     child.unref();
   }
   // The very first start on a machine probes QEMU, which takes most of a minute under emulation.
-  await until('libvirtd to answer', 180_000, 200, async () => ((await answers()) ? true : undefined)).catch(async (error) => {
+  const answered = async (): Promise<boolean | undefined> => ((await answers()) ? true : over ? false : undefined);
+  if (!(await until('libvirtd to answer', 180_000, 200, answered))) {
     const log = (await readFile(LOG, 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
-    throw new LabError(`${error instanceof Error ? error.message : error}; its log ends:\n${log}`);
-  });
+    throw new LabError(`libvirtd ended at once (the program is there? root may mount?); its log ends:\n${log}`);
+  }
 }
 
 /** Ends the daemon if the lab started it. */

@@ -2,7 +2,9 @@
  * The lab itself: takes guests up and down, and remembers in .lab/run/lab.json what is its own, so that it never touches anything else.
  */
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { report } from './agent.js';
 import { startDaemon, stopDaemon, URI, virsh } from './daemon.js';
@@ -34,6 +36,8 @@ export interface Lab {
   readonly uri: string;
   readonly acceleration: Acceleration;
   readonly guests: readonly Guest[];
+  /** Logs that the daemon will have begun for the guests; those of guests of the same name that were there before are not ours. */
+  readonly logs: readonly string[];
 }
 
 const STATE = join(RUN, 'lab.json');
@@ -163,7 +167,10 @@ export async function up(specs: readonly GuestSpec[], say: (line: string) => voi
     socket: join(RUN, `${spec.name}.sock`),
     console: join(RUN, `${spec.name}.console`),
   }));
-  const lab: Lab = { uri: URI, acceleration, guests };
+  const user = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libvirt/qemu/log');
+  const logFolder = URI === 'qemu:///system' ? '/var/log/libvirt/qemu' : user;
+  const logs = guests.map((guest) => join(logFolder, `${guest.name}.log`)).filter((log) => !existsSync(log));
+  const lab: Lab = { uri: URI, acceleration, guests, logs };
   await startDaemon(say);
   try {
     const names = await running();
@@ -221,6 +228,7 @@ export async function down(say: (line: string) => void): Promise<void> {
     say(`ended ${lab.guests.length} guests`);
   }
   if (await stopDaemon()) say('ended libvirtd');
+  for (const log of lab?.logs ?? []) await rm(log, { force: true });
   await rm(RUN, { recursive: true, force: true });
 }
 
