@@ -63,7 +63,10 @@ export const LEAST_OVERHEAD = 48 * MiB;
 export const LEAST_RESERVE = 200 * MiB;
 export const DEFAULT_RESERVE = 512 * MiB;
 export const RESERVE_FRACTION = 0.05;
-/** Kept back for relief while guests shrink: this much for each, but no more than this part of the capacity. */
+/** While somebody waits, donors give in small steps that follow each other quickly, so that little is under way at a time: this, or this part of the capacity. */
+export const IN_TRANSIT = 48 * MiB;
+export const IN_TRANSIT_FRACTION = 1 / 128;
+/** Kept back for relief: this much for each guest that is shrunk to less than its least spare, but no more than this part of the capacity. */
 export const RELIEF_STEP = 16 * MiB;
 export const RELIEF_FRACTION = 1 / 64;
 

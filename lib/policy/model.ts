@@ -115,12 +115,15 @@ export interface Model {
   readonly state: HostState;
   readonly stateSince: number;
   readonly pressure: boolean;
+  /** True while a guest lacks memory that others have yet to give. */
+  readonly waiting: boolean;
 }
 
 export type HostState = 'ample' | 'contended' | 'overcommitted';
 
 export const EMPTY_MODEL: Model = {
   at: Number.NEGATIVE_INFINITY, guests: [], told: 'ample', state: 'ample', stateSince: Number.NEGATIVE_INFINITY, pressure: false,
+  waiting: false,
 };
 
 /** Memory that the host must count on for a guest, without overhead (rule 3). */

@@ -4,11 +4,11 @@ import type { Allocation, Claim } from './allocation.js';
 import { allocate } from './allocation.js';
 import { demand, effectiveFloor, lookInterval, reactionTime, survivableBurst } from './demand.js';
 import { MiB } from '../units.js';
-import { GROW_BAND, PAGE, SAME } from './limits.js';
+import { GROW_BAND, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
 import type { Belief, HostState, Model } from './model.js';
 import { charge, observe, spareNow } from './model.js';
 import type { Account, Part } from './safety.js';
-import { account, growth, movable, needsRelief, readyToShrink, reliefFund, shrink } from './safety.js';
+import { account, growth, movable, needsRelief, readyToShrink, reliefFund, step } from './safety.js';
 import type { Look, Move, Notice, PolicyConfig, Reason } from './types.js';
 
 /** What the plan makes of one guest, in the order of the model's guests. NaN where its figures are not known. KiB. */
@@ -44,8 +44,8 @@ export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
   const { model, notices } = observe(before, look, config);
   const books = account(model.guests, look, config);
   const { parts, state } = share(model, look, config, books);
-  const moves = decide(model, parts, look, config, books);
-  const told = announce(model, state, look, books, notices);
+  const { moves, waiting } = decide(model, parts, look, config, books);
+  const told = announce({ ...model, waiting }, state, look, books, notices);
   const bySize = new Map(parts.map((part) => [part.belief.uuid, part]));
   const assessments = model.guests.map((belief): Assessment => {
     const part = bySize.get(belief.uuid);
@@ -84,7 +84,7 @@ function grain(size: number, { floor, ceiling }: Claim): number {
 }
 
 /** Steps 3 and 4. Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
-function decide(model: Model, parts: readonly PlannedPart[], look: Look, config: PolicyConfig, books: Account): Move[] {
+function decide(model: Model, parts: readonly PlannedPart[], look: Look, config: PolicyConfig, books: Account): { moves: Move[]; waiting: boolean } {
   const free = books.capacity - books.charged;
   const fund = reliefFund(model.guests, books.capacity);
   const byGuest = new Map(parts.map((part) => [part.belief.uuid, part]));
@@ -103,17 +103,34 @@ function decide(model: Model, parts: readonly PlannedPart[], look: Look, config:
 
   const up = new Map([...rollbacks, ...relief, ...grows].map((each) => [each.uuid, each.to]));
   const waits = ({ belief, size }: Part) => size - Math.max(belief.target, up.get(belief.uuid) ?? 0) >= GROW_BAND;
-  const brisk = free < 0 || rest.some(waits);
-  const shrinks: Move[] = [];
-  for (const part of rest) {
+  const waiting = rest.some(waits);
+  const donors = rest.filter(({ belief }) => !up.has(belief.uuid) && readyToShrink(belief, look, look.contexts.get(belief.uuid), config));
+  const shrinks = take(donors, look.at, books, waiting, inTransit(model.guests));
+  return { moves: [...shrinks, ...rollbacks, ...relief, ...grows], waiting };
+}
+
+/** Shrinks, those with the largest excess first. What waits for is given in small steps, so that little is under way at a time. */
+function take(donors: readonly PlannedPart[], at: number, books: Account, waiting: boolean, underWay: number): Move[] {
+  const over = books.charged > books.capacity;
+  const transit = Math.max(IN_TRANSIT, books.capacity * IN_TRANSIT_FRACTION);
+  let money = waiting && !over ? transit - underWay : Number.POSITIVE_INFINITY;
+  const moves: Move[] = [];
+  const excess = ({ belief, size }: Part) => belief.target - size;
+  for (const part of [...donors].sort((a, b) => excess(b) - excess(a))) {
     const { belief } = part;
-    if (up.has(belief.uuid) || !readyToShrink(belief, look, look.contexts.get(belief.uuid), config)) continue;
-    const to = pages(shrink(part, brisk, look.at) + PAGE - 1);
-    if (to >= belief.target) continue;
-    const reason: Reason = belief.target > belief.ceiling ? 'bounds' : free < 0 ? 'over-capacity' : brisk ? 'make-room' : 'give';
-    shrinks.push(move(belief, part, to, reason));
+    // At least two donors share a step.
+    const taken = step(part, waiting || over, at, Math.min(money, waiting && !over ? transit / 2 : money));
+    const to = pages(belief.target - taken + PAGE - 1);
+    if (taken === 0 || to >= belief.target) continue;
+    money -= taken;
+    moves.push(move(belief, part, to, belief.target > belief.ceiling ? 'bounds' : over ? 'over-capacity' : waiting ? 'make-room' : 'give'));
   }
-  return [...shrinks, ...rollbacks, ...relief, ...grows];
+  return moves;
+}
+
+/** What guests have been asked for and have not given yet. */
+function inTransit(guests: readonly Belief[]): number {
+  return guests.reduce((sum, belief) => sum + (movable(belief) ? Math.max(0, belief.actual - belief.target) : 0), 0);
 }
 
 /** Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. */

@@ -1,7 +1,7 @@
 /** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in model.ts, each named in its place. */
 import type { Claim } from './allocation.js';
 import {
-  BRISK_RATE, DEFAULT_RESERVE, GENTLE_RATE, GROW_BAND, LEAST_RESERVE, PACE_FRACTION, RELIEF_FRACTION, RELIEF_STEP, RESERVE_FRACTION, SAME,
+  BRISK_RATE, DEFAULT_RESERVE, GENTLE_RATE, GROW_BAND, LEAST_RESERVE, LEAST_SPARE, PACE_FRACTION, RELIEF_FRACTION, RELIEF_STEP, RESERVE_FRACTION, SAME,
   SHRINK_BAND,
 } from './limits.js';
 import type { Belief } from './model.js';
@@ -44,10 +44,10 @@ export function movable(belief: Belief): boolean {
   return (belief.phase === 'steady' || belief.phase === 'stuck') && Number.isFinite(belief.used) && Number.isFinite(belief.actual);
 }
 
-/** Memory kept back for relief while guests shrink (rule 7 puts targets back up out of it). */
+/** Memory kept back for relief while guests shrink that may come to need it (rule 7 puts targets back up out of it). */
 export function reliefFund(guests: readonly Belief[], capacity: number): number {
-  const shrinking = guests.filter((guest) => movable(guest) && guest.target < guest.actual - SAME).length;
-  return Math.min(shrinking * RELIEF_STEP, capacity * RELIEF_FRACTION);
+  const near = guests.filter((guest) => movable(guest) && guest.target < guest.actual - SAME && guest.target - guest.used < LEAST_SPARE);
+  return Math.min(near.length * RELIEF_STEP, capacity * RELIEF_FRACTION);
 }
 
 /** A guest, what it claims and what it was allocated (rounded to whole MiB, within its bounds). */
@@ -110,15 +110,15 @@ export function readyToShrink(belief: Belief, look: Look, context: GuestContext 
 }
 
 /**
- * The next target of a guest that holds more than its part, KiB; its present one where nothing is to be taken.
+ * What is taken from a guest that holds more than its part, KiB; 0 where nothing is, or less than is worth a call.
+ *
  * Rules 5 (never under floor or critical spare: the part is above both), 7 (bounded steps: the pace, and never more than half of
- * the spare) and 14 (least move).
+ * the spare) and 14 (least move). `most` is what may be taken at all in this look.
  */
-export function shrink({ belief, size }: Part, brisk: boolean, at: number): number {
+export function step({ belief, size }: Part, brisk: boolean, at: number, most: number): number {
   const excess = belief.target - size;
-  if (excess <= SHRINK_BAND) return belief.target;
-  const step = Math.min(excess, allowance(belief, brisk, at), spareNow(belief) / 2);
-  // Small steps cost as many calls as large ones: wait until the pace allows a proper one, or half of the spare is no more.
-  const least = Math.min(SHRINK_BAND, Math.max(SAME, spareNow(belief) / 2));
-  return step < least ? belief.target : belief.target - step;
+  if (excess <= SHRINK_BAND) return 0;
+  const spare = spareNow(belief);
+  const taken = Math.min(excess, most, allowance(belief, brisk, at), spare / 2);
+  return taken < Math.min(SHRINK_BAND, Math.max(SAME, spare / 2)) ? 0 : taken;
 }

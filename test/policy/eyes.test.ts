@@ -53,3 +53,9 @@ t.test('a guest that was moved is asked at the next sweep how it fares, since no
   world.run(3);
   t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 1000, guests: [], settling: ['gives'] });
 });
+
+t.test('what somebody waits for is looked for as soon as it can have come, with those at risk', async (t) => {
+  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
+  world.run(3, { arrive: false });
+  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 150, guests: ['donor', 'taker'], settling: [] });
+});

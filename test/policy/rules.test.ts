@@ -257,3 +257,18 @@ t.test('a rollback that cannot be paid for does not keep the guest from growing 
   world.find('other').used = 700 * MiB;
   t.ok(world.run(10).some(({ name, to, from }) => name === 'cache' && to > from));
 });
+
+t.test('while somebody waits no more is under way than can be passed on at once', async (t) => {
+  const world = new World([guest('a', { actual: 1200 * MiB }), guest('b', { actual: 1200 * MiB }), guest('taker', { used: 500 * MiB })], { poolKiB: 2912 * MiB });
+  world.look();
+  world.look();
+  let seen = 0;
+  for (let round = 0; round < 8; round++) {
+    const { moves } = world.look(300);
+    const taken = moves.filter(({ reason }) => reason === 'make-room').reduce((sum, { from, to }) => sum + from - to, 0);
+    t.ok(taken <= 48 * MiB, `${taken / MiB} MiB`);
+    seen += taken;
+    world.obey(moves);
+  }
+  t.ok(seen > 0);
+});
