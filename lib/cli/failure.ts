@@ -20,7 +20,8 @@ export class UnreachableError extends Error {
   readonly advice: string;
 
   constructor(uri: string, cause: unknown) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    // The addon names the URI too.
+    const reason = (cause instanceof Error ? cause.message : String(cause)).replace(`cannot connect to ${uri}: `, '');
     super(`cannot reach libvirt at ${uri}: ${reason}`, { cause });
     this.advice = adviceFor(uri, cause instanceof Error && 'code' in cause ? String(cause.code) : '', reason);
   }

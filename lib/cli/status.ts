@@ -21,6 +21,19 @@ function mib(kib: number): string {
   return Number.isFinite(kib) ? String(Math.round(kib / MiB)) : '-';
 }
 
+/** An age in its largest unit that fits. */
+function ageText(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '-';
+  for (const [unit, length] of [
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+  ] as const) {
+    if (seconds >= 2 * length) return `${Math.round(seconds / length)} ${unit}`;
+  }
+  return `${Math.round(seconds)} s`;
+}
+
 const COLUMNS: readonly { readonly title: string; readonly cell: (guest: GuestView) => string }[] = [
   { title: 'guest', cell: ({ name }) => name },
   { title: 'phase', cell: ({ phase }) => phase },
@@ -33,7 +46,7 @@ const COLUMNS: readonly { readonly title: string; readonly cell: (guest: GuestVi
   { title: 'ceiling', cell: ({ ceiling }) => mib(ceiling) },
   { title: 'share', cell: ({ share }) => String(share) },
   { title: 'survives', cell: ({ survivableBurst }) => (Number.isFinite(survivableBurst) ? `${mib(survivableBurst)}/s` : '-') },
-  { title: 'age', cell: ({ statsAge }) => (Number.isFinite(statsAge) ? `${Math.round(statsAge / 1000)} s` : '-') },
+  { title: 'age', cell: ({ statsAge }) => ageText(statsAge / 1000) },
 ];
 
 /** The reading for people. Sizes in MiB. */

@@ -22,6 +22,7 @@ t.test('libvirt that cannot be reached comes with what to do', async (t) => {
   const advised = (uri: string, message: string, code = 'ERR_LIBVIRT_SYSTEM_ERROR'): string =>
     explain(new UnreachableError(uri, Object.assign(new Error(message), { code }))).message;
   t.equal(advised('qemu:///system', 'odd'), 'cannot reach libvirt at qemu:///system: odd');
+  t.equal(advised('qemu:///system', 'cannot connect to qemu:///system: odd'), 'cannot reach libvirt at qemu:///system: odd');
   t.match(
     advised('qemu:///system', "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory"),
     /\nIs its daemon running\? systemctl start libvirtd/,

@@ -1,0 +1,94 @@
+/** The command as people start it: a process of its own, over the addon, on libvirt's built-in test driver. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+
+const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
+
+interface Running {
+  readonly child: ChildProcess;
+  out(): string;
+  err(): string;
+  /** Resolves when stderr matches. */
+  says(pattern: RegExp): Promise<void>;
+  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+}
+
+function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [out, err] = ['', ''];
+  child.stdout?.on('data', (data) => {
+    out += String(data);
+  });
+  child.stderr?.on('data', (data) => {
+    err += String(data);
+  });
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal }));
+  return {
+    child,
+    out: () => out,
+    err: () => err,
+    ended,
+    says: async (pattern) => {
+      while (!pattern.test(err))
+        await Promise.race([once(child.stderr ?? child, 'data'), ended.then(() => Promise.reject(new Error(err)))]);
+    },
+  };
+}
+
+t.test('status, monitor and doctor read the test driver and exit with 0', async (t) => {
+  const status = start(['status', '-c', 'test:///default']);
+  t.strictSame(await status.ended, { code: 0, signal: null });
+  t.match(status.out(), /^Host \(MiB\): total \d+/);
+  t.match(status.out(), /\ntest +steady +2048 +1024 +1024 /);
+  t.equal(status.err(), '');
+  const monitor = start(['monitor', '-c', 'test:///default', '--count', '1', '--machine']);
+  t.strictSame(await monitor.ended, { code: 0, signal: null });
+  t.equal(monitor.out(), 'memory,test,2048.0,1024.0\n');
+  const doctor = start(['doctor', '--json'], { LIBVIRT_DEFAULT_URI: 'test:///default' });
+  t.strictSame(await doctor.ended, { code: 0, signal: null });
+  t.match(JSON.parse(doctor.out()), { uri: 'test:///default', guests: [{ name: 'test', coordinated: true }] });
+});
+
+t.test('libvirt that cannot be reached exits with 3 and says what to do', async (t) => {
+  for (const command of ['run', 'status', 'monitor', 'doctor']) {
+    const { ended, out, err } = start([command, '-c', 'qemu+unix:///system?socket=/nonexistent/socket']);
+    t.strictSame(await ended, { code: 3, signal: null });
+    t.equal(out(), '');
+    t.match(err(), /memcoord: cannot reach libvirt at qemu\+unix:.*No such file or directory\nIs its daemon running\?/);
+  }
+});
+
+t.test('the bare command runs; SIGTERM stops it with 0, SIGHUP does not; nothing goes to stdout', async (t) => {
+  const file = join(t.testdir({ 'f.yaml': 'connect: test:///default\ninterval: 0.5\n' }), 'f.yaml');
+  const running = start(['--config', file]);
+  await running.says(/"kind":"connected","uri":"test:\/\/\/default"/);
+  await writeFile(file, 'connect: test:///default\npol: 8GiB\n');
+  running.child.kill('SIGHUP');
+  await running.says(/configuration refused/);
+  running.child.kill('SIGTERM');
+  t.strictSame(await running.ended, { code: 0, signal: null });
+  t.equal(running.out(), '');
+  t.ok(
+    running
+      .err()
+      .trim()
+      .split('\n')
+      .every((line) => typeof JSON.parse(line) === 'object'),
+    'every line of the log is JSON, where stderr is no terminal',
+  );
+});
+
+t.test('a reader of the monitor that goes away ends it quietly', async (t) => {
+  const { child, ended, err } = start(['monitor', '-c', 'test:///default', '--interval', '0.1']);
+  await once(child.stdout ?? child, 'data');
+  child.stdout?.destroy();
+  t.strictSame(await ended, { code: 0, signal: null });
+  t.notMatch(err(), 'EPIPE');
+});

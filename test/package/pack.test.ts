@@ -1,0 +1,54 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import t from 'tap';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const execute = promisify(execFile);
+
+interface Packed {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+/** npm says things of its own on stdout around the JSON: what the scripts that it runs print. */
+function jsonIn(text: string): readonly Packed[] {
+  return JSON.parse(text.slice(text.lastIndexOf('\n[') + 1)) as readonly Packed[];
+}
+
+t.test('the packed tarball, installed into an empty folder, has what it must and no more, and runs', async (t) => {
+  const folder = t.testdir({ 'package.json': '{"private":true}' });
+  // The outer npm's settings, of the run that started the tests, are none of the inner one's.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_OPTIONS$|TAP)/i.test(name)));
+  const npm = (cwd: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> => execute('npm', args, { cwd, env });
+
+  const [packed] = jsonIn((await npm(root, 'pack', '--json', '--pack-destination', folder)).stdout);
+  const paths = packed?.files.map(({ path }) => path) ?? [];
+  const strays = paths.filter(
+    (path) => !/^(dist\/.*\.(js|d\.ts)|prebuilds\/.*\.node|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path),
+  );
+  t.strictSame(strays, []);
+  for (const must of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'LICENSE', 'README.md', 'CHANGELOG.md'])
+    t.ok(paths.includes(must), must);
+  t.equal(paths.filter((path) => path.endsWith('.node')).length, 1);
+
+  await npm(
+    folder,
+    'install',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    '--strict-allow-scripts',
+    join(folder, packed?.filename ?? ''),
+  );
+  const memcoord = (...args: string[]): Promise<{ stdout: string; stderr: string }> =>
+    execute('npx', ['memcoord', ...args], { cwd: folder, env });
+  t.match((await memcoord('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
+  t.match((await memcoord('--help')).stdout, /^Usage: memcoord /);
+  const { stdout, stderr } = await memcoord('status', '-c', 'test:///default');
+  t.match(stdout, /\nGUEST .*\ntest /);
+  t.equal(stderr, '');
+  const program = "const { plan, open } = await import('memcoord'); console.log(typeof plan, typeof open);";
+  t.equal((await execute(process.execPath, ['--input-type=module', '-e', program], { cwd: folder, env })).stdout, 'function function\n');
+});
