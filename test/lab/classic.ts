@@ -4,7 +4,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { down, guestSpecs, readLab, up } from './guests.js';
+import { claim, down, guestSpecs, readLab, up } from './guests.js';
 import { judge } from './judge.js';
 import { Virsh } from './observer.js';
 import { runScenario } from './scenario.js';
@@ -22,7 +22,11 @@ type Test = 1 | 2 | 3;
 
 const TESTS: readonly Test[] = [1, 2, 3];
 const POOLS = [8, 6, 3];
-const SHORT: readonly (readonly [Test, number])[] = [[1, 8], [2, 6], [3, 3]];
+const SHORT: readonly (readonly [Test, number])[] = [
+  [1, 8],
+  [2, 6],
+  [3, 3],
+];
 
 async function main(): Promise<boolean> {
   const { values } = parseArgs({
@@ -53,10 +57,13 @@ async function main(): Promise<boolean> {
     if (!ok) failed++;
     const skipped = detail.startsWith('SKIP');
     // In TAP a number sign begins a directive.
-    console.log(`${ok ? 'ok' : 'not ok'} ${count} - ${name.replaceAll('#', '')}${skipped ? ` # ${detail}` : ` (${detail.replaceAll('#', '')})`}`);
+    console.log(
+      `${ok ? 'ok' : 'not ok'} ${count} - ${name.replaceAll('#', '')}${skipped ? ` # ${detail}` : ` (${detail.replaceAll('#', '')})`}`,
+    );
   };
 
   console.log('TAP version 14');
+  await claim();
   const ours = (await readLab()) === null;
   const lab = await up(guestSpecs(), tell, controller.signal);
   const virsh = new Virsh(lab.uri);

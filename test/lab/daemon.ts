@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LabError, run, RUN, until } from './shell.js';
+import { LabError, RUN, run, until } from './shell.js';
 
 /** With root the system's guests, without it the user's own. LAB_URI overrides. */
 export const URI = process.env.LAB_URI ?? (process.getuid?.() === 0 ? 'qemu:///system' : 'qemu:///session');

@@ -2,14 +2,14 @@
  * The lab itself: takes guests up and down, and remembers in .lab/run/lab.json what is its own, so that it never touches anything else.
  */
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { report } from './agent.js';
 import { startDaemon, stopDaemon, URI, virsh } from './daemon.js';
 import { type Acceleration, buildImage, chooseAcceleration, type Image } from './image.js';
-import { LabError, RUN, until } from './shell.js';
+import { LAB, LabError, RUN, until } from './shell.js';
 
 /** What a guest is to be. Sizes in MiB. */
 export interface GuestSpec {
@@ -58,7 +58,16 @@ export function guestSpecs(
     driverless?: readonly number[];
   } = {},
 ): GuestSpec[] {
-  const { count = 4, prefix = 'aos_vm', current = 512, maximum = 2048, swap = [2, 4], swapSize = 64, autodeflate = [], driverless = [] } = options;
+  const {
+    count = 4,
+    prefix = 'aos_vm',
+    current = 512,
+    maximum = 2048,
+    swap = [2, 4],
+    swapSize = 64,
+    autodeflate = [],
+    driverless = [],
+  } = options;
   return Array.from({ length: count }, (_, index) => ({
     name: `${prefix}${index + 1}`,
     current,
@@ -67,6 +76,24 @@ export function guestSpecs(
     autodeflate: autodeflate.includes(index + 1),
     driver: !driverless.includes(index + 1),
   }));
+}
+
+const CLAIM = join(LAB, 'claim');
+
+/**
+ * Takes the lab's guests for one test or show: two at a time would spoil each other's figures. Ends with the process.
+ *
+ * @throws LabError where another one has them.
+ */
+export async function claim(): Promise<void> {
+  await mkdir(LAB, { recursive: true });
+  const pid = Number(await readFile(CLAIM, 'utf8').catch(() => ''));
+  const command = pid > 0 ? await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '') : '';
+  // A process that died without giving it back may have left its pid to another program.
+  if (pid !== process.pid && command.includes('.lab/js/'))
+    throw new LabError(`process ${pid} is using the lab's guests; wait for it to end`);
+  await writeFile(CLAIM, String(process.pid));
+  process.on('exit', () => rmSync(CLAIM, { force: true }));
 }
 
 /** @returns the lab that is up, or null. */
@@ -242,9 +269,10 @@ export async function status(): Promise<string[]> {
       const size = (await balloon(guest.name)) / 1024;
       const figures = await report(guest.name, guest.socket).catch(() => null);
       const answer =
-        figures === null ? 'its agent does not answer' : `free ${Math.round((figures.MemFree ?? 0) / 1024)} MiB, eaten ${(figures.eaten ?? 0) / 1024} MiB`;
+        figures === null
+          ? 'its agent does not answer'
+          : `free ${Math.round((figures.MemFree ?? 0) / 1024)} MiB, eaten ${(figures.eaten ?? 0) / 1024} MiB`;
       return `${guest.name}  balloon ${size} of ${guest.maximum} MiB, ${answer}, up ${figures?.uptime ?? '?'} s`;
     }),
   );
 }
-

@@ -88,7 +88,10 @@ const failing = (recording: Recording): string[] =>
 
 /** The course with some figures of its samples replaced from a second on. */
 function bend(recording: Recording, from: number, to: number, change: (sample: Sample) => Partial<Sample>): Recording {
-  return { ...recording, samples: recording.samples.map((sample) => (sample.t >= from && sample.t <= to ? { ...sample, ...change(sample) } : sample)) };
+  return {
+    ...recording,
+    samples: recording.samples.map((sample) => (sample.t >= from && sample.t <= to ? { ...sample, ...change(sample) } : sample)),
+  };
 }
 
 const replaced = (values: readonly number[], index: number, value: number): number[] => values.map((old, i) => (i === index ? value : old));
@@ -100,7 +103,9 @@ t.test('runs that come out as expected pass', async (t) => {
 });
 
 t.test('test 1: guest 1 that stops short of its max fails', async (t) => {
-  const short = one((t) => ({ actual: [t < 100 ? ramp(512, 2000, 0, 90, t) : ramp(2000, 600, 102, 130, t), ...[1, 2, 3].map(() => ramp(512, 400, 0, 20, t))] }));
+  const short = one((t) => ({
+    actual: [t < 100 ? ramp(512, 2000, 0, 90, t) : ramp(2000, 600, 102, 130, t), ...[1, 2, 3].map(() => ramp(512, 400, 0, 20, t))],
+  }));
   t.strictSame(failing(short), ['guest 1 rises to its max']);
 });
 
@@ -169,27 +174,37 @@ t.test('test 3: a rise that the free pool alone could feed, or that nobody fed, 
 });
 
 t.test('two of a hundred samples under 100 MiB unused pass, more fail; at its max or with a full pool a guest may be short', async (t) => {
-  const short = (guest: number) => (sample: Sample): Partial<Sample> => ({ unused: replaced(sample.unused, guest, 99 * MiB) });
+  const short =
+    (guest: number) =>
+    (sample: Sample): Partial<Sample> => ({ unused: replaced(sample.unused, guest, 99 * MiB) });
   const name = 'eating: while 64 MiB of the pool are free, each guest below its max has 100 MiB unused in 98 % of samples';
   t.strictSame(failing(bend(one(), 10, 10, short(1))), []);
   t.strictSame(failing(bend(one(), 10, 14, short(1))), [name]);
   t.strictSame(failing(bend(one(), 92, 100, short(0))), [], 'at its max');
   const full = bend(one(undefined, { pool: 3000 * MiB }), 80, 89, short(0));
   t.notOk(failing(full).includes(name), 'nothing to give');
-  t.ok(failing(bend(one(), 10, 14, (sample) => ({ unused: replaced(sample.unused, 1, Number.NaN) }))).includes(name), 'not reported counts as short');
+  t.ok(
+    failing(bend(one(), 10, 14, (sample) => ({ unused: replaced(sample.unused, 1, Number.NaN) }))).includes(name),
+    'not reported counts as short',
+  );
 });
 
 t.test('an idle guest that swaps or loses a process fails; one that has eaten may swap in', async (t) => {
   const eating = 'eating: no idle guest is killed or swaps';
   const freed = 'freed: no idle guest is killed or swaps';
-  const swap = (key: 'swapIn' | 'swapOut', guest: number) => (sample: Sample): Partial<Sample> => ({ [key]: replaced(sample[key], guest, 8) });
+  const swap =
+    (key: 'swapIn' | 'swapOut', guest: number) =>
+    (sample: Sample): Partial<Sample> => ({ [key]: replaced(sample[key], guest, 8) });
   t.strictSame(failing(bend(one(), 50, 150, swap('swapOut', 1))), [eating]);
   t.strictSame(failing(bend(one(), 50, 150, swap('swapIn', 3))), [eating]);
   t.strictSame(failing(bend(one(), 120, 150, swap('swapOut', 0))), [freed]);
   t.strictSame(failing(bend(one(), 120, 150, swap('swapIn', 0))), []);
   t.strictSame(failing(bend(one(), 50, 150, swap('swapOut', 0))), [], 'guest 1 eats');
   const run = one();
-  const killed = run.stages.map((stage) => ({ ...stage, after: stage.after.map((word, i) => (i === 1 ? { oomKills: 1, bystander: true } : word)) }));
+  const killed = run.stages.map((stage) => ({
+    ...stage,
+    after: stage.after.map((word, i) => (i === 1 ? { oomKills: 1, bystander: true } : word)),
+  }));
   t.strictSame(failing({ ...run, stages: killed }), [eating, freed]);
   const bereft = run.stages.map((stage) => ({ ...stage, after: stage.after.map((word) => ({ ...word, bystander: false })) }));
   t.strictSame(failing({ ...run, stages: bereft }), [eating, freed]);
@@ -200,15 +215,20 @@ t.test('a move that takes more than half of the spare fails, and so does a log w
   t.strictSame(failing(one(undefined, { moves: [shrink, { ...shrink, spare: 190 * MiB }] })), [name]);
   t.strictSame(failing(one(undefined, { moves: [{ ...shrink, spare: Number.NaN }] })), [name]);
   t.strictSame(failing(one(undefined, { moves: [] })), [name]);
-  t.strictSame(failing(one(undefined, { moves: [shrink, { ...shrink, from: 900 * MiB, actual: 500 * MiB, to: 480 * MiB, spare: 50 * MiB }] })), []);
+  t.strictSame(
+    failing(one(undefined, { moves: [shrink, { ...shrink, from: 900 * MiB, actual: 500 * MiB, to: 480 * MiB, spare: 50 * MiB }] })),
+    [],
+  );
 });
 
 t.test('a guest that loses more than 250 MiB in 2 s fails', async (t) => {
   const name = 'no guest loses more than 250 MiB in 2 s';
-  const course = (loss: number): Course => (t) => {
-    const other = ramp(512, 400, 0, 20, t);
-    return { actual: [t < 100 ? ramp(512, 2048, 0, 90, t) : Math.max(600, 2048 - (t - 100) * (loss / 2)), other, other, other] };
-  };
+  const course =
+    (loss: number): Course =>
+    (t) => {
+      const other = ramp(512, 400, 0, 20, t);
+      return { actual: [t < 100 ? ramp(512, 2048, 0, 90, t) : Math.max(600, 2048 - (t - 100) * (loss / 2)), other, other, other] };
+    };
   t.strictSame(failing(one(course(248))), []);
   t.strictSame(failing(one(course(256))), [name]);
 });

@@ -84,7 +84,9 @@ export function keepsUnused(recording: Recording): Verdict[] {
       return { name, share: counted.length === 0 ? 1 : 1 - short.length / counted.length, counted: counted.length, least };
     });
     const figures = worst.map((guest) =>
-      guest.counted === 0 ? `${guest.name} none` : `${guest.name} ${(guest.share * 100).toFixed(0)} % of ${guest.counted}, least ${mib(guest.least)}`,
+      guest.counted === 0
+        ? `${guest.name} none`
+        : `${guest.name} ${(guest.share * 100).toFixed(0)} % of ${guest.counted}, least ${mib(guest.least)}`,
     );
     return {
       name: `${part.name}: while 64 MiB of the pool are free, each guest below its max has 100 MiB unused in 98 % of samples`,
@@ -117,7 +119,11 @@ export function sparesTheIdle(recording: Recording): Verdict[] {
       }
       return found;
     });
-    return { name: `${part.name}: no idle guest is killed or swaps`, ok: faults.length === 0, detail: faults.join('; ') || `${part.idle.length} idle` };
+    return {
+      name: `${part.name}: no idle guest is killed or swaps`,
+      ok: faults.length === 0,
+      detail: faults.join('; ') || `${part.idle.length} idle`,
+    };
   });
 }
 
@@ -161,7 +167,12 @@ export function losesGently(recording: Recording): Verdict {
 export function keepsDirection(recording: Recording): Verdict[] {
   return recording.stages.map((part) => {
     const samples = within(recording, part.from, part.to);
-    const turns = recording.guests.map((_, guest) => reversals(samples.map((sample) => at(sample.actual, guest)), 32 * MiB));
+    const turns = recording.guests.map((_, guest) =>
+      reversals(
+        samples.map((sample) => at(sample.actual, guest)),
+        32 * MiB,
+      ),
+    );
     return {
       name: `${part.name}: no guest reverses by more than 32 MiB more than twice`,
       ok: samples.length > 0 && turns.every((count) => count <= 2),
@@ -174,15 +185,18 @@ export function keepsDirection(recording: Recording): Verdict[] {
 export function staysInPool(recording: Recording): Verdict {
   const from = recording.stages[0]?.from ?? 0;
   const most = Math.max(...within(recording, from, Infinity).map((sample) => sum(sample.actual)));
-  return { name: 'the sum of actual never passes the pool', ok: most <= recording.pool, detail: `most ${mib(most)} of ${mib(recording.pool)}` };
+  return {
+    name: 'the sum of actual never passes the pool',
+    ok: most <= recording.pool,
+    detail: `most ${mib(most)} of ${mib(recording.pool)}`,
+  };
 }
 
 /** Each of `guests` is under 700 MiB within 60 s of the end of its eater. */
 export function comesBack(recording: Recording, guests: readonly number[]): Verdict {
   const figures = guests.map((guest) => {
     const ended = recording.ended[guest] ?? null;
-    const back =
-      ended === null ? undefined : recording.samples.find((sample) => sample.t >= ended && at(sample.actual, guest) < 700 * MiB);
+    const back = ended === null ? undefined : recording.samples.find((sample) => sample.t >= ended && at(sample.actual, guest) < 700 * MiB);
     // At the end of the run it must still be there.
     const last = at(recording.samples.at(-1)?.actual ?? [], guest);
     const seconds = back === undefined || ended === null ? Infinity : back.t - ended;
@@ -191,7 +205,9 @@ export function comesBack(recording: Recording, guests: readonly number[]): Verd
   return {
     name: `after freeing, ${guests.length === 1 ? 'guest 1 comes' : 'all come'} back under 700 MiB within 60 s`,
     ok: figures.every(({ seconds, last }) => seconds <= 60 && last < 700 * MiB),
-    detail: figures.map(({ name, seconds, last }) => `${name} ${seconds === Infinity ? 'never' : `${seconds.toFixed(0)} s`}, at last ${mib(last)}`).join('; '),
+    detail: figures
+      .map(({ name, seconds, last }) => `${name} ${seconds === Infinity ? 'never' : `${seconds.toFixed(0)} s`}, at last ${mib(last)}`)
+      .join('; '),
   };
 }
 
@@ -284,7 +300,10 @@ function testThree(recording: Recording): Verdict[] {
   if (recording.pool <= 3 * 1024 * MiB) {
     const free = recording.pool - sum(start);
     const growth = (sample: Sample): number => at(sample.actual, 2) + at(sample.actual, 3) - at(start, 2) - at(start, 3);
-    const peak = series.reduce<Sample | undefined>((best, sample) => (best === undefined || growth(sample) > growth(best) ? sample : best), undefined);
+    const peak = series.reduce<Sample | undefined>(
+      (best, sample) => (best === undefined || growth(sample) > growth(best) ? sample : best),
+      undefined,
+    );
     const rise = peak === undefined ? Number.NaN : growth(peak);
     const given = peak === undefined ? Number.NaN : at(start, 0) + at(start, 1) - at(peak.actual, 0) - at(peak.actual, 1);
     verdicts.push({

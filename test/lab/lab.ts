@@ -24,7 +24,12 @@ const USAGE = `usage: npm run lab -- COMMAND
 LAB_ACCEL=kvm|tcg overrides how guests run; LAB_URI the libvirt URI (qemu:///system with root, qemu:///session without).`;
 
 const numbers = (text: string | undefined): number[] | undefined =>
-  text === undefined ? undefined : text.split(',').filter((part) => part !== '').map(Number);
+  text === undefined
+    ? undefined
+    : text
+        .split(',')
+        .filter((part) => part !== '')
+        .map(Number);
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -68,7 +73,8 @@ async function main(): Promise<void> {
       return;
     case 'say': {
       const guest = (await theLab()).guests.find((candidate) => candidate.name === name);
-      if (guest === undefined || words.length === 0) throw new LabError(name === undefined ? USAGE : `no guest '${name}', or nothing to say to it`);
+      if (guest === undefined || words.length === 0)
+        throw new LabError(name === undefined ? USAGE : `no guest '${name}', or nothing to say to it`);
       // A tmpfs of hundreds of MiB takes seconds under emulation.
       print((await tell(guest.name, guest.socket, words.join(' '), 60_000)) || 'ok');
       return;

@@ -2,8 +2,8 @@
  * Watches the guests through libvirt's own client, so that nothing that it says depends on the code under test.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { LabError } from './shell.js';
 import type { Sample } from './recording.js';
+import { LabError } from './shell.js';
 
 /** One virsh that takes command after command: starting one for each reading would cost more than the reading. */
 export class Virsh {

@@ -50,9 +50,13 @@ export function draw(recording: Recording): string {
     };
     const grid = [0, 512, 1024, 1536, 2048]
       .filter((mib) => mib * MiB <= recording.maximum)
-      .map((mib) => `<path class="g" d="M0 ${y(mib * MiB)}h${width}"/><text x="-5" y="${Number(y(mib * MiB)) + 4}" text-anchor="end">${mib}</text>`);
+      .map(
+        (mib) =>
+          `<path class="g" d="M0 ${y(mib * MiB)}h${width}"/><text x="-5" y="${Number(y(mib * MiB)) + 4}" text-anchor="end">${mib}</text>`,
+      );
     const seconds: string[] = [];
-    for (let t = 0; t <= length - 3; t += 30) seconds.push(`<text x="${x(from + t)}" y="${height + 14}" text-anchor="middle">${t} s</text>`);
+    for (let t = 0; t <= length - 3; t += 30)
+      seconds.push(`<text x="${x(from + t)}" y="${height + 14}" text-anchor="middle">${t} s</text>`);
     const stages = recording.stages.slice(1).map((stage) => `<path class="s" d="M${x(stage.from)} 0v${height}"/>`);
     parts.push(
       `<g transform="translate(${originX} ${originY})">${grid.join('')}${seconds.join('')}${stages.join('')}` +
@@ -82,11 +86,14 @@ function row({ recording, verdicts }: Run): string {
   };
   const detail = (part: string): string => verdicts.find((verdict) => verdict.name.includes(part))?.detail ?? '-';
   const back = recording.ended.flatMap((ended, guest) => {
-    const sample = ended === null ? undefined : recording.samples.find((sample) => sample.t >= ended && (sample.actual[guest] ?? Infinity) < 700 * MiB);
+    const sample =
+      ended === null ? undefined : recording.samples.find((sample) => sample.t >= ended && (sample.actual[guest] ?? Infinity) < 700 * MiB);
     return ended === null ? [] : [sample === undefined ? Infinity : sample.t - ended];
   });
   const seconds = `${Math.max(...back).toFixed(0)} s`;
-  const sums = recording.samples.filter((sample) => sample.t >= (eating?.from ?? 0)).map((sample) => sample.actual.reduce((a, b) => a + b, 0));
+  const sums = recording.samples
+    .filter((sample) => sample.t >= (eating?.from ?? 0))
+    .map((sample) => sample.actual.reduce((a, b) => a + b, 0));
   let outcome: string;
   if (recording.test === 1) {
     const most = Math.max(...recording.samples.filter((sample) => sample.t >= (eating?.from ?? 0)).map((sample) => sample.actual[0] ?? 0));

@@ -1,5 +1,8 @@
 /**
  * Carries out one classic test on the lab's guests, with a coordinator running, and writes down what happens.
+ *
+ * A stage in which guests eat is over when the first of its eaters ends, because it was killed or could not allocate: what "all eat"
+ * or "3 and 4 go on" asks for no longer holds then. The next stage's order, that all free, is given to the others at once.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -161,18 +164,26 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
       await sleep(200);
     }
   };
-  const stage = async (name: string, from: number, idle: readonly number[], before: readonly GuestReport[]): Promise<GuestReport[]> => {
-    const to = now();
+  const stage = async (
+    name: string,
+    from: number,
+    to: number,
+    idle: readonly number[],
+    before: readonly GuestReport[],
+  ): Promise<GuestReport[]> => {
     const after = await reports();
     stages.push({ name, from, to, idle, before, after });
     return after;
   };
+  /** When the first of these eaters ended by itself; now, if none has. */
+  const firstEnd = (eaters: readonly number[]): number => Math.min(now(), ...eaters.flatMap((index) => ended[index] ?? []));
   const all = guests.map((_, index) => index);
   const others = all.slice(1);
 
   try {
     // The coordinator turns the guests' figures on; until then they are those of the boot, or of the last test.
-    const updates = async (): Promise<string> => (await virsh.ask(names.map((name) => `dommemstat ${name}`))).map((text) => /^last_update (\d+)$/m.exec(text)?.[1]).join();
+    const updates = async (): Promise<string> =>
+      (await virsh.ask(names.map((name) => `dommemstat ${name}`))).map((text) => /^last_update (\d+)$/m.exec(text)?.[1]).join();
     const first = (await updates()).split(',');
     await until('the guests to report to the coordinator', 30_000, 500, async () => {
       check();
@@ -193,18 +204,18 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
       const eaters = test === 1 ? [0] : all;
       tell(test === 1 ? 'guest 1 eats until it is out of memory' : 'all eat until they are out of memory');
       await Promise.all(eaters.map(async (index) => await eat(index, 0)));
-      await waitFor(EATING_LIMIT_S, () => eating.size === 0);
-      if (eating.size > 0) tell('the eaters do not come to an end: told to free');
-      for (const index of [...eating]) await free(index);
-      before = await stage('eating', begun, test === 1 ? others : [], before);
-      tell('all is free');
+      await waitFor(EATING_LIMIT_S, () => eating.size < eaters.length);
+      const over = firstEnd(eaters);
+      tell(eating.size === eaters.length ? 'no eater comes to an end: all are told to free' : 'all free');
+      await Promise.all([...eating].map(free));
+      before = await stage('eating', begun, over, test === 1 ? others : [], before);
       const freed = now();
       const settled = Math.max(...ended.filter((at) => at !== null)) + SETTLED_S;
       // Long enough to see them come back and stay there.
       const back = (): boolean => eaters.every((index) => (samples.at(-1)?.actual[index] ?? Infinity) < 700 * MiB);
       await waitFor(62, back);
       await waitFor(Math.max(15, freed + 30 - now()), () => false);
-      await stage('freed', settled, all, before);
+      await stage('freed', settled, now(), all, before);
     } else {
       tell('all eat 400 MiB');
       await Promise.all(all.map(async (index) => await eat(index, 400)));
@@ -220,19 +231,20 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
       tell('they hold for 15 s');
       await waitFor(16, () => false);
       plateau = { from, to: now() };
-      before = await stage('all eat', begun, [], before);
+      before = await stage('all eat', begun, now(), [], before);
       tell('guests 1 and 2 free, guests 3 and 4 go on');
       await Promise.all([free(0), free(1), eat(2, 0), eat(3, 0)]);
       const freed = now();
-      await waitFor(61, () => eating.size === 0);
-      await stage('1 and 2 freed, 3 and 4 eat', freed + SETTLED_S, [0, 1], before);
-      for (const index of [...eating]) await free(index);
+      await waitFor(61, () => eating.size < 2);
+      await stage('1 and 2 freed, 3 and 4 eat', freed + SETTLED_S, firstEnd([2, 3]), [0, 1], before);
+      await Promise.all([...eating].map(free));
     }
   } finally {
     watching = false;
     await watch;
     eating.clear();
     await Promise.all(followers);
+    await Promise.all(guests.map(async (guest) => await say(guest.name, guest.socket, 'free').catch(() => undefined)));
     if (!gone) coordinator.child.kill('SIGTERM');
     const timer = setTimeout(() => coordinator.child.kill('SIGKILL'), 15_000);
     await coordinator.exited;

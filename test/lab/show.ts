@@ -3,7 +3,7 @@
  * minutes what becomes of the guests' memory. Takes the lab down however it ends.
  */
 import { say } from './agent.js';
-import { down, guestSpecs, type Lab, readLab, up } from './guests.js';
+import { claim, down, guestSpecs, type Lab, readLab, up } from './guests.js';
 import { read, Virsh } from './observer.js';
 import type { LoggedMove, Sample } from './recording.js';
 import { type Coordinator, coordinatorCommand, startCoordinator } from './scenario.js';
@@ -16,7 +16,11 @@ const LENGTH_S = 120;
 const PLAIN_EVERY_S = 5;
 
 /** Orders to the guests, by the second at which they are given. 950 MiB is about what the pool can give two guests while the others idle. */
-const WORKLOAD: readonly { readonly at: number; readonly what: string; readonly orders: readonly (readonly [guest: number, order: string])[] }[] = [
+const WORKLOAD: readonly {
+  readonly at: number;
+  readonly what: string;
+  readonly orders: readonly (readonly [guest: number, order: string])[];
+}[] = [
   { at: 0, what: 'all four idle', orders: [] },
   { at: 5, what: 'all four eat 400 MiB, at 18 MiB/s each', orders: [0, 1, 2, 3].map((guest) => [guest, 'eat 400 18'] as const) },
   {
@@ -130,12 +134,15 @@ async function main(): Promise<void> {
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => controller.abort());
   const tell = (line: string): void => console.log(line);
+  await claim();
   const ours = (await readLab()) === null;
   let coordinator: Coordinator | undefined;
   let virsh: Virsh | undefined;
   try {
     const lab = await up(guestSpecs(), tell, controller.signal);
-    console.log(`\nmemcoord shares out a pool of 3 GiB among four guests of 2 GiB each, for ${LENGTH_S / 60} minutes. Ctrl-C ends it early.\n`);
+    console.log(
+      `\nmemcoord shares out a pool of 3 GiB among four guests of 2 GiB each, for ${LENGTH_S / 60} minutes. Ctrl-C ends it early.\n`,
+    );
     virsh = new Virsh(lab.uri);
     await show(lab, virsh, controller.signal, (started) => {
       coordinator = started;

@@ -1,16 +1,16 @@
 /*
- * The program inside a lab guest: takes one command a line on a serial port and answers each with one line.
+ * The program inside a lab guest: takes one command a line on a serial port and answers each with
+ * one line.
  *
- *   ID eat MIB RATE   a child of ours takes memory, 4 KiB at a time, until it holds MIB (in all; 0 = without end), at RATE MiB/s.
- *                     Given again, the same child goes on to the new amount.
- *   ID hold           the child takes no more and keeps what it has
- *   ID free           the child ends; its memory is the guest's again
- *   ID report         figures, as NAME=NUMBER; sizes in KiB
- *   ID tmpfs MIB      a file of MIB in a tmpfs (0 = none): page cache that cannot be dropped
- *   ID rmmod, insmod  the balloon's driver out of the kernel, back into it
- *   ID reboot         reboots the guest inside the same QEMU
+ *   ID eat MIB RATE   a child of ours takes memory, 4 KiB at a time, until it holds MIB (in all; 0
+ * = without end), at RATE MiB/s. Given again, the same child goes on to the new amount. ID hold the
+ * child takes no more and keeps what it has ID free           the child ends; its memory is the
+ * guest's again ID report         figures, as NAME=NUMBER; sizes in KiB ID tmpfs MIB      a file of
+ * MIB in a tmpfs (0 = none): page cache that cannot be dropped ID rmmod, insmod  the balloon's
+ * driver out of the kernel, back into it ID reboot         reboots the guest inside the same QEMU
  *
- * Answers are `ID ok ...` or `ID error ...`. ID is any word; it tells the caller's answer from one that an earlier caller did not wait for.
+ * Answers are `ID ok ...` or `ID error ...`. ID is any word; it tells the caller's answer from one
+ * that an earlier caller did not wait for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,10 +51,10 @@ struct eaten {
 static int tty;
 static struct eaten *eaten;
 static pid_t eater, bystander;
-static int orders = -1;        /* write end of the eater's pipe */
-static int eater_killed;       /* eaters that ended without our asking: OOM */
-static uint64_t last_pages;    /* what the last eater held when it ended */
-static double ended_at;        /* when that was */
+static int orders = -1;     /* write end of the eater's pipe */
+static int eater_killed;    /* eaters that ended without our asking: OOM */
+static uint64_t last_pages; /* what the last eater held when it ended */
+static double ended_at;     /* when that was */
 
 static double now(void) {
   struct timespec t;
@@ -70,8 +70,9 @@ static void write_file(const char *path, const char *text) {
 }
 
 /*
- * Paced by the clock: after t seconds it holds rate * t, so that guests told alike hold alike. One that was held up catches up at
- * no more than 10 % above its rate, as a jump would be another workload than the one that was asked for.
+ * Paced by the clock: after t seconds it holds rate * t, so that guests told alike hold alike. One
+ * that was held up catches up at no more than 10 % above its rate, as a jump would be another
+ * workload than the one that was asked for.
  */
 static void eat(int pipe_end) {
   struct order order = {0, 0};
@@ -108,7 +109,8 @@ static void eat(int pipe_end) {
   }
 }
 
-/* A process that anyone would miss: were there none, an idle guest would have nothing that the kernel could kill. */
+/* A process that anyone would miss: were there none, an idle guest would have nothing that the
+ * kernel could kill. */
 static void stand_by(int unused) {
   (void)unused;
   size_t size = 4 << 20;
@@ -190,7 +192,8 @@ static void command_eat(const char *id, long mib, double rate) {
       return;
     }
   }
-  struct order order = {mib == 0 ? UINT64_MAX : (uint64_t)mib * PAGES_PER_MIB, rate * PAGES_PER_MIB};
+  struct order order = {mib == 0 ? UINT64_MAX : (uint64_t)mib * PAGES_PER_MIB,
+                        rate * PAGES_PER_MIB};
   if (write(orders, &order, sizeof order) != (ssize_t)sizeof order) {
     answer(id, "error the eater is gone");
     return;
@@ -236,11 +239,15 @@ static void command_report(const char *id) {
   struct timespec t;
   clock_gettime(CLOCK_BOOTTIME, &t);
   answer(id,
-         "ok uptime=%ld eating=%d eaten=%lu last_eaten=%lu ended_ms_ago=%ld failed=%d eaters_killed=%d bystander=%d oom_kills=%ld MemTotal=%ld MemFree=%ld "
+         "ok uptime=%ld eating=%d eaten=%lu last_eaten=%lu ended_ms_ago=%ld failed=%d "
+         "eaters_killed=%d bystander=%d oom_kills=%ld MemTotal=%ld MemFree=%ld "
          "MemAvailable=%ld Shmem=%ld SwapTotal=%ld SwapFree=%ld pswpin=%ld pswpout=%ld",
          (long)t.tv_sec, eater != 0, (unsigned long)(pages * 4), (unsigned long)(last_pages * 4),
-         ended_at == 0 ? -1L : (long)((now() - ended_at) * 1000), eaten->failed, eater_killed, bystander != 0, figure(vm, "oom_kill"), figure(memory, "MemTotal"), figure(memory, "MemFree"), figure(memory, "MemAvailable"),
-         figure(memory, "Shmem"), figure(memory, "SwapTotal"), figure(memory, "SwapFree"), figure(vm, "pswpin"), figure(vm, "pswpout"));
+         ended_at == 0 ? -1L : (long)((now() - ended_at) * 1000), eaten->failed, eater_killed,
+         bystander != 0, figure(vm, "oom_kill"), figure(memory, "MemTotal"),
+         figure(memory, "MemFree"), figure(memory, "MemAvailable"), figure(memory, "Shmem"),
+         figure(memory, "SwapTotal"), figure(memory, "SwapFree"), figure(vm, "pswpin"),
+         figure(vm, "pswpout"));
 }
 
 /* In a child, so that a kill for want of memory hits the child. */
@@ -316,7 +323,10 @@ static void obey(char *line) {
     tcdrain(tty);
     reboot(RB_AUTOBOOT);
   } else {
-    answer(id, "error unknown command '%s'; known: eat MIB RATE, hold, free, report, tmpfs MIB, rmmod, insmod, reboot", verb);
+    answer(id,
+           "error unknown command '%s'; known: eat MIB RATE, hold, free, report, tmpfs MIB, rmmod, "
+           "insmod, reboot",
+           verb);
   }
 }
 
