@@ -101,11 +101,12 @@ function allowance(belief: Belief, brisk: boolean, at: number): number {
   return (pace(belief, brisk) * Math.min(PACE_WINDOW, Math.max(0, at - belief.paidAt))) / 1000;
 }
 
-/** Rule 6: figures that are fresh, paired, and newer than the end of the last move. */
+/** Rule 6: figures that are fresh, of the size that the balloon has now, and newer than the last order, which has come true. */
 export function readyToShrink(belief: Belief, look: Look, context: GuestContext | undefined, config: PolicyConfig): boolean {
   const period = (context?.statsPeriod ?? 0) * 1000;
   const fresh = look.at - belief.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
-  const settled = Math.abs(belief.actual - belief.target) <= SAME && belief.figuresAt >= belief.restingSince && belief.figuresAt > belief.orderedAt;
+  const { actual, target, size } = belief;
+  const settled = Math.abs(actual - target) <= SAME && Math.abs(actual - size) <= SAME && belief.figuresAt > belief.orderedAt;
   return belief.phase === 'steady' && fresh && settled && belief.paired && look.at >= belief.shrinkAfter && belief.rollback === null;
 }
 
