@@ -255,7 +255,11 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /** One look: at all guests (`sweep`), or only at those at risk. */
-  async #look(hypervisor: Hypervisor, { guests: atRisk, settling }: Pick<NextLook, 'guests' | 'settling'> = { guests: [], settling: [] }, sweep = true): Promise<void> {
+  async #look(
+    hypervisor: Hypervisor,
+    { guests: atRisk, settling }: Pick<NextLook, 'guests' | 'settling'> = { guests: [], settling: [] },
+    sweep = true,
+  ): Promise<void> {
     const refresh = this.#dryRun ? [] : sweep ? [...atRisk, ...settling] : atRisk;
     if (sweep) this.#sweepAt = this.#time.now();
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
@@ -279,7 +283,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   #tellEmpty(empty: boolean): void {
-    if (empty && !this.#toldEmpty) this.emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for some' });
+    if (empty && !this.#toldEmpty)
+      this.emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for some' });
     this.#toldEmpty = empty;
   }
 
@@ -295,7 +300,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #introduce(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
     const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
     const { context, problems } = contextOf(name, facts, this.#config);
-    for (const problem of problems) this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
+    for (const problem of problems)
+      this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
     // Facts that could not be read are asked for again at the next sweep.
     const known = { id: facts === null ? Number.NaN : id, context, originalPeriod: this.#known.get(uuid)?.originalPeriod ?? null };
     const wanted = Math.max(1, Math.round(this.#config.intervalMs / 1000));
@@ -319,7 +325,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<void> {
     if (moves.length === 0) return;
-    const errors = await hypervisor.setMemory(moves.map(({ uuid, to }) => ({ uuid, kib: to })), { deadlineMs: CONTROL_DEADLINE_MS });
+    const errors = await hypervisor.setMemory(
+      moves.map(({ uuid, to }) => ({ uuid, kib: to })),
+      { deadlineMs: CONTROL_DEADLINE_MS },
+    );
     const at = this.#time.now();
     moves.forEach((move, i) => {
       const error = errors[i] ?? null;
@@ -342,8 +351,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (this.listenerCount('record') === 0) return;
     const { sweep, refreshed, rebooted, contexts, ...rest } = look;
     this.emit('record', {
-      ...rest, guests: sweep.guests, figures: [...sweep.figures], refreshed: [...refreshed], rebooted: [...rebooted],
-      contexts: Object.fromEntries(contexts), moves,
+      ...rest,
+      guests: sweep.guests,
+      figures: [...sweep.figures],
+      refreshed: [...refreshed],
+      rebooted: [...rebooted],
+      contexts: Object.fromEntries(contexts),
+      moves,
     });
   }
 }
@@ -384,8 +398,26 @@ function snapshotOf({ assessments, account, state }: Plan, look: Look, config: C
     if (belief === undefined) throw new Error('a plan assesses the guests of its model');
     const { uuid, name, phase, actual, target, unused, usable, used, floor, ceiling, share, trend, maximum, lastReason, why } = belief;
     return {
-      uuid, name, phase, actual, target, unused, usable, used, spare: spareNow(belief), need, allocation, floor, ceiling, share, trend, maximum,
-      survivableBurst, statsAge: look.at - belief.figuresAt, lastReason, why,
+      uuid,
+      name,
+      phase,
+      actual,
+      target,
+      unused,
+      usable,
+      used,
+      spare: spareNow(belief),
+      need,
+      allocation,
+      floor,
+      ceiling,
+      share,
+      trend,
+      maximum,
+      survivableBurst,
+      statsAge: look.at - belief.figuresAt,
+      lastReason,
+      why,
     };
   });
   const { total, available, pressure } = look.host;

@@ -30,7 +30,11 @@ export interface HostMemory {
 }
 
 export type HypervisorEvent =
-  | { readonly kind: 'started' | 'stopped' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded'; readonly uuid: string; readonly name: string }
+  | {
+      readonly kind: 'started' | 'stopped' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded';
+      readonly uuid: string;
+      readonly name: string;
+    }
   | { readonly kind: 'balloon'; readonly uuid: string; readonly name: string; readonly actual: number }
   | { readonly kind: 'closed'; readonly reason: string };
 
@@ -39,7 +43,10 @@ export interface Hypervisor {
   /** @see NativeConnection.sample in libvirt/native.ts */
   sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[] }): Promise<Sweep>;
   /** One entry per move: null where the target is stored (not: reached), else the error. `code` ERR_MEMCOORD_DEADLINE = outcome unknown. */
-  setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(Error & { code?: string } | null)[]>;
+  setMemory(
+    moves: readonly { uuid: string; kib: number }[],
+    options: { deadlineMs: number },
+  ): Promise<((Error & { code?: string }) | null)[]>;
   setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;
   describe(uuid: string, options: { deadlineMs: number }): Promise<DomainFacts>;
   /** @returns a function that takes the listener off. */

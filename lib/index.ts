@@ -1,6 +1,14 @@
 /** The library: what host tooling imports from `memcoord`. */
 export { type Config, ConfigError, defaultConfig, loadConfig } from './config.js';
-export { Coordinator, type CoordinatorEvents, type CoordinatorOptions, type GuestView, type MoveOutcome, readOnce, type Snapshot } from './coordinator.js';
+export {
+  Coordinator,
+  type CoordinatorEvents,
+  type CoordinatorOptions,
+  type GuestView,
+  type MoveOutcome,
+  readOnce,
+  type Snapshot,
+} from './coordinator.js';
 export type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
 export { openLibvirt as open } from './libvirt/hypervisor.js';
 export type { LibvirtError } from './libvirt/native.js';

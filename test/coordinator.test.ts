@@ -8,14 +8,21 @@ import { SimHost } from '../lib/sim/host.js';
 import { GiB, MiB } from '../lib/units.js';
 
 const idle = (name: string, settings: Partial<GuestSpec> = {}): GuestSpec => ({
-  name, maximum: 2 * GiB, current: 512 * MiB, uses: () => 150 * MiB, ...settings,
+  name,
+  maximum: 2 * GiB,
+  current: 512 * MiB,
+  uses: () => 150 * MiB,
+  ...settings,
 });
 
 /** A coordinator over a simulated host, with all that it says. */
 function coordinate(guests: readonly GuestSpec[], { pool = 8, ...options }: Partial<CoordinatorOptions> & { pool?: number } = {}) {
   const host = new SimHost({ total: 23 * GiB, guests });
   const coordinator = new Coordinator({
-    connect: host.connect, config: { ...defaultConfig(), poolKiB: pool * GiB }, time: host.time, ...options,
+    connect: host.connect,
+    config: { ...defaultConfig(), poolKiB: pool * GiB },
+    time: host.time,
+    ...options,
   });
   const moves: MoveOutcome[] = [];
   const notices: Notice[] = [];
@@ -74,9 +81,15 @@ t.test('the stats period is set to the interval and put back on stop', async (t)
   host.guest('b').setPeriod(5);
   await coordinator.start();
   await host.pass(3000);
-  t.same(host.guests.map(({ period }) => period), [1, 1]);
+  t.same(
+    host.guests.map(({ period }) => period),
+    [1, 1],
+  );
   await stop();
-  t.same(host.guests.map(({ period }) => period), [0, 5]);
+  t.same(
+    host.guests.map(({ period }) => period),
+    [0, 5],
+  );
 });
 
 t.test('a dry run says what it would do, once, and changes nothing', async (t) => {
@@ -86,7 +99,13 @@ t.test('a dry run says what it would do, once, and changes nothing', async (t) =
   await host.pass(20_000);
   t.equal(moves.length, 1);
   t.match(moves[0], { name: 'a', applied: false, reason: 'give' });
-  t.same(host.guests.map(({ actual, target, period }) => [actual, target, period]), [[512 * MiB, 512 * MiB, 1], [512 * MiB, 512 * MiB, 0]]);
+  t.same(
+    host.guests.map(({ actual, target, period }) => [actual, target, period]),
+    [
+      [512 * MiB, 512 * MiB, 1],
+      [512 * MiB, 512 * MiB, 0],
+    ],
+  );
   t.ok(notices.some(({ guest, message }) => guest === 'off' && message.includes('virsh dommemstat off --period 1 --live')));
   await stop();
 });
@@ -108,7 +127,9 @@ t.test('a move that libvirt refuses is told with its error and is not believed',
   const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
   const { coordinator, moves } = coordinate([], {
     time: host.time,
-    connect: withCalls(host, () => ({ setMemory: async (all) => all.map(() => Object.assign(new Error('refused'), { code: 'ERR_LIBVIRT_OPERATION_INVALID' })) })),
+    connect: withCalls(host, () => ({
+      setMemory: async (all) => all.map(() => Object.assign(new Error('refused'), { code: 'ERR_LIBVIRT_OPERATION_INVALID' })),
+    })),
   });
   await coordinator.start();
   await host.pass(8000);
@@ -130,7 +151,8 @@ t.test('a lost connection is told once and made again, and coordination goes on'
       if (!up) throw new Error('refused');
       connects++;
       return withCalls(host, (real) => ({
-        sample: async (options) => (up ? real.sample(options) : Promise.reject(new Error('gone'))), isAlive: () => up,
+        sample: async (options) => (up ? real.sample(options) : Promise.reject(new Error('gone'))),
+        isAlive: () => up,
       }))();
     },
   });
@@ -170,7 +192,10 @@ t.test('readOnce shows what a coordinator would think, and changes nothing', asy
   t.ok((guests[0]?.survivableBurst ?? 0) > 0);
   t.match(guests[1], { name: 'silent', phase: 'booting', why: /stats period is 0/ });
   t.equal(figures.total, 23 * GiB);
-  t.same(host.guests.map(({ period }) => period), [1, 0]);
+  t.same(
+    host.guests.map(({ period }) => period),
+    [1, 0],
+  );
 });
 
 t.test('a recording holds everything that a plan was made from', async (t) => {

@@ -10,7 +10,8 @@ t.test('sizes are read with their unit, in any case', async (t) => {
 });
 
 t.test('what is no size is refused with what to write instead', async (t) => {
-  for (const text of ['', '512', 'MiB', '-1MiB', '1 potato', '1e9MiB', 'NaNMiB']) t.throws(() => parseSize(text), { name: 'RangeError', message: /512MiB or 4GiB/ });
+  for (const text of ['', '512', 'MiB', '-1MiB', '1 potato', '1e9MiB', 'NaNMiB'])
+    t.throws(() => parseSize(text), { name: 'RangeError', message: /512MiB or 4GiB/ });
   t.throws(() => parseSize('99999999999999TiB'), /too large/);
 });
 

@@ -31,13 +31,28 @@ export interface Allocation {
 export function allocate(claims: readonly Claim[], capacity: number, surplus: 'host' | 'guests'): Allocation {
   const total = (of: (claim: Claim) => number) => claims.reduce((sum, claim) => sum + of(claim), 0);
   const level = (lower: (claim: Claim) => number, upper: (claim: Claim) => number) =>
-    fill(claims.map((claim) => ({ base: claim.used, share: claim.share, lower: lower(claim), upper: upper(claim) })), capacity);
+    fill(
+      claims.map((claim) => ({ base: claim.used, share: claim.share, lower: lower(claim), upper: upper(claim) })),
+      capacity,
+    );
   if (total((claim) => claim.need) <= capacity) {
-    const sizes = surplus === 'guests' ? level((claim) => claim.need, (claim) => claim.ceiling) : Float64Array.from(claims, (claim) => claim.need);
+    const sizes =
+      surplus === 'guests'
+        ? level(
+            (claim) => claim.need,
+            (claim) => claim.ceiling,
+          )
+        : Float64Array.from(claims, (claim) => claim.need);
     return { state: 'ample', sizes };
   }
   if (total((claim) => claim.critical) <= capacity) {
-    return { state: 'contended', sizes: level((claim) => claim.critical, (claim) => claim.need) };
+    return {
+      state: 'contended',
+      sizes: level(
+        (claim) => claim.critical,
+        (claim) => claim.need,
+      ),
+    };
   }
   const keeps = (claim: Claim) => Math.max(claim.floor, Math.min(claim.holds, claim.critical));
   return { state: 'overcommitted', sizes: level(keeps, (claim) => claim.critical) };

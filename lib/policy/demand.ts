@@ -1,7 +1,17 @@
 /** Step 1: what a guest needs. */
+
+import {
+  BALLOON_LATENCY,
+  CRITICAL_SPARE,
+  LEAST_LOOK,
+  LEAST_SPARE,
+  LEAST_SPARE_FRACTION,
+  LOOK_COST,
+  MOST_CUSHION_FRACTION,
+  REFRESHED_AGE,
+} from './limits.js';
 import type { Belief } from './model.js';
 import { spareNow } from './model.js';
-import { BALLOON_LATENCY, CRITICAL_SPARE, LEAST_LOOK, LEAST_SPARE, LEAST_SPARE_FRACTION, LOOK_COST, MOST_CUSHION_FRACTION, REFRESHED_AGE } from './limits.js';
 import type { PolicyConfig } from './types.js';
 
 export interface Demand {

@@ -4,12 +4,41 @@
  * `observe` folds one look into the beliefs (orders.ts notes the moves). It gives new beliefs and leaves the old alone.
  */
 import {
-  ACTUAL, AVAILABLE, LAST_UPDATE, MAJOR_FAULT, MAXIMUM, MINOR_FAULT, READ, READ_AT, RSS, STATE, STATUS, STRIDE, SWAP_IN, UNUSED, USABLE,
+  ACTUAL,
+  AVAILABLE,
+  LAST_UPDATE,
+  MAJOR_FAULT,
+  MAXIMUM,
+  MINOR_FAULT,
+  READ,
+  READ_AT,
+  RSS,
+  STATE,
+  STATUS,
+  STRIDE,
+  SWAP_IN,
+  UNUSED,
+  USABLE,
 } from '../sweep.js';
 import { formatSize } from '../units.js';
 import {
-  ADOPTED_INTERVALS, BALLOON_LATENCY, BALLOON_SPEED, DEFAULT_SHARE, FIRST_PAUSE, FLOOR_FRACTION, LAST_PAUSE, LEAST_FLOOR, LEAST_OVERHEAD, LEAST_PROGRESS,
-  ORDER_GRACE, PROGRESS_WINDOW, REBOOT_BLIND, SAME, THRASH_FAULTS, THRASH_SWAP_IN, THRASH_WINDOW,
+  ADOPTED_INTERVALS,
+  BALLOON_LATENCY,
+  BALLOON_SPEED,
+  DEFAULT_SHARE,
+  FIRST_PAUSE,
+  FLOOR_FRACTION,
+  LAST_PAUSE,
+  LEAST_FLOOR,
+  LEAST_OVERHEAD,
+  LEAST_PROGRESS,
+  ORDER_GRACE,
+  PROGRESS_WINDOW,
+  REBOOT_BLIND,
+  SAME,
+  THRASH_FAULTS,
+  THRASH_SWAP_IN,
+  THRASH_WINDOW,
 } from './limits.js';
 import type { GuestContext, Look, Notice, Phase, PolicyConfig, Reason, Signal } from './types.js';
 
@@ -122,7 +151,12 @@ export interface Model {
 export type HostState = 'ample' | 'contended' | 'overcommitted';
 
 export const EMPTY_MODEL: Model = {
-  at: Number.NEGATIVE_INFINITY, guests: [], told: 'ample', state: 'ample', stateSince: Number.NEGATIVE_INFINITY, pressure: false,
+  at: Number.NEGATIVE_INFINITY,
+  guests: [],
+  told: 'ample',
+  state: 'ample',
+  stateSince: Number.NEGATIVE_INFINITY,
+  pressure: false,
   waiting: false,
 };
 
@@ -165,13 +199,54 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { model
 function fresh(uuid: string, name: string, id: number, context: GuestContext | undefined, at: number): Belief {
   const maximum = context?.facts?.maximum ?? Number.NaN;
   return {
-    uuid, name, id, phase: 'booting', why: null, floor: Number.NaN, ceiling: Number.NaN, share: DEFAULT_SHARE, signal: 'usable', pinned: false, maximum,
-    actual: Number.NaN, actualAt: Number.NaN, restingSince: at, target: Number.NaN, orderedAt: Number.NEGATIVE_INFINITY,
-    rss: Number.NaN, overhead: LEAST_OVERHEAD, unused: Number.NaN, usable: Number.NaN, available: Number.NaN, lastUpdate: Number.NaN, swapIn: Number.NaN,
-    majorFault: Number.NaN, minorFault: Number.NaN, figuresAt: Number.NaN, samples: 0, refreshed: false, kernel: Number.NaN,
-    kernelSeen: Number.NaN, size: Number.NaN, paired: false, used: Number.NaN, trend: 0, speed: BALLOON_SPEED, reachable: 0, shrinkAfter: Number.NEGATIVE_INFINITY,
-    pause: FIRST_PAUSE, windowActual: Number.NaN, windowAt: at, shrunkAt: Number.NEGATIVE_INFINITY, shrunkFrom: Number.NaN, usualFaults: 0,
-    paidAt: at, rebootedAt: Number.NEGATIVE_INFINITY, rollback: null, adopting: false, lastReason: null,
+    uuid,
+    name,
+    id,
+    phase: 'booting',
+    why: null,
+    floor: Number.NaN,
+    ceiling: Number.NaN,
+    share: DEFAULT_SHARE,
+    signal: 'usable',
+    pinned: false,
+    maximum,
+    actual: Number.NaN,
+    actualAt: Number.NaN,
+    restingSince: at,
+    target: Number.NaN,
+    orderedAt: Number.NEGATIVE_INFINITY,
+    rss: Number.NaN,
+    overhead: LEAST_OVERHEAD,
+    unused: Number.NaN,
+    usable: Number.NaN,
+    available: Number.NaN,
+    lastUpdate: Number.NaN,
+    swapIn: Number.NaN,
+    majorFault: Number.NaN,
+    minorFault: Number.NaN,
+    figuresAt: Number.NaN,
+    samples: 0,
+    refreshed: false,
+    kernel: Number.NaN,
+    kernelSeen: Number.NaN,
+    size: Number.NaN,
+    paired: false,
+    used: Number.NaN,
+    trend: 0,
+    speed: BALLOON_SPEED,
+    reachable: 0,
+    shrinkAfter: Number.NEGATIVE_INFINITY,
+    pause: FIRST_PAUSE,
+    windowActual: Number.NaN,
+    windowAt: at,
+    shrunkAt: Number.NEGATIVE_INFINITY,
+    shrunkFrom: Number.NaN,
+    usualFaults: 0,
+    paidAt: at,
+    rebootedAt: Number.NEGATIVE_INFINITY,
+    rollback: null,
+    adopting: false,
+    lastReason: null,
   };
 }
 
@@ -207,8 +282,21 @@ function runsBackwards(belief: Belief, figure: Figure): boolean {
 /** What a boot makes worthless. */
 function forget(belief: Belief, at: number): Belief {
   return {
-    ...belief, rebootedAt: at, samples: 0, figuresAt: Number.NaN, kernel: Number.NaN, kernelSeen: Number.NaN, paired: false, used: Number.NaN, trend: 0, reachable: 0,
-    usualFaults: 0, swapIn: Number.NaN, majorFault: Number.NaN, minorFault: Number.NaN, rollback: null,
+    ...belief,
+    rebootedAt: at,
+    samples: 0,
+    figuresAt: Number.NaN,
+    kernel: Number.NaN,
+    kernelSeen: Number.NaN,
+    paired: false,
+    used: Number.NaN,
+    trend: 0,
+    reachable: 0,
+    usualFaults: 0,
+    swapIn: Number.NaN,
+    majorFault: Number.NaN,
+    minorFault: Number.NaN,
+    rollback: null,
   };
 }
 
@@ -242,8 +330,13 @@ function learnSpeed(now: Belief, before: Belief, moved: number, gap: number, at:
 /** The guest's own figures, paired with the balloon's size at their time. */
 function readFigures(belief: Belief, previous: Belief, figure: Figure, look: Look, context: GuestContext | undefined): Belief {
   const now = {
-    unused: figure(UNUSED), usable: figure(USABLE), available: figure(AVAILABLE), lastUpdate: figure(LAST_UPDATE), swapIn: figure(SWAP_IN),
-    majorFault: figure(MAJOR_FAULT), minorFault: figure(MINOR_FAULT),
+    unused: figure(UNUSED),
+    usable: figure(USABLE),
+    available: figure(AVAILABLE),
+    lastUpdate: figure(LAST_UPDATE),
+    swapIn: figure(SWAP_IN),
+    majorFault: figure(MAJOR_FAULT),
+    minorFault: figure(MINOR_FAULT),
   };
   const answered = now.lastUpdate > 0 && sane(now, belief);
   const changed = answered && (Object.keys(now) as (keyof typeof now)[]).some((key) => !Object.is(now[key], previous[key]));
@@ -319,7 +412,11 @@ function judge(belief: Belief, figure: Figure, look: Look, context: GuestContext
   if (why !== null) return { ...belief, phase: 'excluded', why };
   const running = figure(STATE) === 1 || figure(STATE) === 2;
   if (figure(STATUS) === READ && !running) return { ...belief, phase: 'paused', why: 'not running' };
-  if (!Number.isFinite(belief.figuresAt) || at - belief.rebootedAt < REBOOT_BLIND || belief.samples < (look.atFirstSight === true ? 1 : 2)) {
+  if (
+    !Number.isFinite(belief.figuresAt) ||
+    at - belief.rebootedAt < REBOOT_BLIND ||
+    belief.samples < (look.atFirstSight === true ? 1 : 2)
+  ) {
     const waits = belief.samples === 0 ? silence(belief, context) : null;
     return { ...belief, phase: 'booting', why: waits };
   }
@@ -374,12 +471,17 @@ function progress(belief: Belief, at: number): Belief {
 function tell(before: Belief, now: Belief, adopted: boolean, notices: Notice[]): void {
   if (now.phase !== before.phase) {
     const because = now.why === null ? '' : `: ${now.why}`;
-    const kind = now.phase === 'stuck' ? 'stuck' : now.phase === 'excluded' ? 'not-coordinated' : before.phase === 'stuck' ? 'recovered' : 'phase';
+    const kind =
+      now.phase === 'stuck' ? 'stuck' : now.phase === 'excluded' ? 'not-coordinated' : before.phase === 'stuck' ? 'recovered' : 'phase';
     const level = now.phase === 'silent' || now.phase === 'stuck' ? 'warn' : 'info';
-    notices.push(notice(kind, level, now, `${now.name} is ${now.phase}${because}`, { was: before.phase, actual: now.actual, target: now.target }));
+    notices.push(
+      notice(kind, level, now, `${now.name} is ${now.phase}${because}`, { was: before.phase, actual: now.actual, target: now.target }),
+    );
   }
   if (now.rollback?.reason === 'thrashing' && before.rollback?.reason !== 'thrashing') {
-    notices.push(notice('thrashing', 'warn', now, `${now.name} swaps or faults after a shrink: it gets back ${formatSize(now.rollback.to)}`));
+    notices.push(
+      notice('thrashing', 'warn', now, `${now.name} swaps or faults after a shrink: it gets back ${formatSize(now.rollback.to)}`),
+    );
   }
   if (adopted && now.phase !== 'booting') {
     const message = `somebody set ${now.name} to ${formatSize(now.actual)}: taken over, no shrinking for a while`;

@@ -1,6 +1,6 @@
 /** After the moves: what became of them is noted in the model. */
 import type { Belief, Model } from './model.js';
-import { pace, PACE_WINDOW } from './safety.js';
+import { PACE_WINDOW, pace } from './safety.js';
 import type { Move } from './types.js';
 
 /**

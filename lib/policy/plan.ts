@@ -1,9 +1,8 @@
 /** The policy: model → demand → allocation → safety → moves. Pure: the same model, look and configuration give the same plan. */
-import { formatSize } from '../units.js';
+import { formatSize, MiB } from '../units.js';
 import type { Allocation, Claim } from './allocation.js';
 import { allocate } from './allocation.js';
 import { demand, effectiveFloor, lookInterval, reactionTime, survivableBurst } from './demand.js';
-import { MiB } from '../units.js';
 import { GROW_BAND, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
 import type { Belief, HostState, Model } from './model.js';
 import { charge, observe, spareNow } from './model.js';
@@ -73,7 +72,11 @@ function share(model: Model, look: Look, config: PolicyConfig, books: Account): 
     return { belief, claim, reactionMs };
   });
   const fixed = books.charged - guests.reduce((sum, belief) => sum + charge(belief), 0);
-  const { state, sizes } = allocate(claims.map(({ claim }) => claim), books.capacity - fixed, config.surplus);
+  const { state, sizes } = allocate(
+    claims.map(({ claim }) => claim),
+    books.capacity - fixed,
+    config.surplus,
+  );
   const parts = claims.map((entry, i) => ({ ...entry, size: grain(sizes[i] ?? entry.claim.need, entry.claim) }));
   return { parts, state: fixed > books.capacity ? 'overcommitted' : state };
 }
@@ -84,7 +87,13 @@ function grain(size: number, { floor, ceiling }: Claim): number {
 }
 
 /** Steps 3 and 4. Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
-function decide(model: Model, parts: readonly PlannedPart[], look: Look, config: PolicyConfig, books: Account): { moves: Move[]; waiting: boolean } {
+function decide(
+  model: Model,
+  parts: readonly PlannedPart[],
+  look: Look,
+  config: PolicyConfig,
+  books: Account,
+): { moves: Move[]; waiting: boolean } {
   const free = books.capacity - books.charged;
   const fund = reliefFund(model.guests, books.capacity);
   const byGuest = new Map(parts.map((part) => [part.belief.uuid, part]));
@@ -183,10 +192,13 @@ function move(belief: Belief, part: Part | undefined, to: number, reason: Reason
 const TOLD: Readonly<Record<HostState, (books: Account) => Pick<Notice, 'kind' | 'level' | 'message'>>> = {
   ample: () => ({ kind: 'contention-ended', level: 'info', message: 'there is room for every guest again' }),
   contended: (books) => ({
-    kind: 'contended', level: 'info', message: `the guests need more than the ${formatSize(books.capacity)} there are: spare is being shared out`,
+    kind: 'contended',
+    level: 'info',
+    message: `the guests need more than the ${formatSize(books.capacity)} there are: spare is being shared out`,
   }),
   overcommitted: (books) => ({
-    kind: 'overcommitted', level: 'warn',
+    kind: 'overcommitted',
+    level: 'warn',
     message: `the guests use more than the ${formatSize(books.capacity)} there are can keep safe: stop or move a guest, enlarge the pool, or add memory`,
   }),
 };
@@ -200,7 +212,12 @@ function announce(model: Model, state: HostState, look: Look, books: Account, no
   if (look.host.pressure !== model.pressure) {
     notices.push(
       look.host.pressure
-        ? { kind: 'host-pressure', level: 'warn', message: 'the host itself is short of memory: no guest grows but in need', figures: { available: look.host.available } }
+        ? {
+            kind: 'host-pressure',
+            level: 'warn',
+            message: 'the host itself is short of memory: no guest grows but in need',
+            figures: { available: look.host.available },
+          }
         : { kind: 'host-pressure-ended', level: 'info', message: 'the host has memory again', figures: { available: look.host.available } },
     );
   }

@@ -1,7 +1,17 @@
 /** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in model.ts, each named in its place. */
 import type { Claim } from './allocation.js';
 import {
-  BRISK_RATE, DEFAULT_RESERVE, GENTLE_RATE, GROW_BAND, LEAST_RESERVE, LEAST_SPARE, PACE_FRACTION, RELIEF_FRACTION, RELIEF_STEP, RESERVE_FRACTION, SAME,
+  BRISK_RATE,
+  DEFAULT_RESERVE,
+  GENTLE_RATE,
+  GROW_BAND,
+  LEAST_RESERVE,
+  LEAST_SPARE,
+  PACE_FRACTION,
+  RELIEF_FRACTION,
+  RELIEF_STEP,
+  RESERVE_FRACTION,
+  SAME,
   SHRINK_BAND,
 } from './limits.js';
 import type { Belief } from './model.js';

@@ -96,8 +96,22 @@ export interface Move {
 /** Something an operator wants to know once, when it changes. */
 export interface Notice {
   readonly kind:
-    | 'guest-appeared' | 'guest-gone' | 'phase' | 'adopted' | 'stuck' | 'recovered' | 'thrashing' | 'overcommitted' | 'contended'
-    | 'contention-ended' | 'host-pressure' | 'host-pressure-ended' | 'not-coordinated' | 'settings' | 'move-failed' | 'no-guests';
+    | 'guest-appeared'
+    | 'guest-gone'
+    | 'phase'
+    | 'adopted'
+    | 'stuck'
+    | 'recovered'
+    | 'thrashing'
+    | 'overcommitted'
+    | 'contended'
+    | 'contention-ended'
+    | 'host-pressure'
+    | 'host-pressure-ended'
+    | 'not-coordinated'
+    | 'settings'
+    | 'move-failed'
+    | 'no-guests';
   readonly level: 'info' | 'warn';
   /** Name of the guest that it is about. */
   readonly guest?: string;

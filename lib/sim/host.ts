@@ -1,8 +1,27 @@
 /** A simulated host: the hypervisor's interface and a clock of its own over simulated guests. Memory is conserved. */
 import type { DomainFacts, Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import {
-  ACTUAL, AVAILABLE, DISK_CACHES, ERROR, type GuestIdentity, LAST_UPDATE, MAJOR_FAULT, MAXIMUM, MINOR_FAULT, NOT_ASKED, READ, READ_AT, RSS, STATE,
-  STATUS, STRIDE, type Sweep, SWAP_IN, SWAP_OUT, UNUSED, USABLE,
+  ACTUAL,
+  AVAILABLE,
+  DISK_CACHES,
+  ERROR,
+  type GuestIdentity,
+  LAST_UPDATE,
+  MAJOR_FAULT,
+  MAXIMUM,
+  MINOR_FAULT,
+  NOT_ASKED,
+  READ,
+  READ_AT,
+  RSS,
+  STATE,
+  STATUS,
+  STRIDE,
+  SWAP_IN,
+  SWAP_OUT,
+  type Sweep,
+  UNUSED,
+  USABLE,
 } from '../sweep.js';
 import type { Time } from '../time.js';
 import { type GuestSpec, SimGuest } from './guest.js';
@@ -148,13 +167,20 @@ export class SimHost {
     const guest = this.#find(uuid);
     if (guest === undefined) throw new Error('no such domain');
     return {
-      maximum: guest.spec.maximum, current: guest.actual, balloonModel: 'virtio', autodeflate: guest.spec.autodeflate === true,
-      statsPeriod: guest.period, obstacles: [], metadata: null,
+      maximum: guest.spec.maximum,
+      current: guest.actual,
+      balloonModel: 'virtio',
+      autodeflate: guest.spec.autodeflate === true,
+      statsPeriod: guest.period,
+      obstacles: [],
+      metadata: null,
     };
   }
 
   async #sample({ only, refresh = [] }: { only?: readonly string[]; refresh?: readonly string[] }): Promise<Sweep> {
-    const fresh = this.guests.filter(({ uuid, frozen, period, spec }) => refresh.includes(uuid) && !frozen && period > 0 && spec.driver !== false);
+    const fresh = this.guests.filter(
+      ({ uuid, frozen, period, spec }) => refresh.includes(uuid) && !frozen && period > 0 && spec.driver !== false,
+    );
     if (fresh.length > 0) {
       this.#live(this.#at + REFRESH_MS);
       for (const guest of fresh) guest.answer();

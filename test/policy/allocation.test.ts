@@ -5,7 +5,11 @@ import { CRITICAL_SPARE } from '../../lib/policy/limits.js';
 import { fill } from '../../lib/policy/water.js';
 import { GiB, MiB } from '../../lib/units.js';
 
-const claimOf = (used: number, cushion: number, { floor = 256 * MiB, ceiling = 2 * GiB, share = 1000, holds = used + cushion } = {}): Claim => {
+const claimOf = (
+  used: number,
+  cushion: number,
+  { floor = 256 * MiB, ceiling = 2 * GiB, share = 1000, holds = used + cushion } = {},
+): Claim => {
   const within = (size: number) => Math.min(ceiling, Math.max(floor, size));
   return { used, critical: within(used + CRITICAL_SPARE), need: within(used + cushion), floor, ceiling, share, holds };
 };
@@ -13,9 +17,16 @@ const claimOf = (used: number, cushion: number, { floor = 256 * MiB, ceiling = 2
 const size = (least: number, most: number) => fc.integer({ min: least, max: most }).map((mib) => mib * MiB);
 
 const claims = fc.array(
-  fc.record({
-    used: size(0, 4096), cushion: size(100, 512), floor: size(16, 512), room: size(0, 4096), share: fc.integer({ min: 1, max: 10_000 }), holds: size(0, 4096),
-  }).map(({ used, cushion, floor, room, share, holds }) => claimOf(used, cushion, { floor, ceiling: floor + room, share, holds })),
+  fc
+    .record({
+      used: size(0, 4096),
+      cushion: size(100, 512),
+      floor: size(16, 512),
+      room: size(0, 4096),
+      share: fc.integer({ min: 1, max: 10_000 }),
+      holds: size(0, 4096),
+    })
+    .map(({ used, cushion, floor, room, share, holds }) => claimOf(used, cushion, { floor, ceiling: floor + room, share, holds })),
   { minLength: 1, maxLength: 500, size: 'max' },
 );
 
@@ -38,7 +49,13 @@ t.test('filling reaches the total exactly, within every bound', async (t) => {
 });
 
 t.test('two guests with shares of 1 and 3 get spare of 1 to 3', async (t) => {
-  const sizes = fill([{ base: 100, lower: 0, upper: 1000, share: 1 }, { base: 200, lower: 0, upper: 1000, share: 3 }], 700);
+  const sizes = fill(
+    [
+      { base: 100, lower: 0, upper: 1000, share: 1 },
+      { base: 200, lower: 0, upper: 1000, share: 3 },
+    ],
+    700,
+  );
   t.same([...sizes].map(Math.round), [200, 500]);
 });
 
@@ -87,17 +104,25 @@ t.test('the allocation does not depend on the order of the guests', async (t) =>
   t.pass('for random hosts and their mirror images');
 });
 
-t.test('no guest is given less than its floor or more than its ceiling, and the sum stays within the capacity where the floors do', async (t) => {
-  fc.assert(
-    fc.property(claims, fc.double({ min: 0, max: 1.5, noNaN: true }), fc.constantFrom('host' as const, 'guests' as const), (all, part, surplus) => {
-      const capacity = all.reduce((a, c) => a + c.need, 0) * part;
-      const { state, sizes } = allocate(all, capacity, surplus);
-      const inBounds = all.every(({ floor, ceiling }, i) => (sizes[i] ?? -1) >= floor && (sizes[i] ?? -1) <= ceiling);
-      return inBounds && (state === 'overcommitted' || sum(sizes) <= capacity + 1);
-    }),
-  );
-  t.pass('for random hosts');
-});
+t.test(
+  'no guest is given less than its floor or more than its ceiling, and the sum stays within the capacity where the floors do',
+  async (t) => {
+    fc.assert(
+      fc.property(
+        claims,
+        fc.double({ min: 0, max: 1.5, noNaN: true }),
+        fc.constantFrom('host' as const, 'guests' as const),
+        (all, part, surplus) => {
+          const capacity = all.reduce((a, c) => a + c.need, 0) * part;
+          const { state, sizes } = allocate(all, capacity, surplus);
+          const inBounds = all.every(({ floor, ceiling }, i) => (sizes[i] ?? -1) >= floor && (sizes[i] ?? -1) <= ceiling);
+          return inBounds && (state === 'overcommitted' || sum(sizes) <= capacity + 1);
+        },
+      ),
+    );
+    t.pass('for random hosts');
+  },
+);
 
 t.test('overcommitted: what one guest holds beyond its critical spare goes to the one with the least spare', async (t) => {
   const rich = claimOf(400 * MiB, 120 * MiB, { holds: 600 * MiB });

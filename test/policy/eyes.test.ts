@@ -8,7 +8,8 @@ import { CONFIG, guest, World } from './world.js';
 const contexts = (world: World): Map<string, GuestContext> =>
   new Map(world.guests.map(({ name }) => [name, { facts: null, overrides: {}, included: true, statsPeriod: 1 }]));
 
-const many = (count: number, used: number) => Array.from({ length: count }, (_, i) => guest(`g${i}`, { used: used + i * 10, actual: 512 * MiB }));
+const many = (count: number, used: number) =>
+  Array.from({ length: count }, (_, i) => guest(`g${i}`, { used: used + i * 10, actual: 512 * MiB }));
 
 t.test('four guests get some 2.5 looks a second out of 5 % of a core', async (t) => {
   t.equal(lookInterval(4, CONFIG), 400);
@@ -22,11 +23,18 @@ t.test('the reaction time counts the age of the figures, the wait for the next l
   t.equal(reactionTime(1000, 1000, CONFIG), 1000 + 1000 + 150);
 });
 
-t.test('only guests whose spare does not cover the burst until the next sweep are looked at in between, most endangered first', async (t) => {
-  const world = new World([guest('safe', { actual: 1500 * MiB }), guest('some', { used: 300 * MiB }), guest('none', { used: 500 * MiB })]);
-  world.run(4, { arrive: false });
-  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 200, guests: ['none', 'some'], settling: [] });
-});
+t.test(
+  'only guests whose spare does not cover the burst until the next sweep are looked at in between, most endangered first',
+  async (t) => {
+    const world = new World([
+      guest('safe', { actual: 1500 * MiB }),
+      guest('some', { used: 300 * MiB }),
+      guest('none', { used: 500 * MiB }),
+    ]);
+    world.run(4, { arrive: false });
+    t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 200, guests: ['none', 'some'], settling: [] });
+  },
+);
 
 t.test('with nobody at risk the next look is the next sweep', async (t) => {
   const world = new World([guest('safe', { actual: 2000 * MiB })]);

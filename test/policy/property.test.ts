@@ -12,8 +12,11 @@ const mib = (min: number, max: number) => fc.integer({ min, max }).map((n) => n 
 const host = fc.record({
   guests: fc.array(
     fc.record({
-      maximum: mib(64, 4096), size: fc.double({ min: 0.1, max: 1, noNaN: true }), use: fc.double({ min: 0, max: 1.1, noNaN: true }),
-      driver: fc.integer({ min: 0, max: 19 }).map((n) => n > 0), share: fc.integer({ min: 1, max: 5000 }),
+      maximum: mib(64, 4096),
+      size: fc.double({ min: 0.1, max: 1, noNaN: true }),
+      use: fc.double({ min: 0, max: 1.1, noNaN: true }),
+      driver: fc.integer({ min: 0, max: 19 }).map((n) => n > 0),
+      share: fc.integer({ min: 1, max: 5000 }),
     }),
     { minLength: 1, maxLength: 500, size: 'max' },
   ),
@@ -22,7 +25,7 @@ const host = fc.record({
   seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
 });
 
-function build({ guests, pool, surplus }: (typeof host extends fc.Arbitrary<infer T> ? T : never)): World {
+function build({ guests, pool, surplus }: typeof host extends fc.Arbitrary<infer T> ? T : never): World {
   const world = new World(
     guests.map(({ maximum, size, use, driver, share }, i) => {
       const actual = Math.round(maximum * size);

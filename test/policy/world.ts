@@ -7,7 +7,13 @@ import * as sweep from '../../lib/sweep.js';
 import { GiB, MiB } from '../../lib/units.js';
 
 export const CONFIG: PolicyConfig = {
-  intervalMs: 1000, poolKiB: null, reserveKiB: null, signal: 'usable', surplus: 'host', burstKiBs: 200 * MiB, eyes: 0.05,
+  intervalMs: 1000,
+  poolKiB: null,
+  reserveKiB: null,
+  signal: 'usable',
+  surplus: 'host',
+  burstKiBs: 200 * MiB,
+  eyes: 0.05,
 };
 
 /** All KiB. Change what you like between two looks. */
@@ -32,8 +38,20 @@ export interface WorldGuest {
 export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGuest {
   const actual = settings.actual ?? 512 * MiB;
   return {
-    name, maximum: 2 * GiB, actual, used: 150 * MiB, target: actual, id: 1, state: 1, answers: true, driver: true, swapIn: 0, majorFault: 0,
-    overrides: {}, obstacles: [], ...settings,
+    name,
+    maximum: 2 * GiB,
+    actual,
+    used: 150 * MiB,
+    target: actual,
+    id: 1,
+    state: 1,
+    answers: true,
+    driver: true,
+    swapIn: 0,
+    majorFault: 0,
+    overrides: {},
+    obstacles: [],
+    ...settings,
   };
 }
 
@@ -61,7 +79,7 @@ export class World {
   look(ms = 1000): Plan {
     this.at += ms;
     const figures = new Float64Array(this.guests.length * sweep.STRIDE).fill(Number.NaN);
-    this.guests.forEach((each, row) => figures.set(this.#row(each), row * sweep.STRIDE));
+    for (const [row, each] of this.guests.entries()) figures.set(this.#row(each), row * sweep.STRIDE);
     const held = this.guests.reduce((sum, each) => sum + each.actual, 0);
     const contexts = new Map<string, GuestContext>(
       this.guests.map(({ name, maximum, actual, overrides, obstacles }) => {
@@ -72,7 +90,10 @@ export class World {
     const made = plan(
       this.model,
       {
-        at: this.at, refreshed: new Set(), rebooted: this.rebooted, contexts,
+        at: this.at,
+        refreshed: new Set(),
+        rebooted: this.rebooted,
+        contexts,
         sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
         host: { total: this.total, available: this.available ?? Math.max(0, this.total - held), pressure: this.pressure },
       },
@@ -123,7 +144,8 @@ export class World {
     const old = this.#shown.get(each.name);
     const spare = Math.max(0, each.actual - each.used);
     const fresh = [spare + KERNEL, each.actual - KERNEL, spare, Math.floor(this.at / 1000), each.swapIn, each.majorFault];
-    const [unused = 0, available = 0, usable = 0, lastUpdate = 0, swapIn = 0, majorFault = 0] = each.answers || old === undefined ? fresh : old;
+    const [unused = 0, available = 0, usable = 0, lastUpdate = 0, swapIn = 0, majorFault = 0] =
+      each.answers || old === undefined ? fresh : old;
     this.#shown.set(each.name, [unused, available, usable, lastUpdate, swapIn, majorFault]);
     row[sweep.UNUSED] = unused;
     row[sweep.AVAILABLE] = available;
