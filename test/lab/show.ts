@@ -34,7 +34,7 @@ const WORKLOAD: readonly {
     ],
   },
   {
-    at: 95,
+    at: 80,
     what: 'aos_vm3 and aos_vm4 have freed theirs too',
     orders: [
       [2, 'free'],
@@ -44,6 +44,9 @@ const WORKLOAD: readonly {
 ];
 
 const size = (kib: number | undefined): string => (kib === undefined || Number.isNaN(kib) ? '-' : String(Math.round(kib / MiB)));
+
+/** What a guest cannot have free, as it is more than its balloon leaves it, is a figure of its boot: nobody has asked it for new ones yet. */
+const current = (unused: number, actual: number): number => (unused > actual ? Number.NaN : unused);
 
 /** A bar of the guest's maximum: what it uses, what of its balloon is unused, what it could still be given. */
 export function bar(actual: number, unused: number, maximum: number, width: number): string {
@@ -63,7 +66,7 @@ function table(lab: Lab, sample: Sample, moves: readonly LoggedMove[], what: str
   const width = Math.max(10, Math.min(48, columns - 52));
   const rows = lab.guests.map((guest, index) => {
     const actual = sample.actual[index] ?? Number.NaN;
-    const unused = sample.unused[index] ?? Number.NaN;
+    const unused = current(sample.unused[index] ?? Number.NaN, actual);
     const move = last.get(guest.name);
     const figures = [size(actual), size(unused), size(move?.to)].map((text) => text.padStart(7)).join(' ');
     return `${guest.name.padEnd(9)}${figures}  ${bar(actual, unused, guest.maximum * MiB, width)}  ${move?.reason ?? ''}`;
@@ -119,8 +122,11 @@ async function show(lab: Lab, virsh: Virsh, signal: AbortSignal, started: (coord
       const last = lastMoves(coordinator.moves);
       names.forEach((name, index) => {
         const move = last.get(name);
+        const actual = sample.actual[index] ?? Number.NaN;
+        const unused = current(sample.unused[index] ?? Number.NaN, actual);
+        const told = move === undefined ? '' : `, target ${size(move.to)} MiB (${move.reason})`;
         console.log(
-          `${String(Math.floor(sample.t)).padStart(3)} s  ${name}  actual ${size(sample.actual[index])}, unused ${size(sample.unused[index])}, target ${size(move?.to)} MiB${move === undefined ? '' : ` (${move.reason})`}`,
+          `${String(Math.floor(sample.t)).padStart(3)} s  ${name}  actual ${size(actual)} MiB, unused ${size(unused)} MiB${told}`,
         );
       });
     }
