@@ -30,7 +30,7 @@ async function readRun(test: number, gib: number): Promise<Run | null> {
 
 /** One panel a guest: balloon and unused memory over time, with a dashed line where a stage begins. */
 export function draw(recording: Recording): string {
-  const [width, height, left, top, gap] = [400, 150, 46, 44, 40];
+  const [width, height, left, top, gap] = [400, 150, 46, 62, 40];
   const from = recording.stages[0]?.from ?? 0;
   const samples = recording.samples.filter((sample) => sample.t >= from - 3);
   const length = Math.max(1, (samples.at(-1)?.t ?? from) - from + 3);
@@ -64,12 +64,11 @@ export function draw(recording: Recording): string {
     );
   });
   const total = { width: 2 * (width + left + 10), height: top + Math.ceil(recording.guests.length / 2) * (height + gap) - 12 };
-  const legendX = total.width - 250;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${total.width} ${total.height}" font-family="sans-serif" font-size="11" fill="#444">
 <style>.g{stroke:#ddd}.s{stroke:#888;stroke-dasharray:4 3}.a{stroke:#1f5fbf;stroke-width:2}.u{stroke:#d9822b;stroke-width:1.5}.n{font-weight:bold;fill:#222}</style>
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="${left}" y="22" font-size="14" fill="#222">${TITLES[recording.test]}; pool ${recording.pool / GiB} GiB (MiB over time)</text>
-<path class="a" d="M${legendX} 18h24"/><text x="${legendX + 30}" y="22">balloon (actual)</text><path class="u" d="M${legendX + 130} 18h24"/><text x="${legendX + 160}" y="22">unused</text>
+<path class="a" d="M${left} 38h24"/><text x="${left + 30}" y="42">balloon (actual)</text><path class="u" d="M${left + 130} 38h24"/><text x="${left + 160}" y="42">unused</text><path class="s" d="M${left + 220} 38h24"/><text x="${left + 250}" y="42">next stage</text>
 ${parts.join('\n')}
 </svg>
 `;
