@@ -79,7 +79,10 @@ async function main(): Promise<boolean> {
         const recording = await runScenario(lab, options);
         const verdicts = judge(recording);
         for (const verdict of verdicts) result(verdict.ok, `${title}: ${verdict.name}`, verdict.detail);
-        await writeFile(join(LAB, 'results', `test${test}-${gib}GiB.json`), JSON.stringify({ recording, verdicts }));
+        await writeFile(
+          join(LAB, 'results', `test${test}-${gib}GiB.json`),
+          JSON.stringify({ recording, verdicts, coordinator: values.coordinator ?? 'memcoord' }),
+        );
       } catch (error) {
         if (controller.signal.aborted) throw new LabError('interrupted');
         result(false, `${title}: is carried out`, error instanceof Error ? error.message : String(error));

@@ -21,11 +21,15 @@ const TITLES = {
 interface Run {
   readonly recording: Recording;
   readonly verdicts: readonly Verdict[];
+  /** `memcoord`, or the command of another coordinator. */
+  readonly coordinator: string;
 }
 
 async function readRun(test: number, gib: number): Promise<Run | null> {
   const text = await readFile(join(LAB, 'results', `test${test}-${gib}GiB.json`), 'utf8').catch(() => null);
-  return text === null ? null : (JSON.parse(text) as Run);
+  const run = text === null ? null : (JSON.parse(text) as Run);
+  // The figures of another coordinator are not ours to show.
+  return run?.coordinator === 'memcoord' ? run : null;
 }
 
 /** One panel a guest: balloon and unused memory over time, with a dashed line where a stage begins. */
