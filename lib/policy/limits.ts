@@ -45,6 +45,8 @@ export const FIRST_PAUSE = 15_000;
 export const LAST_PAUSE = 15 * 60_000;
 /** How long a direction against the target says nothing, since an older order may still be under way. */
 export const ORDER_GRACE = 1000;
+/** A guest that grew is not made to give for so long, unless somebody waits: its use comes in bursts. */
+export const GROWTH_REST = 5000;
 /** Intervals without shrinking after somebody else moved a guest. */
 export const ADOPTED_INTERVALS = 5;
 

@@ -123,6 +123,8 @@ export interface Belief {
   /** Last shrink: when, and the target before it. */
   readonly shrunkAt: number;
   readonly shrunkFrom: number;
+  /** When it was last made to grow. */
+  readonly grownAt: number;
   /** Usual major faults a second, while not shrunk. */
   readonly usualFaults: number;
   /** What was taken from it so far is paid off at this time, at the pace of shrinking (safety.ts). */
@@ -241,6 +243,7 @@ function fresh(uuid: string, name: string, id: number, context: GuestContext | u
     windowAt: at,
     shrunkAt: Number.NEGATIVE_INFINITY,
     shrunkFrom: Number.NaN,
+    grownAt: Number.NEGATIVE_INFINITY,
     usualFaults: 0,
     paidAt: at,
     rebootedAt: Number.NEGATIVE_INFINITY,

@@ -15,7 +15,7 @@ export function ordered(model: Model, move: Move, at: number, outcome: 'stored' 
 function order(belief: Belief, move: Move, at: number, outcome: 'stored' | 'unknown'): Belief {
   const target = outcome === 'unknown' ? Math.max(move.from, move.to) : move.to;
   const common = { ...belief, target, orderedAt: at, windowActual: belief.actual, windowAt: at, rollback: null, lastReason: move.reason };
-  if (move.to >= move.from) return common;
+  if (move.to >= move.from) return { ...common, grownAt: at };
   const taken = Math.max(0, Math.min(belief.actual, move.from) - move.to);
   const paidAt = Math.max(belief.paidAt, at - PACE_WINDOW) + (taken / pace(belief, move.reason !== 'give')) * 1000;
   return { ...common, shrunkAt: at, shrunkFrom: move.from, paidAt };

@@ -3,7 +3,7 @@ import { formatSize, MiB } from '../units.js';
 import type { Allocation, Claim } from './allocation.js';
 import { allocate } from './allocation.js';
 import { demand, effectiveFloor, lookInterval, reactionTime, survivableBurst } from './demand.js';
-import { GROW_BAND, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
+import { GROW_BAND, GROWTH_REST, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
 import type { Belief, HostState, Model } from './model.js';
 import { charge, observe, spareNow } from './model.js';
 import type { Account, Part } from './safety.js';
@@ -127,6 +127,7 @@ function take(donors: readonly PlannedPart[], at: number, books: Account, waitin
   const excess = ({ belief, size }: Part) => belief.target - size;
   for (const part of [...donors].sort((a, b) => excess(b) - excess(a))) {
     const { belief } = part;
+    if (!waiting && !over && at - belief.grownAt < GROWTH_REST) continue;
     // At least two donors share a step.
     const taken = step(part, waiting || over, at, Math.min(money, waiting && !over ? transit / 2 : money));
     const to = pages(belief.target - taken + PAGE - 1);

@@ -229,6 +229,23 @@ t.test('rule 14: small differences move nobody', async (t) => {
   }
 });
 
+t.test('rule 14: a guest whose use comes in bursts is not shrunk between two of them', async (t) => {
+  const world = new World([guest('a', { used: 400 * MiB })]);
+  world.run(6);
+  const moves = [];
+  for (let burst = 0; burst < 5; burst++) {
+    world.find('a').used += 60 * MiB;
+    moves.push(...world.run(4, { ms: 400 }));
+    world.find('a').used -= 25 * MiB;
+    moves.push(...world.run(4, { ms: 400 }));
+  }
+  t.ok(moves.length >= 4, 'it grows');
+  t.same(
+    moves.filter(({ to, from }) => to < from),
+    [],
+  );
+});
+
 t.test('rule 14: a rise of swap-in after a shrink takes it back and doubles the pause', async (t) => {
   const world = new World([guest('cache', { actual: 1024 * MiB })]);
   world.run(4);
