@@ -48,7 +48,7 @@ t.test('the packed tarball, installed into an empty folder, has what it must and
   t.match((await memcoord('--help')).stdout, /^Usage: memcoord /);
   const { stdout, stderr } = await memcoord('status', '-c', 'test:///default');
   t.match(stdout, /\nGUEST .*\ntest /);
-  t.equal(stderr, '');
+  t.notMatch(stderr, 'memcoord:', 'npx may warn of its own settings, the command has nothing to complain of');
   const program = "const { plan, open } = await import('memcoord'); console.log(typeof plan, typeof open);";
   t.equal((await execute(process.execPath, ['--input-type=module', '-e', program], { cwd: folder, env })).stdout, 'function function\n');
 });
