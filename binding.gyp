@@ -13,6 +13,7 @@
         'native/js_connection.cc',
         'native/js_values.cc',
         'native/sampler.cc',
+        'native/session.cc',
         'native/thread.cc',
         'native/timer.cc',
         'native/worker_pool.cc',

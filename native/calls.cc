@@ -13,8 +13,8 @@
 namespace memcoord {
 namespace {
 
-DomainPtr Lookup(const Link& link, const std::string& uuid) {
-  return DomainPtr(virDomainLookupByUUIDString(link.get(), uuid.c_str()));
+DomainPtr Lookup(virConnectPtr connect, const std::string& uuid) {
+  return DomainPtr(virDomainLookupByUUIDString(connect, uuid.c_str()));
 }
 
 // Clears the thread's libvirt error.
@@ -60,7 +60,9 @@ class Batch : public std::enable_shared_from_this<Batch> {
 
  private:
   Outcome Make(const GuestCall& call) const {
-    const DomainPtr domain = Lookup(*session_->control, call.uuid);
+    auto link = session_->control->Take();
+    if (auto* error = std::get_if<Error>(&link)) return std::move(*error);
+    const DomainPtr domain = Lookup(std::get<Links::Lease>(link).get(), call.uuid);
     if (domain == nullptr) return LastLibvirtError(call.doing, session_->NameOf(call.uuid));
     const std::string name = NameOf(domain.get());
     if (call.call(domain.get()) < 0) return LastLibvirtError(call.doing, name);
@@ -120,27 +122,29 @@ class Batch : public std::enable_shared_from_this<Batch> {
   Timer::Id timer_;
 };
 
-// A call that is not about what a guest does. Made on a thread of the reading connection.
+// A call that asks nothing of a guest's monitor, for reading.
 template <typename T>
 void Call(const std::shared_ptr<Session>& session, const std::string& doing,
           Clock::time_point deadline, Callback<T> done,
-          std::function<Result<T>(const Session&)> call) {
+          std::function<Result<T>(virConnectPtr)> call) {
   const auto answer = Once(std::move(done));
   const auto timer = session->timer->At(
       deadline, [answer, doing] { answer(OwnError(kDeadline, doing, {}, "no answer in time")); });
   session->read_pool->Submit([session, timer, answer, deadline, call = std::move(call)] {
     // Nobody waits for it any more.
     if (Clock::now() >= deadline) return;
-    auto result = call(*session);
+    auto link = session->read->Take();
+    auto result = std::holds_alternative<Error>(link) ? Result<T>(std::get<Error>(std::move(link)))
+                                                      : call(std::get<Links::Lease>(link).get());
     session->timer->Cancel(timer);
     answer(std::move(result));
   });
 }
 
-Result<Description> ReadDescription(const Session& session, const std::string& uuid,
-                                    const std::string& metadata_uri) {
+Result<Description> ReadDescription(virConnectPtr connect, const Session& session,
+                                    const std::string& uuid, const std::string& metadata_uri) {
   const std::string doing = "cannot read the description";
-  const DomainPtr domain = Lookup(*session.read, uuid);
+  const DomainPtr domain = Lookup(connect, uuid);
   if (domain == nullptr) return LastLibvirtError(doing, session.NameOf(uuid));
   const std::string name = NameOf(domain.get());
   const CharPtr xml(virDomainGetXMLDesc(domain.get(), 0));
@@ -158,15 +162,15 @@ Result<Description> ReadDescription(const Session& session, const std::string& u
   return description;
 }
 
-Result<NodeMemory> ReadMemoryOfNode(const Session& session) {
+Result<NodeMemory> ReadMemoryOfNode(virConnectPtr connect) {
   const std::string doing = "cannot read the host's memory";
   constexpr int kAll = VIR_NODE_MEMORY_STATS_ALL_CELLS;
   int count = 0;
-  if (virNodeGetMemoryStats(session.read->get(), kAll, nullptr, &count, 0) < 0) {
+  if (virNodeGetMemoryStats(connect, kAll, nullptr, &count, 0) < 0) {
     return LastLibvirtError(doing);
   }
   std::vector<virNodeMemoryStats> stats(static_cast<size_t>(count));
-  if (count > 0 && virNodeGetMemoryStats(session.read->get(), kAll, stats.data(), &count, 0) < 0) {
+  if (count > 0 && virNodeGetMemoryStats(connect, kAll, stats.data(), &count, 0) < 0) {
     return LastLibvirtError(doing);
   }
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
@@ -217,8 +221,8 @@ void Describe(const std::shared_ptr<Session>& session, const std::string& uuid,
               const std::string& metadata_uri, Clock::time_point deadline,
               Callback<Description> done) {
   Call<Description>(session, "cannot read the description of " + uuid, deadline, std::move(done),
-                    [uuid, metadata_uri](const Session& opened) {
-                      return ReadDescription(opened, uuid, metadata_uri);
+                    [session, uuid, metadata_uri](virConnectPtr connect) {
+                      return ReadDescription(connect, *session, uuid, metadata_uri);
                     });
 }
 
@@ -231,8 +235,8 @@ void ReadNodeMemory(const std::shared_ptr<Session>& session, Clock::time_point d
 void ReadCapabilities(const std::shared_ptr<Session>& session, Clock::time_point deadline,
                       Callback<std::string> done) {
   Call<std::string>(session, "cannot read the host's capabilities", deadline, std::move(done),
-                    [](const Session& opened) -> Result<std::string> {
-                      const CharPtr xml(virConnectGetCapabilities(opened.read->get()));
+                    [](virConnectPtr connect) -> Result<std::string> {
+                      const CharPtr xml(virConnectGetCapabilities(connect));
                       if (xml == nullptr) {
                         return LastLibvirtError("cannot read the host's capabilities");
                       }

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "connection.h"
 #include "error.h"
 #include "once.h"
+#include "session.h"
 #include "timer.h"
 
 namespace memcoord {

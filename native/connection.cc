@@ -3,10 +3,7 @@
 #include <libvirt/virterror.h>
 
 #include <array>
-#include <system_error>
 #include <utility>
-
-#include "event_loop.h"
 
 namespace memcoord {
 namespace {
@@ -81,18 +78,6 @@ void OnClose(virConnectPtr, int reason, void* opaque) {
   Emit(opaque, event);
 }
 
-// A link that is closed on a thread of `pool`, whoever gives it up last.
-std::shared_ptr<Link> Share(std::unique_ptr<Link> link, std::shared_ptr<WorkerPool> pool,
-                            std::shared_ptr<ClosedLatch> closed) {
-  const auto close = [pool = std::move(pool), closed = std::move(closed)](Link* last) {
-    pool->Submit([last, closed] {
-      std::unique_ptr<Link>(last).reset();
-      closed->LinkClosed();
-    });
-  };
-  return std::shared_ptr<Link>(link.release(), close);
-}
-
 }  // namespace
 
 void EventSink::Listen(std::function<void(const Event&)> listener) {
@@ -100,9 +85,14 @@ void EventSink::Listen(std::function<void(const Event&)> listener) {
   listener_ = std::move(listener);
 }
 
+bool EventSink::Closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 void EventSink::Emit(const Event& event) {
   const std::lock_guard lock(mutex_);
-  // Both links tell that they were closed; once is enough.
+  // Each link tells that it was closed; once is enough.
   if (event.kind == Event::Kind::kClosed && std::exchange(closed_, true)) return;
   if (listener_) listener_(event);
 }
@@ -163,71 +153,39 @@ void Link::WatchDomains() {
   watch(VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(OnDeviceAdded));
 }
 
-void ClosedLatch::OnClosed(std::function<void()> callback) {
+Links::Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
+             std::unique_ptr<Link> first)
+    : uri_(uri),
+      read_only_(read_only),
+      sink_(sink),
+      first_(first->get()),
+      shared_(first->InProcess() ? std::move(first) : nullptr) {
+  if (first != nullptr) free_.push_back(std::move(first));
+}
+
+Result<Links::Lease> Links::Take() {
+  if (shared_ != nullptr) return Lease(shared_->get());
   {
     const std::lock_guard lock(mutex_);
-    if (links_ > 0) {
-      callbacks_.push_back(std::move(callback));
-      return;
+    if (!free_.empty()) {
+      auto link = std::move(free_.back());
+      free_.pop_back();
+      return Lease(this, std::move(link));
     }
   }
-  callback();
+  // Its daemon may well hang, and this thread with it.
+  if (sink_->Closed())
+    return OwnError(kClosed, "cannot connect again to " + uri_, {}, "it was lost");
+  auto opened = Link::Open(uri_, read_only_, sink_);
+  if (auto* error = std::get_if<Error>(&opened)) return std::move(*error);
+  return Lease(this, std::move(std::get<std::unique_ptr<Link>>(opened)));
 }
 
-void ClosedLatch::LinkClosed() {
-  std::vector<std::function<void()>> callbacks;
-  {
-    const std::lock_guard lock(mutex_);
-    if (--links_ > 0) return;
-    callbacks.swap(callbacks_);
-  }
-  for (const auto& callback : callbacks) callback();
-}
-
-std::string Session::NameOf(const std::string& uuid) const {
-  const std::lock_guard lock(mutex_);
-  const auto it = names_.find(uuid);
-  return it == names_.end() ? std::string() : it->second;
-}
-
-void Session::Name(std::unordered_map<std::string, std::string> names) {
-  const std::lock_guard lock(mutex_);
-  names_ = std::move(names);
-}
-
-Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_only,
-                                             std::shared_ptr<Timer> timer) {
-  if (auto failure = StartEventLoop()) return *failure;
-
-  const auto session = std::make_shared<Session>();
-  session->read_only = read_only;
-  session->timer = std::move(timer);
-  session->events = std::make_shared<EventSink>();
-
-  auto read = Link::Open(uri, read_only, session->events);
-  if (auto* error = std::get_if<Error>(&read)) return *error;
-  auto& reading = std::get<std::unique_ptr<Link>>(read);
-  reading->WatchDomains();
-  const bool single = read_only || reading->InProcess();
-  std::unique_ptr<Link> controlling;
-  if (!single) {
-    auto control = Link::Open(uri, read_only, session->events);
-    if (auto* error = std::get_if<Error>(&control)) return *error;
-    controlling = std::move(std::get<std::unique_ptr<Link>>(control));
-  }
-
-  try {
-    session->read_pool = std::make_shared<WorkerPool>("memcoord-read");
-    session->control_pool = std::make_shared<WorkerPool>("memcoord-ctrl");
-  } catch (const std::system_error& error) {
-    return OwnError(kNoThread, "cannot connect to " + uri, {}, error.what());
-  }
-  session->gate = std::make_shared<GuestGate>(session->read_pool, session->control_pool);
-  session->closed = std::make_shared<ClosedLatch>(single ? 1 : 2);
-  session->read = Share(std::move(reading), session->read_pool, session->closed);
-  session->control = single ? session->read
-                            : Share(std::move(controlling), session->control_pool, session->closed);
-  return session;
+Links::Lease::~Lease() {
+  if (link_ == nullptr) return;
+  // Closed where it is not kept, which must not be done with the lock held.
+  const std::lock_guard lock(owner_->mutex_);
+  if (owner_->free_.size() < kMostFree) owner_->free_.push_back(std::move(link_));
 }
 
 }  // namespace memcoord

@@ -1,4 +1,4 @@
-// Connections to libvirt: opening, keepalive, events, closing. Knows nothing of JavaScript.
+// Connections to libvirt: opening, keepalive, close callback, events. Knows nothing of JavaScript.
 #ifndef MEMCOORD_CONNECTION_H_
 #define MEMCOORD_CONNECTION_H_
 
@@ -8,14 +8,11 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "error.h"
-#include "guest_gate.h"
-#include "timer.h"
 #include "virt_ptr.h"
-#include "worker_pool.h"
 
 namespace memcoord {
 
@@ -39,9 +36,11 @@ class EventSink {
  public:
   void Listen(std::function<void(const Event&)> listener);
   void Emit(const Event& event);
+  // kClosed has been emitted.
+  bool Closed() const;
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::function<void(const Event&)> listener_;
   bool closed_ = false;
 };
@@ -60,8 +59,8 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   virConnectPtr get() const { return connect_.get(); }
-  // libvirt's test driver inside this process: each connection to a test:///FILE is a host of its
-  // own.
+  // libvirt's test driver inside this process: no network, and each connection to a test:///FILE is
+  // a host of its own.
   bool InProcess() const;
   void WatchDomains();
 
@@ -72,47 +71,58 @@ class Link {
   std::vector<int> watches_;
 };
 
-// Tells when the last link of a session has been closed.
-class ClosedLatch {
+// As many links as there are calls in flight, since a link is used by one call at a time.
+//
+// libvirt lets threads share a connection. But where keepalive gives a daemon up while two or more
+// calls share one, only the first of them fails; the others hang, the close callback does not fire,
+// and the process crashes once the daemon goes on or ends: a GSource on the context that they share
+// keeps a pointer into the stack of the first (virNetClientIOEventLoop; seen with libvirt 9.0).
+class Links {
  public:
-  explicit ClosedLatch(int links) : links_(links) {}
-  // Called on a thread of the link, or at once where all are closed already.
-  void OnClosed(std::function<void()> callback);
-  void LinkClosed();
+  class Lease;
+
+  // `first` is open already.
+  Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
+        std::unique_ptr<Link> first);
+
+  // A link that is the caller's until the lease ends. Opens one where none is free, which blocks.
+  Result<Lease> Take();
+
+  // Asks no daemon.
+  bool Alive() const { return virConnectIsAlive(first_) == 1; }
 
  private:
+  const std::string uri_;
+  const bool read_only_;
+  const std::shared_ptr<EventSink> sink_;
+  // Owned as the others are.
+  const virConnectPtr first_;
+  // In-process, where the above does not hold: one for all.
+  const std::unique_ptr<Link> shared_;
   std::mutex mutex_;
-  int links_;
-  std::vector<std::function<void()>> callbacks_;
+  // Those used last come last and are taken first: a small host hardly needs a second one. No more
+  // are kept than are in use when no guest hangs.
+  static constexpr size_t kMostFree = 4;
+  std::vector<std::unique_ptr<Link>> free_;
 };
 
-// What all calls of a connection share. Each call in flight is one of its owners; whoever is the
-// last ends it, and the links are closed on a thread of theirs, never on the thread of a caller.
-struct Session {
-  bool read_only = false;
-  std::shared_ptr<Timer> timer;
-  std::shared_ptr<EventSink> events;
-  std::shared_ptr<WorkerPool> read_pool;
-  std::shared_ptr<WorkerPool> control_pool;
-  std::shared_ptr<GuestGate> gate;
-  std::shared_ptr<ClosedLatch> closed;
-  // For reading, and for what changes something: a setMemory must not wait behind a sweep. The same
-  // one where read-only or in-process.
-  std::shared_ptr<Link> read;
-  std::shared_ptr<Link> control;
+// Must end before its Links does.
+class Links::Lease {
+ public:
+  explicit Lease(virConnectPtr shared) : connect_(shared) {}
+  Lease(Links* owner, std::unique_ptr<Link> link)
+      : owner_(owner), link_(std::move(link)), connect_(link_->get()) {}
+  Lease(Lease&&) = default;
+  Lease& operator=(Lease&&) = delete;
+  ~Lease();
 
-  // Names by UUID, as of the last sweep: for errors about guests that do not answer.
-  std::string NameOf(const std::string& uuid) const;
-  void Name(std::unordered_map<std::string, std::string> names);
+  virConnectPtr get() const { return connect_; }
 
  private:
-  mutable std::mutex mutex_;
-  std::unordered_map<std::string, std::string> names_;
+  Links* owner_ = nullptr;
+  std::unique_ptr<Link> link_;
+  virConnectPtr connect_;
 };
-
-// Blocks. The first connection of the process also starts libvirt's event loop.
-Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_only,
-                                             std::shared_ptr<Timer> timer);
 
 }  // namespace memcoord
 

@@ -39,10 +39,8 @@ GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
   const std::lock_guard lock(mutex_);
   Guest& guest = guests_[uuid];
   if (guest.suspect) {
-    int& held = suspects_[static_cast<size_t>(lane)];
-    if (guest.busy || held >= kSuspectsPerLane) return nullptr;
-    ticket->suspect = true;
-    ++held;
+    if (guest.busy || suspects_[static_cast<size_t>(lane)] >= kSuspectsPerLane) return nullptr;
+    SetSuspect(*ticket, true);
   }
   if (guest.busy) {
     guest.waiting.push_back(ticket);
@@ -70,7 +68,7 @@ GuestGate::Fate GuestGate::GiveUp(const TicketPtr& ticket) {
       return Fate::kQueued;
     case Ticket::State::kInFlight:
       guests_[ticket->uuid].suspect = true;
-      if (!std::exchange(ticket->suspect, true)) ++suspects_[static_cast<size_t>(ticket->lane)];
+      SetSuspect(*ticket, true);
       return Fate::kInFlight;
     case Ticket::State::kReturned:
     case Ticket::State::kGivenUp:
@@ -88,6 +86,16 @@ void GuestGate::Keep(const std::unordered_set<std::string>& uuids) {
   }
 }
 
+void GuestGate::SetSuspect(Ticket& ticket, bool suspect) {
+  if (ticket.suspect == suspect) return;
+  ticket.suspect = suspect;
+  const auto lane = static_cast<size_t>(ticket.lane);
+  size_t& held = suspects_[lane];
+  suspect ? ++held : --held;
+  const size_t beyond = held > kSuspectsPerLane ? held - kSuspectsPerLane : 0;
+  pools_[lane]->SetLimit(std::min(WorkerPool::kThreads + beyond, kMostThreads));
+}
+
 void GuestGate::Queue(const TicketPtr& ticket) {
   ticket->state = Ticket::State::kQueued;
   pools_[static_cast<size_t>(ticket->lane)]->Submit(
@@ -96,7 +104,7 @@ void GuestGate::Queue(const TicketPtr& ticket) {
 
 // The guest's next call may go.
 void GuestGate::Leave(Ticket& ticket) {
-  if (std::exchange(ticket.suspect, false)) --suspects_[static_cast<size_t>(ticket.lane)];
+  SetSuspect(ticket, false);
   const auto it = guests_.find(ticket.uuid);
   Guest& guest = it->second;
   if (guest.waiting.empty()) {
@@ -106,9 +114,7 @@ void GuestGate::Leave(Ticket& ticket) {
   }
   const TicketPtr next = std::move(guest.waiting.front());
   guest.waiting.pop_front();
-  if (guest.suspect && !std::exchange(next->suspect, true)) {
-    ++suspects_[static_cast<size_t>(next->lane)];
-  }
+  SetSuspect(*next, guest.suspect);
   Queue(next);
 }
 

@@ -28,7 +28,10 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
  public:
   // Whose threads make the call: those of the reading or of the controlling connection.
   enum class Lane : size_t { kRead, kControl };
-  static constexpr int kSuspectsPerLane = 2;
+  static constexpr size_t kSuspectsPerLane = 2;
+  // However many hang: each call in flight holds one of libvirtd's 20 workers (max_workers in
+  // libvirtd.conf), and others need some too.
+  static constexpr size_t kMostThreads = 12;
 
   class Ticket;
   using TicketPtr = std::shared_ptr<Ticket>;
@@ -61,13 +64,15 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   using Guests = std::unordered_map<std::string, Guest>;
 
   // All but Run: with mutex_ held.
+  void SetSuspect(Ticket& ticket, bool suspect);
   void Queue(const TicketPtr& ticket);
   void Leave(Ticket& ticket);
   void Run(const TicketPtr& ticket);
 
   const std::array<std::shared_ptr<WorkerPool>, 2> pools_;
   std::mutex mutex_;
-  std::array<int, 2> suspects_ = {0, 0};
+  // Held by suspects, by lane.
+  std::array<size_t, 2> suspects_ = {0, 0};
   // Those that are busy or suspect.
   Guests guests_;
 };

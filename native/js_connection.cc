@@ -127,7 +127,6 @@ JsConnection::~JsConnection() {
 }
 
 void JsConnection::Hear(const Event& event) {
-  if (event.kind == Event::Kind::kClosed) lost_ = true;
   const Napi::Object self = Value();
   // Collected, though not finalized yet.
   if (self.IsEmpty()) return;
@@ -228,10 +227,8 @@ void JsConnection::OnEvent(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value JsConnection::IsAlive(const Napi::CallbackInfo& info) {
-  // Both ask only the client's own socket.
-  const bool alive = session_ != nullptr && !lost_ &&
-                     virConnectIsAlive(session_->read->get()) == 1 &&
-                     virConnectIsAlive(session_->control->get()) == 1;
+  const bool alive = session_ != nullptr && !session_->events->Closed() &&
+                     session_->read->Alive() && session_->control->Alive();
   return Napi::Boolean::New(info.Env(), alive);
 }
 

@@ -12,6 +12,7 @@
 
 #include "connection.h"
 #include "sampler.h"
+#include "session.h"
 
 namespace memcoord {
 
@@ -50,8 +51,6 @@ class JsConnection : public Napi::ObjectWrap<JsConnection> {
   std::shared_ptr<Session> session_;
   // Outlives the session: close may be called again.
   std::shared_ptr<ClosedLatch> closed_;
-  // libvirt has told that the connection was closed by the other side.
-  bool lost_ = false;
   // In Environment.
   std::uint64_t id_ = 0;
   // Those of the last sweep that was delivered; nullopt before the first.

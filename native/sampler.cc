@@ -56,20 +56,45 @@ Field FieldOf(int tag) {
   }
 }
 
-Row Failure() {
+Result<std::vector<Guest>> ListGuests(Links& links) {
+  auto link = links.Take();
+  if (auto* error = std::get_if<Error>(&link)) return std::move(*error);
+  virDomainPtr* found = nullptr;
+  const int count = virConnectListAllDomains(std::get<Links::Lease>(link).get(), &found,
+                                             VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+  if (count < 0) return LastLibvirtError(kDoing);
+  std::vector<Guest> guests;
+  guests.reserve(static_cast<size_t>(count));
+  for (const auto& domain : TakeDomains(found, count)) {
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+    virDomainGetUUIDString(domain.get(), uuid);
+    const char* name = virDomainGetName(domain.get());
+    guests.push_back(
+        {uuid, name == nullptr ? "" : name, static_cast<int>(virDomainGetID(domain.get()))});
+  }
+  std::sort(guests.begin(), guests.end(),
+            [](const Guest& a, const Guest& b) { return a.id < b.id; });
+  return guests;
+}
+
+Row Failure(const Error& error) {
   Row row = EmptyRow();
   row[kStatus] = kFailed;
-  row[kError] = LastLibvirtError(kDoing).libvirt_code;
+  row[kError] = error.libvirt_code;
   return row;
 }
 
-Row ReadGuest(virDomainPtr domain) {
-  // First what asks nothing of the guest's monitor: state and maximum.
+Row ReadGuest(Links& links, const std::string& uuid) {
+  const auto link = links.Take();
+  if (const auto* error = std::get_if<Error>(&link)) return Failure(*error);
+  const virConnectPtr connect = std::get<Links::Lease>(link).get();
+  const DomainPtr domain(virDomainLookupByUUIDString(connect, uuid.c_str()));
+  if (domain == nullptr) return Failure(LastLibvirtError(kDoing));
   virDomainInfo info;
-  if (virDomainGetInfo(domain, &info) < 0) return Failure();
+  if (virDomainGetInfo(domain.get(), &info) < 0) return Failure(LastLibvirtError(kDoing));
   std::array<virDomainMemoryStatStruct, VIR_DOMAIN_MEMORY_STAT_NR> stats;
-  const int count = virDomainMemoryStats(domain, stats.data(), stats.size(), 0);
-  if (count < 0) return Failure();
+  const int count = virDomainMemoryStats(domain.get(), stats.data(), stats.size(), 0);
+  if (count < 0) return Failure(LastLibvirtError(kDoing));
   Row row = EmptyRow();
   row[kStatus] = kRead;
   row[kState] = info.state;
@@ -84,8 +109,11 @@ Row ReadGuest(virDomainPtr domain) {
 
 // Has the guest asked for new figures at once: QEMU asks when the period changes from 0, and not
 // otherwise before the period is over. Where this fails the reading is as old as it is.
-void Refresh(virConnectPtr control, const std::string& uuid, int seconds) {
-  const DomainPtr domain(virDomainLookupByUUIDString(control, uuid.c_str()));
+void Refresh(Links& links, const std::string& uuid, int seconds) {
+  const auto link = links.Take();
+  if (std::holds_alternative<Error>(link)) return;
+  const virConnectPtr connect = std::get<Links::Lease>(link).get();
+  const DomainPtr domain(virDomainLookupByUUIDString(connect, uuid.c_str()));
   if (domain == nullptr) return;
   const auto set = [&](int period) {
     return virDomainSetMemoryStatsPeriod(domain.get(), period, VIR_DOMAIN_AFFECT_LIVE) == 0;
@@ -109,7 +137,6 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
  private:
   // What is known of a guest while the sweep is under way.
   struct Progress {
-    DomainPtr domain;
     // Of the call that it waits for; null between two calls.
     GuestGate::TicketPtr ticket;
     bool settled = false;
@@ -120,45 +147,29 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
       const std::lock_guard lock(mutex_);
       if (done_ == nullptr) return;
     }
-    virDomainPtr* found = nullptr;
-    const int count =
-        virConnectListAllDomains(session_->read->get(), &found, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-    if (count < 0) {
-      Error error = LastLibvirtError(kDoing);
-      std::unique_lock lock(mutex_);
-      Finish(lock, std::move(error));
-      return;
-    }
-    auto domains = TakeDomains(found, count);
-    std::sort(domains.begin(), domains.end(), [](const DomainPtr& a, const DomainPtr& b) {
-      return virDomainGetID(a.get()) < virDomainGetID(b.get());
-    });
-
+    auto guests = ListGuests(*session_->read);
     std::unique_lock lock(mutex_);
+    if (auto* error = std::get_if<Error>(&guests)) return Finish(lock, std::move(*error));
     if (done_ == nullptr) return;
     listed_ = true;
-    Take(std::move(domains));
+    Take(std::move(std::get<std::vector<Guest>>(guests)));
     for (size_t i = 0; i < progress_.size(); ++i) Ask(i);
     FinishIfDone(lock);
   }
 
-  void Take(std::vector<DomainPtr> domains) {
+  void Take(std::vector<Guest> guests) {
     std::unordered_map<std::string, std::string> names;
     std::unordered_set<std::string> uuids;
-    for (auto& domain : domains) {
-      char uuid[VIR_UUID_STRING_BUFLEN] = "";
-      virDomainGetUUIDString(domain.get(), uuid);
-      const char* name = virDomainGetName(domain.get());
-      const auto id = static_cast<int>(virDomainGetID(domain.get()));
-      sweep_.guests.push_back({uuid, name == nullptr ? "" : name, id});
-      names[uuid] = sweep_.guests.back().name;
-      uuids.insert(uuid);
-      progress_.push_back({std::move(domain), nullptr, false});
+    for (const auto& guest : guests) {
+      names[guest.uuid] = guest.name;
+      uuids.insert(guest.uuid);
     }
-    sweep_.rows.assign(progress_.size(), EmptyRow());
-    outstanding_ = progress_.size();
     session_->Name(std::move(names));
     session_->gate->Keep(uuids);
+    progress_.resize(guests.size());
+    outstanding_ = guests.size();
+    sweep_.rows.assign(guests.size(), EmptyRow());
+    sweep_.guests = std::move(guests);
   }
 
   void Ask(size_t i) {
@@ -169,7 +180,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     Enter(
         i, GuestGate::Lane::kControl,
         [self = shared_from_this(), uuid, seconds = refresh->second] {
-          Refresh(self->session_->control->get(), uuid, seconds);
+          Refresh(*self->session_->control, uuid, seconds);
         },
         [self = shared_from_this(), i] { self->AwaitFigures(i); });
   }
@@ -191,7 +202,9 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     const auto row = std::make_shared<Row>();
     Enter(
         i, GuestGate::Lane::kRead,
-        [self = shared_from_this(), i, row] { *row = ReadGuest(self->progress_[i].domain.get()); },
+        [self = shared_from_this(), uuid = sweep_.guests[i].uuid, row] {
+          *row = ReadGuest(*self->session_->read, uuid);
+        },
         [self = shared_from_this(), i, row] { self->Returned(i, *row); });
   }
 
@@ -250,7 +263,6 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     done(std::move(result));
   }
 
-  // First, so that it outlives the domains.
   const std::shared_ptr<Session> session_;
   const SampleRequest request_;
   std::mutex mutex_;
@@ -258,7 +270,6 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   Timer::Id deadline_;
   bool listed_ = false;
   Sweep sweep_;
-  // Not resized once the guests are being asked: a call in flight uses its domain without the lock.
   std::vector<Progress> progress_;
   size_t outstanding_ = 0;
 };

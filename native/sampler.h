@@ -11,8 +11,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "connection.h"
 #include "once.h"
+#include "session.h"
 #include "timer.h"
 
 namespace memcoord {

@@ -11,18 +11,17 @@
 
 namespace memcoord {
 
-// At most `limit` threads, started as they are needed, that take tasks in the order given.
+// Threads, started as they are needed, that take tasks in the order given.
 //
 // The destructor waits for nobody: tasks already given are still run, then the threads end. So a
 // task owns what it uses, and may itself be the last owner of the pool.
 class WorkerPool {
  public:
-  // libvirtd serves 5 requests of a connection at a time, and keepalives count among them
-  // (max_client_requests in libvirtd.conf).
-  static constexpr size_t kCallsPerConnection = 4;
+  // Calls in flight for one purpose. Twice as fast as one on two cores.
+  static constexpr size_t kThreads = 4;
 
   // `name` is that of the threads. Throws std::system_error where there is no thread to be had.
-  explicit WorkerPool(const char* name, size_t limit = kCallsPerConnection);
+  explicit WorkerPool(const char* name);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -30,8 +29,14 @@ class WorkerPool {
   // Never blocks, never fails.
   void Submit(std::function<void()> task);
 
+  // How many threads there may be, kThreads until told otherwise. Those in excess end once their
+  // task has.
+  void SetLimit(size_t limit);
+
  private:
   struct Shared;
+  // Starts the threads that the tasks need.
+  void Grow();
   static void Work(const std::shared_ptr<Shared>& shared);
 
   const char* const name_;

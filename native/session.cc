@@ -1,0 +1,96 @@
+#include "session.h"
+
+#include <system_error>
+#include <utility>
+
+#include "event_loop.h"
+
+namespace memcoord {
+namespace {
+
+// Links that are closed on a thread of `pool`, whoever gives them up last.
+std::shared_ptr<Links> ClosedOn(const std::shared_ptr<WorkerPool>& pool,
+                                const std::shared_ptr<ClosedLatch>& closed,
+                                std::unique_ptr<Links> links) {
+  const auto close = [pool, closed](Links* last) {
+    pool->Submit([last, closed] {
+      std::unique_ptr<Links>(last).reset();
+      closed->LinksClosed();
+    });
+  };
+  return std::shared_ptr<Links>(links.release(), close);
+}
+
+}  // namespace
+
+void ClosedLatch::OnClosed(std::function<void()> callback) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (links_ > 0) {
+      callbacks_.push_back(std::move(callback));
+      return;
+    }
+  }
+  callback();
+}
+
+void ClosedLatch::LinksClosed() {
+  std::vector<std::function<void()>> callbacks;
+  {
+    const std::lock_guard lock(mutex_);
+    if (--links_ > 0) return;
+    callbacks.swap(callbacks_);
+  }
+  for (const auto& callback : callbacks) callback();
+}
+
+std::string Session::NameOf(const std::string& uuid) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = names_.find(uuid);
+  return it == names_.end() ? std::string() : it->second;
+}
+
+void Session::Name(std::unordered_map<std::string, std::string> names) {
+  const std::lock_guard lock(mutex_);
+  names_ = std::move(names);
+}
+
+Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_only,
+                                             std::shared_ptr<Timer> timer) {
+  if (auto failure = StartEventLoop()) return *failure;
+
+  const auto session = std::make_shared<Session>();
+  session->read_only = read_only;
+  session->timer = std::move(timer);
+  session->events = std::make_shared<EventSink>();
+
+  auto read = Link::Open(uri, read_only, session->events);
+  if (auto* error = std::get_if<Error>(&read)) return std::move(*error);
+  auto& reading = std::get<std::unique_ptr<Link>>(read);
+  reading->WatchDomains();
+  const bool single = read_only || reading->InProcess();
+  std::unique_ptr<Link> controlling;
+  if (!single) {
+    auto control = Link::Open(uri, read_only, session->events);
+    if (auto* error = std::get_if<Error>(&control)) return std::move(*error);
+    controlling = std::move(std::get<std::unique_ptr<Link>>(control));
+  }
+
+  try {
+    session->read_pool = std::make_shared<WorkerPool>("memcoord-read");
+    session->control_pool = std::make_shared<WorkerPool>("memcoord-ctrl");
+  } catch (const std::system_error& error) {
+    return OwnError(kNoThread, "cannot connect to " + uri, {}, error.what());
+  }
+  session->gate = std::make_shared<GuestGate>(session->read_pool, session->control_pool);
+  session->closed = std::make_shared<ClosedLatch>(single ? 1 : 2);
+  const auto links = [&](std::unique_ptr<Link> first, const std::shared_ptr<WorkerPool>& pool) {
+    return ClosedOn(pool, session->closed,
+                    std::make_unique<Links>(uri, read_only, session->events, std::move(first)));
+  };
+  session->read = links(std::move(reading), session->read_pool);
+  session->control = single ? session->read : links(std::move(controlling), session->control_pool);
+  return session;
+}
+
+}  // namespace memcoord

@@ -1,0 +1,65 @@
+// What the calls of one connection object share: links, threads, the gate. Knows nothing of
+// JavaScript.
+#ifndef MEMCOORD_SESSION_H_
+#define MEMCOORD_SESSION_H_
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "connection.h"
+#include "error.h"
+#include "guest_gate.h"
+#include "timer.h"
+#include "worker_pool.h"
+
+namespace memcoord {
+
+// Tells when the last of a session's Links has been closed.
+class ClosedLatch {
+ public:
+  explicit ClosedLatch(int links) : links_(links) {}
+  // Called on a thread of theirs, or at once where all are closed already.
+  void OnClosed(std::function<void()> callback);
+  void LinksClosed();
+
+ private:
+  std::mutex mutex_;
+  int links_;
+  std::vector<std::function<void()>> callbacks_;
+};
+
+// What all calls of a connection share. Each call in flight is one of its owners; whoever is the
+// last ends it, and the links are closed on a thread of theirs, never on the thread of a caller.
+struct Session {
+  bool read_only = false;
+  std::shared_ptr<Timer> timer;
+  std::shared_ptr<EventSink> events;
+  std::shared_ptr<WorkerPool> read_pool;
+  std::shared_ptr<WorkerPool> control_pool;
+  std::shared_ptr<GuestGate> gate;
+  std::shared_ptr<ClosedLatch> closed;
+  // For reading, and for what changes something, which must not wait behind a sweep. The same where
+  // read-only or in-process.
+  std::shared_ptr<Links> read;
+  std::shared_ptr<Links> control;
+
+  // Names by UUID, as of the last sweep: for errors about guests that do not answer.
+  std::string NameOf(const std::string& uuid) const;
+  void Name(std::unordered_map<std::string, std::string> names);
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, std::string> names_;
+};
+
+// Blocks. The first connection of the process also starts libvirt's event loop.
+Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_only,
+                                             std::shared_ptr<Timer> timer);
+
+}  // namespace memcoord
+
+#endif  // MEMCOORD_SESSION_H_

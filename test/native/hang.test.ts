@@ -1,0 +1,138 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import t, { type Test } from 'tap';
+import { hostOf, makeGuests, ROOT, runNode } from './support.js';
+
+/** Builds hang.c and runs a program with it, on a host of so many guests. */
+async function onHangingHost(t: Test, count: number, program: string) {
+  const dir = t.testdir();
+  const uri = await hostOf(t, makeGuests(count));
+  const preload = join(dir, 'hang.so');
+  await promisify(execFile)('cc', ['-shared', '-fPIC', '-o', preload, join(ROOT, 'test/native/hang.c'), '-ldl']);
+  mkdirSync(join(dir, 'hanging'));
+  process.env.HANG = join(dir, 'hanging');
+  t.teardown(() => delete process.env.HANG);
+  const { stdout, ...rest } = await runNode(
+    `const { writeFileSync, rmSync } = require('node:fs');
+    const hang = (...names) => names.forEach((name) => writeFileSync(process.env.HANG + '/' + name, ''));
+    const release = (...names) => names.forEach((name) => rmSync(process.env.HANG + '/' + name));
+    const connection = await binding.open(uri, { readOnly: false, ...SOON });
+    const { guests } = await connection.sample(SOON);
+    const uuid = (name) => guests.find((guest) => guest.name === name).uuid;
+    const statuses = ({ figures }) => guests.map((_, i) => figures[16 * i]);
+    const sample = async (deadlineMs = 300, options = {}) => statuses(await connection.sample({ deadlineMs, ...options }));
+    const set = async (...names) => (await connection.setMemory(names.map((name) => ({ uuid: uuid(name), kib: 600000 })), { deadlineMs: 300 }))
+      .map((error) => error && error.code);
+    const answers = [];
+    ${program}
+    console.log(JSON.stringify(answers));
+    process.exit();`,
+    { uri, preload },
+  );
+  t.match(rest, { code: 0, signal: null, stderr: '' });
+  return JSON.parse(stdout);
+}
+
+const [READ, MISSED, SET_ASIDE] = [0, 2, 3];
+
+t.test('a guest that hangs is missed once and then set aside, while the others are read at full speed', async (t) => {
+  const [first, second, quick, released] = await onHangingHost(
+    t,
+    5,
+    `hang('guest1');
+    answers.push(await sample());
+    answers.push(await sample());
+    const started = performance.now();
+    for (let i = 0; i < 10; ++i) await sample();
+    answers.push(performance.now() - started < 300);
+    release('guest1');
+    await sleep(50);
+    answers.push(await sample());`,
+  );
+  t.same(first, [READ, MISSED, READ, READ, READ]);
+  t.same(second, [READ, SET_ASIDE, READ, READ, READ]);
+  t.equal(quick, true, 'a guest that was set aside is not waited for');
+  t.same(released, [READ, READ, READ, READ, READ], 'and read again once its call is back');
+});
+
+t.test('guests that hang hold at most two of the four slots, even where more came to hang at once', async (t) => {
+  const [first, second, third, released, sweeps] = await onHangingHost(
+    t,
+    8,
+    `hang('guest0', 'guest1', 'guest2', 'guest3', 'guest4');
+    for (let i = 0; i < 3; ++i) answers.push(await sample());
+    release('guest0', 'guest1', 'guest2', 'guest3', 'guest4');
+    await sleep(50);
+    answers.push(await sample());
+    let sweeps = 1;
+    while ((await sample()).some((status) => status !== 0)) ++sweeps;
+    answers.push(sweeps);`,
+  );
+  t.same(first, Array(8).fill(MISSED), 'four hang, and nobody else gets a turn');
+  t.same(
+    second,
+    [SET_ASIDE, SET_ASIDE, SET_ASIDE, SET_ASIDE, MISSED, READ, READ, READ],
+    'two slots more, of which one is left for the others',
+  );
+  t.same(third, [SET_ASIDE, SET_ASIDE, SET_ASIDE, SET_ASIDE, SET_ASIDE, READ, READ, READ]);
+  t.same([released[0], released[1]], [READ, READ], 'suspects are tried again, two at a time');
+  t.ok(sweeps <= 4, `all are read again after ${sweeps} sweeps`);
+});
+
+t.test('threads that guests held are given back', async (t) => {
+  const [during, after] = await onHangingHost(
+    t,
+    8,
+    `const { readdirSync, readFileSync } = require('node:fs');
+    const threads = () => readdirSync('/proc/self/task')
+      .filter((id) => { try { return readFileSync('/proc/self/task/' + id + '/comm', 'utf8') === 'memcoord-read\\n'; } catch { return false; } }).length;
+    const names = guests.map(({ name }) => name);
+    hang(...names);
+    for (let i = 0; i < 3; ++i) await sample();
+    answers.push(threads());
+    release(...names);
+    do await sleep(50); while ((await sample()).some((status) => status !== 0));
+    for (let i = 0; i < 100 && threads() > 4; ++i) await sleep(20);
+    answers.push(threads());`,
+  );
+  t.ok(during >= 8 && during <= 12, `${during} threads with eight guests hanging`);
+  t.ok(after <= 4, `${after} threads when none hangs any more`);
+});
+
+t.test('a move of a guest that hangs is unknown, the next one is not tried, and other guests are moved', async (t) => {
+  const [first, second, sampled, released] = await onHangingHost(
+    t,
+    3,
+    `hang('guest1');
+    answers.push(await set('guest0', 'guest1'));
+    answers.push(await set('guest1', 'guest2'));
+    answers.push(await sample());
+    release('guest1');
+    await sleep(50);
+    answers.push(await set('guest0', 'guest1', 'guest2'));`,
+  );
+  t.same(first, [null, 'ERR_MEMCOORD_DEADLINE']);
+  t.same(second, ['ERR_MEMCOORD_BUSY', null]);
+  t.same(sampled, [READ, SET_ASIDE, READ], 'one call a guest, over both connections');
+  t.same(released, [null, null, null]);
+});
+
+t.test('a move waits for the reading that its guest is busy with, and is not tried where that takes too long', async (t) => {
+  const [waited, late, ended] = await onHangingHost(
+    t,
+    2,
+    `hang('guest0');
+    const reading = sample(5000);
+    await sleep(50);
+    const moving = connection.setMemory([{ uuid: uuid('guest0'), kib: 700000 }], { deadlineMs: 5000 });
+    answers.push(await set('guest0'));
+    release('guest0');
+    answers.push(await moving);
+    answers.push(await reading);`,
+  );
+  t.same(waited, ['ERR_MEMCOORD_BUSY'], 'not tried, so the guest has what it had');
+  t.same(late, [null]);
+  t.same(ended, [READ, READ]);
+});

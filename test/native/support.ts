@@ -1,0 +1,164 @@
+/** What the tests of the addon share: hosts of libvirt's test driver, a libvirtd of their own, child processes. */
+import { execFile, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { Test } from 'tap';
+import { loadBinding } from '../../lib/libvirt/load.js';
+import type { LibvirtError, NativeConnection } from '../../lib/libvirt/native.js';
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const METADATA = 'urn:example:test';
+/** Long enough for any healthy answer of a test driver, on a busy machine and under sanitizers. */
+export const SOON = { deadlineMs: 10_000 };
+
+export interface TestGuest {
+  readonly name: string;
+  readonly uuid: string;
+  /** KiB. */
+  readonly maximum: number;
+  readonly current: number;
+}
+
+export function makeGuests(count: number): TestGuest[] {
+  return Array.from({ length: count }, (_, i) => ({
+    name: `guest${i}`,
+    uuid: randomUUID(),
+    maximum: 2_097_152,
+    current: 524_288 + 1024 * i,
+  }));
+}
+
+function domainXml({ name, uuid, maximum, current }: TestGuest): string {
+  return `<domain type='test'>
+  <name>${name}</name><uuid>${uuid}</uuid>
+  <memory>${maximum}</memory><currentMemory>${current}</currentMemory>
+  <metadata><m:settings xmlns:m='${METADATA}'>of ${name}</m:settings></metadata>
+  <os><type>hvm</type></os>
+  <devices><memballoon model='virtio'/></devices>
+</domain>`;
+}
+
+/** A host of the test driver inside this process. @returns its URI. */
+export async function hostOf(t: Test, guests: readonly TestGuest[], extra = ''): Promise<string> {
+  const file = join(t.testdir(), 'node.xml');
+  await writeFile(file, `<node>${guests.map(domainXml).join('\n')}${extra}</node>`);
+  return `test://${file}`;
+}
+
+/** Opens a connection that the test closes at its end. */
+export async function open(t: Test, uri: string, readOnly = false): Promise<NativeConnection> {
+  const connection = await loadBinding().open(uri, { readOnly, ...SOON });
+  t.teardown(() => connection.close({ deadlineMs: 1000 }));
+  return connection;
+}
+
+/** The error that a promise rejects with; fails where it does not. */
+export async function failureOf(promise: Promise<unknown>): Promise<LibvirtError> {
+  return promise.then(
+    () => {
+      throw new Error('expected an error and there was none');
+    },
+    (error: LibvirtError) => error,
+  );
+}
+
+export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 8000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`waited ${ms} ms in vain for ${what}`);
+    await sleep(20);
+  }
+}
+
+export interface Daemon {
+  readonly uri: string;
+  readonly pid: number;
+  /** Runs virsh on the daemon's test host. */
+  virsh(...args: string[]): Promise<string>;
+}
+
+/**
+ * A libvirtd of the test's own, for the test driver behind a real connection. It runs without privileges and finds no QEMU, so it is
+ * up in a tenth of a second and shares nothing with the system's.
+ */
+export async function startDaemon(t: Test): Promise<Daemon> {
+  // Not t.testdir(): a socket's path is 107 characters at most.
+  const dir = join(tmpdir(), `memcoord-${randomUUID().slice(0, 8)}`);
+  await mkdir(join(dir, 'run'), { recursive: true });
+  await writeFile(join(dir, 'conf'), `unix_sock_dir = "${dir}/run"\nauth_unix_rw = "none"\n`);
+  const privileged = process.getuid?.() === 0;
+  if (privileged) for (const path of [dir, join(dir, 'run')]) await chown(path, 65534, 65534);
+  const daemon = ['/usr/sbin/libvirtd', '-f', join(dir, 'conf'), '-p', join(dir, 'pid')];
+  const [command, ...args] = privileged ? ['/usr/bin/setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...daemon] : daemon;
+  const env = { PATH: '', HOME: dir, XDG_RUNTIME_DIR: join(dir, 'run'), XDG_CONFIG_HOME: dir, XDG_CACHE_HOME: dir };
+  const child = spawn(command as string, args, { env, stdio: 'ignore' });
+  const ended = new Promise((resolve) => child.on('exit', resolve));
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await ended;
+    await rm(dir, { recursive: true, force: true });
+  });
+  const socket = join(dir, 'run/libvirt-sock');
+  await until('libvirtd to listen', () =>
+    stat(socket).then(
+      () => true,
+      () => false,
+    ),
+  );
+  const uri = `test+unix:///default?socket=${socket}`;
+  const { LD_PRELOAD: _, ...clean } = process.env;
+  const virsh = async (...words: string[]) =>
+    (await promisify(execFile)('virsh', ['-q', '-c', uri, ...words], { env: clean })).stdout.trim();
+  return { uri, pid: Number(await readFile(join(dir, 'pid'), 'utf8')), virsh };
+}
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly ms: number;
+}
+
+/**
+ * Runs a program in a Node of its own: `binding` is the addon, `uri` and `argv` are as given, `SOON` as here.
+ * `preload`: a library to load before all others.
+ */
+export async function runNode(
+  program: string,
+  { uri = 'test:///default', flags = [], argv = [], preload }: { uri?: string; flags?: string[]; argv?: unknown[]; preload?: string } = {},
+): Promise<Ended> {
+  const source = `
+    const binding = require('node-gyp-build')(${JSON.stringify(ROOT)});
+    const [uri, argv] = ${JSON.stringify([uri, argv])};
+    const SOON = ${JSON.stringify(SOON)};
+    const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    (async () => { ${program} })().catch((error) => { console.error(error); process.exitCode = 99; });`;
+  const started = Date.now();
+  const before = process.env.LD_PRELOAD;
+  const libraries = [before, preload].filter((library) => library !== undefined).join(' ');
+  // tap's loaders have no business there.
+  const { NODE_OPTIONS: _, ...env } = process.env;
+  const child = spawn(process.execPath, [...flags, '-e', source], {
+    cwd: ROOT,
+    env: { ...env, ...(libraries === '' ? {} : { LD_PRELOAD: libraries }) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 60_000,
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (data) => {
+    stdout += data;
+  });
+  child.stderr.on('data', (data) => {
+    stderr += data;
+  });
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal, stdout: stdout.trim(), stderr: stderr.trim(), ms: Date.now() - started }));
+  });
+}
