@@ -58,11 +58,10 @@ async function open(uri: string, connect: Connect): Promise<{ hypervisor: Hyperv
 }
 
 async function examine(hypervisor: Hypervisor, config: Config, denied: UnreachableError | null): Promise<Report> {
-  const [snapshot, sweep, hostId] = await Promise.all([
-    readOnce(hypervisor, config),
-    hypervisor.sample({ deadlineMs: READING_DEADLINE_MS }),
-    hypervisor.hostId(),
-  ]);
+  // One after the other: a guest has one call in flight at a time, and would be set aside in the second reading.
+  const snapshot = await readOnce(hypervisor, config);
+  const sweep = await hypervisor.sample({ deadlineMs: READING_DEADLINE_MS });
+  const hostId = await hypervisor.hostId();
   const holder = hostId === null ? 'nobody' : await lockHolder(hostId);
   const guests = await Promise.all(
     byName(sweep.guests.map((guest, row) => ({ ...guest, row }))).map(async ({ name, uuid, row }) => {

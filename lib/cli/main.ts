@@ -7,7 +7,9 @@ import { Command, CommanderError, Option } from 'commander';
 import { version } from './version.js';
 
 const EXIT_CODES = `
-Exit codes: 0 well, 1 failed while running, 2 wrong use or bad configuration, 3 libvirt cannot be reached, 4 another coordinator holds this host.`;
+Exit codes
+  0 well, 1 failed while running, 2 wrong use or bad configuration,
+  3 libvirt cannot be reached, 4 another coordinator holds this host`;
 
 function repeatable(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
@@ -31,7 +33,7 @@ const policy = (): Option[] => [
 function commands(): Command {
   const program = new Command('memcoord')
     .description(
-      'Coordinates guest memory on a libvirt host: watches how much each guest really needs, and moves memory between the guests,\n' +
+      'Coordinates guest memory on a libvirt host: watches how much each guest really needs, and moves memory between the guests, ' +
         'and back to the host, through their balloons. Without a command it does what `memcoord run` does.',
     )
     .version(version(), '-V, --version', 'print the version')
@@ -63,9 +65,8 @@ ${EXIT_CODES}`,
     .addOption(new Option('--log-format <format>', 'pretty (default on a terminal) or json').choices(['pretty', 'json']))
     .addHelpText('after', `\nExample\n  memcoord run --interval 1 --pool 8GiB --exclude 'build-*'\n${EXIT_CODES}`)
     // What is no command arrives here, as an argument of the default one.
-    .argument('[command]')
-    .usage('[options]')
-    .action(async (stray: string | undefined, options) => {
+    .allowExcessArguments()
+    .action(async (options, { args: [stray] }: Command) => {
       if (stray !== undefined)
         run.error(`error: unknown command '${stray}': there are run, status, monitor and doctor`, { code: 'commander.unknownCommand' });
       const { run: go } = await import('./run.js');
@@ -108,7 +109,7 @@ ${EXIT_CODES}`,
     .command('doctor')
     .summary('can the guests be coordinated, and what to do where not')
     .description(
-      'Says for the host and for each guest whether memory can be coordinated, what is missing, and the command that mends it.\n' +
+      'Says for the host and for each guest whether memory can be coordinated, what is missing, and the command that mends it. ' +
         'Changes nothing. Exits with 1 where there is a problem.',
     )
     .addOption(connect())
