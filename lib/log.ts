@@ -34,7 +34,7 @@ const messageFormat: NonNullable<PrettyOptions['messageFormat']> = (log, message
   const paint = error !== undefined ? colors.red : Number(to) > Number(from) ? colors.green : colors.cyan;
   const figures = `used ${mib(log.used)}, spare ${mib(log.spare)}, need ${mib(log.need)}, allocation ${mib(log.allocation)}`;
   const fate = error !== undefined ? `  failed: ${error}` : dryRun === true ? '  (dry run)' : '';
-  return `${time} ${String(guest).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to)} MiB`)}  ${reason}  ${figures}${fate}`;
+  return `${time} ${String(guest).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to).padStart(4)} MiB`)}  ${String(reason).padEnd(10)} ${figures}${fate}`;
 };
 
 /** A figure that is not known (NaN; null in JSON) is a dash. */

@@ -28,8 +28,8 @@ t.test('a move is one readable line, sizes in MiB', async (t) => {
   logMove(log, { ...move, from: 612 * MiB, to: 512 * MiB, reason: 'give', used: Number.NaN, applied: false }, true);
   logMove(log, { ...move, applied: false, error: new Error('no such domain') }, false);
   t.equal(lines.length, 3);
-  t.match(lines[0], /^\d\d:\d\d:\d\d aos_vm1 +512 → 612 MiB {2}need {2}used 431, spare 81, need 690, allocation 650\n$/);
-  t.match(lines[1], /aos_vm1 +612 → 512 MiB {2}give {2}used -, spare 81, need 690, allocation 650 {2}\(dry run\)\n$/);
+  t.match(lines[0], /^\d\d:\d\d:\d\d aos_vm1 +512 → {2}612 MiB {2}need {7}used 431, spare 81, need 690, allocation 650\n$/);
+  t.match(lines[1], /aos_vm1 +612 → {2}512 MiB {2}give {7}used -, spare 81, need 690, allocation 650 {2}\(dry run\)\n$/);
   t.match(lines[2], / {2}failed: no such domain\n$/);
 });
 
