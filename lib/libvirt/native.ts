@@ -2,8 +2,9 @@
  * All that the addon offers. The addon reads libvirt and hands out flat numbers; it holds no policy.
  *
  * Every promise rejects with a {@link LibvirtError}; arguments of the wrong kind throw a TypeError at once. Libvirt calls run on the
- * addon's own threads: at most four in flight on the reading connection, at most one per guest (describe, which asks nothing of the
- * guest, aside); calls that change something go over a second connection. No call ever holds a thread of libuv's pool.
+ * addon's own threads, never on libuv's: at most four in flight that read and four that change something, at most one per guest
+ * (describe, which asks nothing of the guest, aside). Each call in flight has a libvirt connection to itself, opened when it is first
+ * needed: see class Links in native/connection.h for what happens otherwise.
  *
  * A pending promise keeps the process running, an open connection does not, with or without a listener. A connection that is
  * collected, or whose environment ends, is closed without waiting for anything.
@@ -44,7 +45,8 @@ export type NativeEvent =
 export interface NativeConnection {
   /**
    * Reads all running guests (or those named by `only`; the rows of others are NOT_ASKED) and resolves after `deadlineMs` at the
-   * latest with what it has; a guest whose call is not back is MISSED. Guests that hang hold at most two of the four slots.
+   * latest with what it has; a guest whose call is not back is MISSED. Guests that hang hold at most two of the four slots: where
+   * more do, there are as many slots more, up to twelve.
    * With `refresh`, the guests named are first made to take new figures: their stats period is set to 0 and then to `seconds`, which
    * is what it was before. Ignored on a read-only connection.
    */
@@ -65,7 +67,7 @@ export interface NativeConnection {
   nodeMemory(options: { deadlineMs: number }): Promise<{ total: number; free: number; buffers: number; cached: number }>;
   /** virConnectGetCapabilities, XML. */
   capabilities(options: { deadlineMs: number }): Promise<string>;
-  /** virConnectIsAlive on the reading connection; false once closed. Does not block. */
+  /** virConnectIsAlive; false once closed or lost. Does not block. */
   isAlive(): boolean;
   /** Takes no new calls, waits for those in flight no longer than `deadlineMs`, closes. Safe to call again. */
   close(options: { deadlineMs: number }): Promise<void>;
@@ -77,8 +79,8 @@ export interface NativeBinding {
   /** Names of the fields of a row, in order; a test holds them against lib/sweep.ts. */
   readonly fields: readonly string[];
   /**
-   * virConnectOpenAuth, with an authentication callback that refuses with ERR_MEMCOORD_AUTH_UNSUPPORTED, twice (read, control);
-   * once with `readOnly`. Keepalive on. A daemon that hangs does not answer within `deadlineMs`: after four such attempts, BUSY until
+   * virConnectOpenAuth, with an authentication callback that refuses with ERR_MEMCOORD_AUTH_UNSUPPORTED, for reading and for what
+   * changes something; once with `readOnly`. Keepalive on. A daemon that hangs does not answer within `deadlineMs`: after four such attempts, BUSY until
    * one of them has come back.
    */
   open(uri: string, options: { readOnly: boolean; deadlineMs: number }): Promise<NativeConnection>;
