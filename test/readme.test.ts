@@ -7,6 +7,7 @@ import t from 'tap';
 import { parseConfig } from '../lib/config.js';
 import { parseMetadata } from '../lib/metadata.js';
 import { GUEST_SETTINGS, HOST_SETTINGS } from '../lib/settings.js';
+import { plainly } from './environment.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const readme = await readFile(join(root, 'README.md'), 'utf8');
@@ -16,7 +17,7 @@ t.test('the example program runs as it stands: it finds the guest, says so, and 
   // In a folder of the package, 'memcoord' is the package itself, as compiled into dist.
   const file = join(t.testdir(), 'example.mjs');
   await writeFile(file, program);
-  const child = spawn(process.execPath, [file, 'test:///default'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('env', plainly(process.execPath, file, 'test:///default'), { stdio: ['ignore', 'pipe', 'inherit'] });
   let out = '';
   child.stdout.on('data', (data) => {
     out += String(data);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { plainly } from '../environment.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const execute = promisify(execFile);
@@ -19,9 +20,8 @@ function jsonIn(text: string): readonly Packed[] {
 
 t.test('the packed tarball, installed into an empty folder, has what it must and no more, and runs', async (t) => {
   const folder = t.testdir({ 'package.json': '{"private":true}' });
-  // The outer npm's settings, of the run that started the tests, are none of the inner one's.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_OPTIONS$|TAP)/i.test(name)));
-  const npm = (cwd: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> => execute('npm', args, { cwd, env });
+  const npm = (cwd: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> =>
+    execute('env', plainly('npm', ...args), { cwd });
 
   const [packed] = jsonIn((await npm(root, 'pack', '--json', '--pack-destination', folder)).stdout);
   const paths = packed?.files.map(({ path }) => path) ?? [];
@@ -43,12 +43,15 @@ t.test('the packed tarball, installed into an empty folder, has what it must and
     join(folder, packed?.filename ?? ''),
   );
   const memcoord = (...args: string[]): Promise<{ stdout: string; stderr: string }> =>
-    execute('npx', ['memcoord', ...args], { cwd: folder, env });
+    execute('env', plainly('npx', 'memcoord', ...args), { cwd: folder });
   t.match((await memcoord('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
   t.match((await memcoord('--help')).stdout, /^Usage: memcoord /);
   const { stdout, stderr } = await memcoord('status', '-c', 'test:///default');
   t.match(stdout, /\nGUEST .*\ntest /);
   t.notMatch(stderr, 'memcoord:', 'npx may warn of its own settings, the command has nothing to complain of');
   const program = "const { plan, open } = await import('memcoord'); console.log(typeof plan, typeof open);";
-  t.equal((await execute(process.execPath, ['--input-type=module', '-e', program], { cwd: folder, env })).stdout, 'function function\n');
+  t.equal(
+    (await execute('env', plainly(process.execPath, '--input-type=module', '-e', program), { cwd: folder })).stdout,
+    'function function\n',
+  );
 });
