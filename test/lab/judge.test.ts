@@ -55,10 +55,10 @@ function one(course?: Course, rest: Partial<Recording> = {}): Recording {
 
 function two(course?: Course, rest: Partial<Recording> = {}): Recording {
   const usual: Course = (t) => {
-    const size = t < 60 ? ramp(512, 1500, 0, 55, t) : ramp(1500, 600, 62, 90, t);
+    const size = t < 60 ? ramp(512, 1530, 0, 40, t) : ramp(1530, 600, 62, 90, t);
     return { actual: [size, size, size, size - 20] };
   };
-  const run = one(course ?? usual, { test: 2, pool: 6 * GiB, ended: [60, 61, 61, 62] });
+  const run = one(course ?? usual, { test: 2, pool: 6 * GiB, ended: [60, 61, 61, 62], plateau: { from: 42, to: 58 } });
   const stages = [
     { name: 'eating', from: 0, to: 62, idle: [], before: QUIET, after: QUIET },
     { name: 'freed', from: 65, to: 150, idle: [0, 1, 2, 3], before: QUIET, after: QUIET },
@@ -146,6 +146,16 @@ t.test('test 2: a sum over the pool fails, if only for one sample, and is not as
 t.test('test 2: one guest of four that does not come back fails', async (t) => {
   const stays = bend(two(), 63, 150, (sample) => ({ actual: replaced(sample.actual, 2, 900 * MiB) }));
   t.ok(failing(stays).includes('after freeing, all come back under 700 MiB within 60 s'));
+});
+
+t.test('test 2: unequal spare on the plateau fails, and so does one on which there was still something to give', async (t) => {
+  const plateau = 'a plateau of 15 s with the pool given out shows the spare equal to within 32 MiB among the guests at no bound';
+  const uneven = bend(two(), 50, 59, (sample) => ({ usable: replaced(sample.usable, 1, 240 * MiB) }));
+  t.strictSame(failing(uneven), [plateau]);
+  const roomy = bend(two(), 50, 59, (sample) => ({ actual: sample.actual.map(() => 1510 * MiB) }));
+  t.strictSame(failing(roomy), [plateau]);
+  t.strictSame(failing(two(undefined, { plateau: null })), [plateau]);
+  t.strictSame(failing(two(undefined, { plateau: null, pool: 8 * GiB })), [], 'the pool holds all maxima');
 });
 
 t.test('test 3: unequal spare at the end of the plateau fails, guests at a bound set aside', async (t) => {

@@ -253,7 +253,7 @@ function testTwo(recording: Recording): Verdict[] {
       detail: `${last.map(mib).join(', ')}: ${(apart * 100).toFixed(1)} %, after ${(first - eating.from).toFixed(0)} s`,
     },
     comesBack(recording, all),
-    ...(recording.pool < recording.maximum * recording.guests.length ? [staysInPool(recording)] : []),
+    ...(recording.pool < recording.maximum * recording.guests.length ? [sharesEvenly(recording, true), staysInPool(recording)] : []),
   ];
 }
 
@@ -262,9 +262,12 @@ function atBound(recording: Recording, actual: number): boolean {
   return actual <= Math.max(256 * MiB, recording.maximum / 8) || actual >= recording.maximum;
 }
 
-/** At the end of the plateau the spare (`usable`, the coordinator's default signal) of all guests at no bound is equal to within 32 MiB. */
-export function sharesEvenly(recording: Recording): Verdict {
-  const name = 'a plateau of 15 s shows the spare equal to within 32 MiB among the guests at no bound';
+/**
+ * At the end of the plateau the spare (`usable`, the coordinator's default signal) of all guests at no bound is equal to within
+ * 32 MiB. `hungry`: and the pool is given out, so that the guests have less than they would be given.
+ */
+export function sharesEvenly(recording: Recording, hungry: boolean): Verdict {
+  const name = `a plateau of 15 s${hungry ? ' with the pool given out' : ''} shows the spare equal to within 32 MiB among the guests at no bound`;
   const { plateau } = recording;
   if (plateau === null) return { name, ok: false, detail: 'there was no plateau' };
   const last = within(recording, plateau.from, plateau.to).at(-1);
@@ -272,8 +275,13 @@ export function sharesEvenly(recording: Recording): Verdict {
     last === undefined || atBound(recording, at(last.actual, guest)) ? [] : [at(last.usable, guest)],
   );
   const apart = Math.max(...spares) - Math.min(...spares);
-  const ok = plateau.to - plateau.from >= 15 && spares.length > 1 && apart <= 32 * MiB;
-  return { name, ok, detail: `${spares.map(mib).join(', ')} after ${(plateau.to - plateau.from).toFixed(0)} s` };
+  const free = recording.pool - sum(last?.actual ?? []);
+  const ok = plateau.to - plateau.from >= 15 && spares.length > 1 && apart <= 32 * MiB && (!hungry || free < 64 * MiB);
+  return {
+    name,
+    ok,
+    detail: `${spares.map(mib).join(', ')} after ${(plateau.to - plateau.from).toFixed(0)} s, ${mib(free)} of the pool free`,
+  };
 }
 
 function testThree(recording: Recording): Verdict[] {
@@ -290,7 +298,7 @@ function testThree(recording: Recording): Verdict[] {
       ok: rises.every((delta) => delta > NOTABLE),
       detail: rises.map((delta, guest) => `${recording.guests[guest]} +${mib(delta)}`).join(', '),
     },
-    sharesEvenly(recording),
+    sharesEvenly(recording, false),
     {
       name: 'guests 1 and 2 fall and guests 3 and 4 rise in the same minute',
       ok: lows.every((delta) => delta < -NOTABLE) && highs.every((delta) => delta > NOTABLE),

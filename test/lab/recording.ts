@@ -55,7 +55,7 @@ export interface Recording {
   readonly stages: readonly Stage[];
   /** When each guest's eater ended, killed or told to; null = it never ate, or did not end. */
   readonly ended: readonly (number | null)[];
-  /** From when to when the eaters of test 3 held what they had. */
+  /** From when to when the eaters of test 2 or 3 held what they had. */
   readonly plateau: { readonly from: number; readonly to: number } | null;
   /** Exit code of the coordinator when told to stop; null = it ended by itself before, or did not end. */
   readonly exitCode: number | null;

@@ -19,6 +19,14 @@ const START = 512 * MiB;
 const RATE = 18;
 /** Balloon figures come once a second and the observer looks once a second: a free shows in the series within 3 s. */
 const SETTLED_S = 3;
+/**
+ * What the pool gives a guest beside its eater when all pause: 97 MiB that are not free in an idle one, 69 MiB of what is free that are
+ * not usable (README.md, figures of an idle guest), some 35 MiB for the eater's overhead, and 65 MiB that leave it hungry, but above
+ * the 48 MiB below which the policy holds a guest to be in danger.
+ */
+const HUNGRY = (97 + 69 + 35 + 65) * MiB;
+/** How long the eaters pause for the plateau: 15 s, and one more for the observer's last look. */
+const PLATEAU_S = 16;
 /** An eater takes 114 s to fill the 2 GiB of a guest, and longer where it has to wait for memory; then something is wrong. */
 const EATING_LIMIT_S = 200;
 
@@ -93,6 +101,7 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
   const { test, pool, virsh, tell, signal } = options;
   const guests = lab.guests;
   const names = guests.map((guest) => guest.name);
+  const maximum = (guests[0]?.maximum ?? 0) * MiB;
   const startedAt = Date.now();
   const now = (): number => (Date.now() - startedAt) / 1000;
   const samples: Sample[] = [];
@@ -179,6 +188,22 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
   const firstEnd = (eaters: readonly number[]): number => Math.min(now(), ...eaters.flatMap((index) => ended[index] ?? []));
   const all = guests.map((_, index) => index);
   const others = all.slice(1);
+  /** All eat until each holds `amount` KiB, and pause there. */
+  const eatAndHold = async (amount: number): Promise<void> => {
+    await Promise.all(all.map(async (index) => await eat(index, Math.floor(amount / MiB))));
+    const held = async (): Promise<boolean> => {
+      const figures = await Promise.all(guests.map(async (guest) => await report(guest.name, guest.socket).catch(() => null)));
+      return figures.every((figure) => (figure?.eaten ?? 0) >= Math.floor(amount / MiB) * MiB);
+    };
+    await until('all eaters to hold what they were told to', 150_000, 500, async () => {
+      check();
+      return (await held()) ? true : undefined;
+    });
+    const from = now();
+    tell('they pause for 15 s');
+    await waitFor(PLATEAU_S, () => false);
+    plateau = { from, to: now() };
+  };
 
   try {
     // The coordinator turns the guests' figures on; until then they are those of the boot, or of the last test.
@@ -203,6 +228,8 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
     if (test === 1 || test === 2) {
       const eaters = test === 1 ? [0] : all;
       tell(test === 1 ? 'guest 1 eats until it is out of memory' : 'all eat until they are out of memory');
+      // Where the pool cannot hold all maxima: a pause when it is given out and nobody has enough.
+      if (test === 2 && pool < all.length * maximum) await eatAndHold(pool / all.length - HUNGRY);
       await Promise.all(eaters.map(async (index) => await eat(index, 0)));
       await waitFor(EATING_LIMIT_S, () => eating.size < eaters.length);
       const over = firstEnd(eaters);
@@ -218,19 +245,7 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
       await stage('freed', settled, now(), all, before);
     } else {
       tell('all eat 400 MiB');
-      await Promise.all(all.map(async (index) => await eat(index, 400)));
-      const held = async (): Promise<boolean> => {
-        const figures = await Promise.all(guests.map(async (guest) => await report(guest.name, guest.socket).catch(() => null)));
-        return figures.every((figure) => figure?.eaten === 400 * MiB);
-      };
-      await until('all eaters to hold 400 MiB', 120_000, 500, async () => {
-        check();
-        return (await held()) ? true : undefined;
-      });
-      const from = now();
-      tell('they hold for 15 s');
-      await waitFor(16, () => false);
-      plateau = { from, to: now() };
+      await eatAndHold(400 * MiB);
       before = await stage('all eat', begun, now(), [], before);
       tell('guests 1 and 2 free, guests 3 and 4 go on');
       await Promise.all([free(0), free(1), eat(2, 0), eat(3, 0)]);
@@ -253,7 +268,7 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
   return {
     test,
     pool,
-    maximum: (guests[0]?.maximum ?? 0) * MiB,
+    maximum,
     guests: names,
     samples,
     moves: options.coordinator !== undefined && coordinator.moves.length === 0 ? null : coordinator.moves,
