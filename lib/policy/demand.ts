@@ -9,6 +9,7 @@ import {
   LOOK_COST,
   MOST_CUSHION_FRACTION,
   REFRESHED_AGE,
+  WATERMARKS,
 } from './limits.js';
 import type { Belief } from './model.js';
 import { spareNow } from './model.js';
@@ -51,10 +52,10 @@ export function demand(belief: Belief, reactionMs: number, config: PolicyConfig)
   const used = Math.max(0, belief.used);
   const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + belief.trend * reaction;
   const burst = Math.max(belief.trend, config.burstKiBs) * reaction;
-  const cushion = Math.max(least, Math.min(burst, belief.maximum * MOST_CUSHION_FRACTION));
+  const cushion = Math.max(least, CRITICAL_SPARE + watermarks(belief), Math.min(burst, belief.maximum * MOST_CUSHION_FRACTION));
   return {
     used,
-    critical: within(belief, used + CRITICAL_SPARE),
+    critical: within(belief, used + CRITICAL_SPARE + watermarks(belief)),
     need: within(belief, used + cushion),
   };
 }
@@ -62,6 +63,13 @@ export function demand(belief: Belief, reactionMs: number, config: PolicyConfig)
 /** Burst that the guest would survive right now, KiB/s: its spare over the reaction time. NaN where its figures are not known. */
 export function survivableBurst(belief: Belief, reactionMs: number): number {
   return (Math.max(0, spareNow(belief)) / reactionMs) * 1000;
+}
+
+/** What of the guest's spare cannot be used, where the signal is MemFree: the kernel keeps the watermarks for itself. */
+function watermarks(belief: Belief): number {
+  if (belief.signal === 'usable') return 0;
+  const kept = belief.unused - belief.usable;
+  return Number.isNaN(kept) ? WATERMARKS : Math.max(0, kept);
 }
 
 /** The guest's floor; while it is stuck, the size that it could not be pushed below. */

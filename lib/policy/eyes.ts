@@ -38,7 +38,7 @@ export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContex
   }
   risks.sort((a, b) => a.time - b.time);
   if (coming.length > 0 && most > 0) {
-    const guests = [...new Set([...coming, ...risks.map(({ uuid }) => uuid)])].slice(0, most);
+    const guests = [...new Set([...coming, ...risks.map(({ uuid }) => uuid)])].slice(0, Math.max(1, Math.floor(most / 2)));
     return { inMs: Math.min(BALLOON_LATENCY, config.intervalMs), guests, settling: [] };
   }
   const settling = moved.slice(0, most);

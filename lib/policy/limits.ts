@@ -11,13 +11,18 @@ export const LEAST_SPARE = 100 * MiB;
 export const LEAST_SPARE_FRACTION = 0.1;
 /** Spare that nobody takes from a guest: [M] guests are OOM-killed where `usable` reaches 0, some 60 MiB of `unused`. */
 export const CRITICAL_SPARE = 48 * MiB;
+/** How far `usable` is under `unused` where a guest reports only one of them: 69 MiB for a guest of 2 GiB [M]. */
+export const WATERMARKS = 69 * MiB;
 /** The cushion for a burst is no more than this part of the guest's maximum. */
 export const MOST_CUSHION_FRACTION = 1 / 4;
 
 /** The balloon counts in pages of this size: a target between two would end above itself [M]. */
 export const PAGE = 4;
-/** A guest is shrunk only where it has this much too much: with GROW_BAND, the hysteresis of rule 14. */
-export const SHRINK_BAND = 16 * MiB;
+/**
+ * Where nobody waits a guest gives only when it has twice this too much, and keeps this much of it: with GROW_BAND, the hysteresis of
+ * rule 14. Where somebody waits all that is too much is taken: many small remainders would starve the one who waits.
+ */
+export const GIVE_MARGIN = 12 * MiB;
 /** A guest that is not short is grown only where it lacks this much. */
 export const GROW_BAND = 8 * MiB;
 /** Two sizes that differ by no more are the same: the balloon moves 1 MiB at a time. */
@@ -43,6 +48,9 @@ export const PROGRESS_WINDOW = 2000;
 /** First pause of shrinking after a failed shrink, doubled each time up to the last (rule 14); forgotten after as long a time without a failure. */
 export const FIRST_PAUSE = 15_000;
 export const LAST_PAUSE = 15 * 60_000;
+/** Pause after a refused move, doubled each time up to the last. */
+export const FIRST_REFUSED_PAUSE = 1000;
+export const LAST_REFUSED_PAUSE = 60_000;
 /** How long a direction against the target says nothing, since an older order may still be under way. */
 export const ORDER_GRACE = 1000;
 /** A guest that grew is not made to give for so long, unless somebody waits: its use comes in bursts. */

@@ -27,6 +27,7 @@ import {
   BALLOON_SPEED,
   DEFAULT_SHARE,
   FIRST_PAUSE,
+  FIRST_REFUSED_PAUSE,
   FLOOR_FRACTION,
   LAST_PAUSE,
   LEAST_FLOOR,
@@ -42,10 +43,10 @@ import {
 } from './limits.js';
 import type { GuestContext, Look, Notice, Phase, PolicyConfig, Reason, Signal } from './types.js';
 
-/** Why the next plan must put a guest's target back up. */
+/** Why the next plan must take a guest's target back. */
 export interface Rollback {
   readonly reason: 'no-progress' | 'thrashing' | 'silent';
-  /** Target to go back to, KiB. */
+  /** Target to go back to, KiB: above the present one where a shrink is taken back, under it where a growth is. */
   readonly to: number;
 }
 
@@ -77,6 +78,11 @@ export interface Belief {
   readonly target: number;
   /** When we last asked; -Infinity = never. */
   readonly orderedAt: number;
+  /** The target before that. */
+  readonly orderedFrom: number;
+  /** Refused moves: none before this time, and the next pause. */
+  readonly refusedUntil: number;
+  readonly refusedPause: number;
   /** Resident memory of the domain's process on the host; NaN where not reported. */
   readonly rss: number;
   /** What the process takes beside the guest's memory. */
@@ -164,7 +170,9 @@ export const EMPTY_MODEL: Model = {
 
 /** Memory that the host must count on for a guest, without overhead (rule 3). */
 export function charge(belief: Belief): number {
-  const blind = belief.phase === 'booting' || (belief.phase === 'excluded' && Number.isNaN(belief.figuresAt));
+  // A guest can be paused while it boots.
+  const booting = belief.phase === 'booting' || (belief.phase === 'paused' && belief.samples < 2);
+  const blind = booting || Number.isNaN(belief.figuresAt);
   if (blind || belief.pinned || Number.isNaN(belief.actual)) return belief.maximum;
   return Math.max(belief.target, belief.actual);
 }
@@ -217,6 +225,9 @@ function fresh(uuid: string, name: string, id: number, context: GuestContext | u
     restingSince: at,
     target: Number.NaN,
     orderedAt: Number.NEGATIVE_INFINITY,
+    orderedFrom: Number.NaN,
+    refusedUntil: Number.NEGATIVE_INFINITY,
+    refusedPause: FIRST_REFUSED_PAUSE,
     rss: Number.NaN,
     overhead: LEAST_OVERHEAD,
     unused: Number.NaN,
@@ -258,10 +269,12 @@ type Figure = (field: number) => number;
 /** The figures of this look: settings, balloon, guest. Says nothing yet of the phase. */
 function read(previous: Belief, figure: Figure, look: Look, context: GuestContext | undefined, config: PolicyConfig): Belief {
   const settled = settings(previous, figure, context, config);
-  if (figure(STATUS) !== READ || !(figure(ACTUAL) > 0)) return settled;
-  const rebooted = look.rebooted.has(previous.uuid) || (settled.samples > 0 && runsBackwards(settled, figure));
-  const known = rebooted ? forget(settled, look.at) : settled;
-  return readFigures(readBalloon(known, figure, look.at, config), known, figure, look, context);
+  const told = look.rebooted.has(previous.uuid);
+  // The counters fall once the guest's new figures are there: that is the same reboot.
+  const seen = settled.samples > 0 && look.at - settled.rebootedAt >= REBOOT_BLIND && runsBackwards(settled, figure);
+  const known = told || seen ? forget(settled, look.at) : settled;
+  if (figure(STATUS) !== READ || !(figure(ACTUAL) > 0)) return known;
+  return readFigures(readBalloon(known, figure, look.at, config), known, figure, look, context, config);
 }
 
 function settings(belief: Belief, figure: Figure, context: GuestContext | undefined, config: PolicyConfig): Belief {
@@ -296,9 +309,6 @@ function forget(belief: Belief, at: number): Belief {
     trend: 0,
     reachable: 0,
     usualFaults: 0,
-    swapIn: Number.NaN,
-    majorFault: Number.NaN,
-    minorFault: Number.NaN,
     rollback: null,
   };
 }
@@ -311,9 +321,12 @@ function readBalloon(belief: Belief, figure: Figure, at: number, config: PolicyC
   const moved = actual - belief.actual;
   const now: Belief = { ...belief, actual, rss, overhead, actualAt: at, restingSince: Math.abs(moved) <= SAME ? belief.restingSince : at };
   if (Number.isNaN(belief.actual)) return { ...now, target: actual, restingSince: at, windowActual: actual };
-  if (at - belief.orderedAt <= ORDER_GRACE) return now;
   const gap = belief.target - belief.actual;
-  const unasked = Math.abs(moved) > SAME && (moved * gap <= 0 || Math.abs(moved) > Math.abs(gap) + SAME);
+  const astray = moved * gap <= 0 || Math.abs(moved) > Math.abs(gap) + SAME;
+  // Soon after an order the balloon may still follow the one before; but neither leads it out of what lies between them.
+  const bounds = [belief.target, belief.orderedFrom, belief.windowActual];
+  const beyond = actual > Math.max(...bounds) + SAME || actual < Math.min(...bounds) - SAME;
+  const unasked = Math.abs(moved) > SAME && (at - belief.orderedAt > ORDER_GRACE ? astray : beyond);
   // Rule 13. The boot of a guest moves its balloon too: nothing of ours is lost by following it.
   if (unasked) {
     const pause = at + ADOPTED_INTERVALS * config.intervalMs;
@@ -331,7 +344,14 @@ function learnSpeed(now: Belief, before: Belief, moved: number, gap: number, at:
 }
 
 /** The guest's own figures, paired with the balloon's size at their time. */
-function readFigures(belief: Belief, previous: Belief, figure: Figure, look: Look, context: GuestContext | undefined): Belief {
+function readFigures(
+  belief: Belief,
+  previous: Belief,
+  figure: Figure,
+  look: Look,
+  context: GuestContext | undefined,
+  config: PolicyConfig,
+): Belief {
   const now = {
     unused: figure(UNUSED),
     usable: figure(USABLE),
@@ -358,7 +378,7 @@ function readFigures(belief: Belief, previous: Belief, figure: Figure, look: Loo
   const elapsed = at - belief.figuresAt;
   const known = { ...belief, ...now, ...paired, used, refreshed, figuresAt: at, samples: belief.samples + 1 };
   if (!(elapsed > 0)) return known;
-  return { ...known, trend: trend(belief, used, elapsed), ...thrash(belief, now, elapsed, look.at) };
+  return { ...known, trend: trend(belief, used, elapsed), ...thrash(belief, now, elapsed, look.at, config) };
 }
 
 /** The balloon's size at the time of the figures: `available + K`, or, where K does not serve, what the balloon's rest allows to say. */
@@ -392,11 +412,19 @@ function trend(belief: Belief, used: number, elapsed: number): number {
 }
 
 /** Swap-in and major faults: the usual rate while left alone, and a rise soon after a shrink. */
-function thrash(belief: Belief, now: { swapIn: number; majorFault: number }, elapsed: number, at: number): Partial<Belief> {
+function thrash(
+  belief: Belief,
+  now: { swapIn: number; majorFault: number },
+  elapsed: number,
+  at: number,
+  config: PolicyConfig,
+): Partial<Belief> {
   const swapped = ((now.swapIn - belief.swapIn) / elapsed) * 1000;
   const faults = ((now.majorFault - belief.majorFault) / elapsed) * 1000;
-  const probing = at - belief.shrunkAt < THRASH_WINDOW;
+  const probing = at - belief.shrunkAt < Math.max(THRASH_WINDOW, 3 * config.intervalMs);
   if (!probing) return Number.isFinite(faults) ? { usualFaults: belief.usualFaults + 0.1 * (faults - belief.usualFaults) } : {};
+  // One failed shrink counts once, however long the guest goes on swapping.
+  if (at < belief.shrinkAfter) return {};
   if (!(swapped > THRASH_SWAP_IN || faults > THRASH_FAULTS + 4 * belief.usualFaults)) return {};
   return { ...setBack(belief, at), reachable: belief.shrunkFrom, rollback: { reason: 'thrashing', to: belief.shrunkFrom } };
 }
@@ -413,6 +441,7 @@ function judge(belief: Belief, figure: Figure, look: Look, context: GuestContext
   const { at } = look;
   const why = excluded(context);
   if (why !== null) return { ...belief, phase: 'excluded', why };
+  if (context?.facts === null) return { ...belief, phase: 'booting', why: 'libvirt has not described it yet' };
   const running = figure(STATE) === 1 || figure(STATE) === 2;
   if (figure(STATUS) === READ && !running) return { ...belief, phase: 'paused', why: 'not running' };
   if (
@@ -429,11 +458,16 @@ function judge(belief: Belief, figure: Figure, look: Look, context: GuestContext
     const rollback: Rollback | null = belief.target < belief.actual - SAME ? { reason: 'silent', to: belief.actual } : belief.rollback;
     return { ...belief, phase: 'silent', why: silence(belief, context), rollback };
   }
-  // A rollback that came true, or whose pause is over, is no more.
-  const open = belief.rollback !== null && belief.target < belief.rollback.to && at < belief.shrinkAfter;
+  const open = belief.rollback !== null && stillOpen(belief, belief.rollback, at);
   const moving = progress(open ? belief : { ...belief, rollback: null }, at);
   const held = moving.phase === 'stuck' && at < moving.shrinkAfter;
   return { ...moving, phase: held ? 'stuck' : 'steady', why: held ? 'does not give memory; left alone for a while' : null };
+}
+
+/** A rollback that came true, or whose pause is over, is no more. */
+function stillOpen(belief: Belief, rollback: Rollback, at: number): boolean {
+  const down = belief.target > belief.actual && rollback.reason === 'no-progress';
+  return down ? belief.target > rollback.to + SAME : belief.target < rollback.to && at < belief.shrinkAfter;
 }
 
 function excluded(context: GuestContext | undefined): string | null {
@@ -461,11 +495,14 @@ function progress(belief: Belief, at: number): Belief {
     const reachable = belief.actual < belief.reachable - SAME ? 0 : belief.reachable;
     return { ...belief, windowActual: belief.actual, windowAt: at, reachable };
   }
-  if (at - belief.windowAt < PROGRESS_WINDOW) return belief;
+  // By the time of the readings: where none came nothing is known of the progress.
+  if (belief.actualAt - belief.windowAt < PROGRESS_WINDOW) return belief;
   const come = gap < 0 ? belief.windowActual - belief.actual : belief.actual - belief.windowActual;
   if (come >= Math.min(LEAST_PROGRESS, Math.abs(gap))) return { ...belief, windowActual: belief.actual, windowAt: at };
-  // A growth that does not come was ordered otherwise by somebody else, or is impossible: believe the balloon, and ask anew.
-  if (gap > 0) return { ...belief, target: belief.actual, windowActual: belief.actual, windowAt: at };
+  // A growth that does not come was ordered otherwise by somebody else, or is impossible. It stays charged until it is taken back.
+  if (gap > 0) {
+    return { ...belief, windowActual: belief.actual, windowAt: at, rollback: { reason: 'no-progress', to: belief.actual } };
+  }
   const rollback: Rollback = { reason: 'no-progress', to: belief.actual };
   return { ...belief, ...setBack(belief, at), phase: 'stuck', reachable: belief.actual, rollback };
 }

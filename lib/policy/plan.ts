@@ -3,7 +3,7 @@ import { formatSize, MiB } from '../units.js';
 import type { Allocation, Claim } from './allocation.js';
 import { allocate } from './allocation.js';
 import { demand, effectiveFloor, lookInterval, reactionTime, survivableBurst } from './demand.js';
-import { GROW_BAND, GROWTH_REST, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
+import { BALLOON_LATENCY, FIRST_PAUSE, GROW_BAND, GROWTH_REST, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
 import type { Belief, HostState, Model } from './model.js';
 import { charge, observe, spareNow } from './model.js';
 import type { Account, Part } from './safety.js';
@@ -98,10 +98,10 @@ function decide(
   const fund = reliefFund(model.guests, books.capacity);
   const byGuest = new Map(parts.map((part) => [part.belief.uuid, part]));
 
-  const rollbacks = takeBack(model.guests, byGuest, Math.max(0, free));
+  const rollbacks = takeBack(model.guests, byGuest, Math.max(0, free), look.at);
   let money = Math.max(0, free) - cost(rollbacks, model.guests);
   const backed = new Set(rollbacks.map(({ uuid }) => uuid));
-  const rest = parts.filter(({ belief }) => !backed.has(belief.uuid));
+  const rest = parts.filter(({ belief }) => !backed.has(belief.uuid) && look.at >= belief.refusedUntil);
 
   // Relief may spend the fund; other growth may not, and waits altogether while the host itself is short.
   const needy = rest.filter(needsRelief);
@@ -114,7 +114,7 @@ function decide(
   const waits = ({ belief, size }: Part) => size - Math.max(belief.target, up.get(belief.uuid) ?? 0) >= GROW_BAND;
   const waiting = rest.some(waits);
   const donors = rest.filter(({ belief }) => !up.has(belief.uuid) && readyToShrink(belief, look, look.contexts.get(belief.uuid), config));
-  const shrinks = take(donors, look.at, books, waiting, inTransit(model.guests));
+  const shrinks = take(donors, look.at, books, waiting, inTransit(model.guests, look.at));
   return { moves: [...shrinks, ...rollbacks, ...relief, ...grows], waiting };
 }
 
@@ -125,7 +125,9 @@ function take(donors: readonly PlannedPart[], at: number, books: Account, waitin
   let money = waiting && !over ? transit - underWay : Number.POSITIVE_INFINITY;
   const moves: Move[] = [];
   const excess = ({ belief, size }: Part) => belief.target - size;
-  for (const part of [...donors].sort((a, b) => excess(b) - excess(a))) {
+  // Those that failed before come last: others wait for what is asked for.
+  const doubtful = ({ belief }: Part) => (belief.pause > FIRST_PAUSE ? 1 : 0);
+  for (const part of [...donors].sort((a, b) => doubtful(a) - doubtful(b) || excess(b) - excess(a))) {
     const { belief } = part;
     if (!waiting && !over && at - belief.grownAt < GROWTH_REST) continue;
     // At least two donors share a step.
@@ -138,18 +140,25 @@ function take(donors: readonly PlannedPart[], at: number, books: Account, waitin
   return moves;
 }
 
-/** What guests have been asked for and have not given yet. */
-function inTransit(guests: readonly Belief[]): number {
-  return guests.reduce((sum, belief) => sum + (movable(belief) ? Math.max(0, belief.actual - belief.target) : 0), 0);
+/** What guests have just been asked for and have not given yet. A slow or stuck one must not keep the others from giving. */
+function inTransit(guests: readonly Belief[], at: number): number {
+  const coming = guests.filter((belief) => movable(belief) && at - belief.orderedAt <= 2 * BALLOON_LATENCY);
+  return coming.reduce((sum, belief) => sum + Math.max(0, belief.actual - belief.target), 0);
 }
 
 /** Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. */
-function takeBack(guests: readonly Belief[], parts: ReadonlyMap<string, Part>, free: number): Move[] {
+function takeBack(guests: readonly Belief[], parts: ReadonlyMap<string, Part>, free: number, at: number): Move[] {
   const moves: Move[] = [];
   let money = free;
   for (const belief of guests) {
     const { rollback } = belief;
-    if (rollback === null || !(movable(belief) || belief.phase === 'silent')) continue;
+    if (rollback === null || at < belief.refusedUntil || !(movable(belief) || belief.phase === 'silent')) continue;
+    if (belief.target > belief.actual) {
+      // A growth that did not come: the call asks for what the guest has, or, where that is under its floor, once more for the floor.
+      const to = Math.max(belief.actual, Math.min(belief.floor, belief.target));
+      if (rollback.reason === 'no-progress') moves.push(move(belief, parts.get(belief.uuid), to, rollback.reason));
+      continue;
+    }
     const wanted = Math.max(rollback.to, belief.actual) + (rollback.reason === 'no-progress' ? SAME : 0);
     const to = pages(Math.min(wanted, belief.ceiling, charge(belief) + money));
     if (to - belief.target < SAME) continue;

@@ -4,6 +4,7 @@ import {
   BRISK_RATE,
   DEFAULT_RESERVE,
   GENTLE_RATE,
+  GIVE_MARGIN,
   GROW_BAND,
   LEAST_RESERVE,
   LEAST_SPARE,
@@ -12,7 +13,6 @@ import {
   RELIEF_STEP,
   RESERVE_FRACTION,
   SAME,
-  SHRINK_BAND,
 } from './limits.js';
 import type { Belief } from './model.js';
 import { charge, spareNow } from './model.js';
@@ -128,8 +128,8 @@ export function readyToShrink(belief: Belief, look: Look, context: GuestContext 
  */
 export function step({ belief, size }: Part, brisk: boolean, at: number, most: number): number {
   const excess = belief.target - size;
-  if (excess <= SHRINK_BAND) return 0;
+  if (excess <= (brisk ? 2 * SAME : 2 * GIVE_MARGIN)) return 0;
   const spare = spareNow(belief);
-  const taken = Math.min(excess, most, allowance(belief, brisk, at), spare / 2);
-  return taken < Math.min(SHRINK_BAND, Math.max(SAME, spare / 2)) ? 0 : taken;
+  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(belief, brisk, at), spare / 2);
+  return taken < Math.min(brisk ? 2 * SAME : GIVE_MARGIN, Math.max(SAME, spare / 2)) ? 0 : taken;
 }

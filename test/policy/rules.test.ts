@@ -330,3 +330,115 @@ t.test('while somebody waits no more is under way than can be passed on at once'
   }
   t.ok(seen > 0);
 });
+
+t.test('a receiver does not starve while many donors each hold a little too much', async (t) => {
+  const names = Array.from({ length: 12 }, (_, i) => `g${i}`);
+  const world = new World(
+    names.map((name) => guest(name, { actual: 500 * MiB, used: 400 * MiB })),
+    { poolKiB: 6000 * MiB },
+  );
+  world.run(10);
+  for (let round = 0; round < 40; round++) {
+    if (round < 7) world.find('g0').used += 18 * MiB;
+    world.run(1);
+  }
+  t.ok(world.find('g0').actual - world.find('g0').used > CRITICAL_SPARE);
+});
+
+t.test('donors that never give do not keep the others from giving', async (t) => {
+  const stuck = Array.from({ length: 12 }, (_, i) => guest(`stuck${i}`, { actual: 1500 * MiB }));
+  const good = [guest('good', { actual: 1200 * MiB }), guest('taker', { used: 500 * MiB })];
+  const world = new World([...stuck, ...good], { poolKiB: (12 * 1500 + 1200 + 512) * MiB });
+  let rounds = 0;
+  while (world.find('taker').actual < 600 * MiB && rounds++ < 40) {
+    for (const move of world.look().moves) world.obey([move], { arrive: !move.name.startsWith('stuck') });
+  }
+  t.ok(rounds < 12, `${rounds} rounds`);
+});
+
+t.test('a growth that does not come stays charged until libvirt has been told otherwise', async (t) => {
+  const world = new World([guest('a', { actual: 462 * MiB, used: 350 * MiB })]);
+  world.run(4);
+  world.find('a').used = 440 * MiB;
+  const [grown] = world.look().moves;
+  t.ok(grown !== undefined && grown.to > grown.from);
+  world.obey(grown === undefined ? [] : [grown], { arrive: false });
+  let back = world.look().moves[0];
+  for (let round = 0; back === undefined && round < 4; round++) {
+    t.equal(charge(world.model.guests[0] as never), grown?.to);
+    back = world.look().moves[0];
+  }
+  t.match(back, { reason: 'no-progress', to: 462 * MiB });
+});
+
+t.test('no progress is judged by readings, not by the time that passed without any', async (t) => {
+  const world = new World([guest('a')], { intervalMs: 5000 });
+  world.run(3, { ms: 5000, arrive: false });
+  t.ok((world.model.guests[0]?.target ?? 0) < 512 * MiB, 'a shrink is under way');
+  world.unread.add('a');
+  t.same(world.run(10, { ms: 500 }), []);
+});
+
+t.test('a reboot told of while the guest is not read is not lost', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(4);
+  world.unread.add('a');
+  world.rebooted = new Set(['a']);
+  world.look();
+  world.unread.clear();
+  world.look();
+  t.equal(world.model.guests[0]?.phase, 'booting');
+  t.equal(charge(world.model.guests[0] as never), 2 * GiB);
+});
+
+t.test('one shrink that makes a guest swap for long is one failure', async (t) => {
+  const world = new World([guest('cache', { actual: 1024 * MiB })]);
+  world.run(4);
+  for (let round = 0; round < 6; round++) {
+    world.find('cache').swapIn += 20 * MiB;
+    world.run(1);
+  }
+  t.equal(world.model.guests[0]?.pause, 30_000);
+});
+
+t.test('a guest paused before it ever answered, or in its reboot, is charged its maximum', async (t) => {
+  const world = new World([guest('never', { driver: false, state: 3 }), guest('rebooted')]);
+  world.run(4);
+  world.rebooted = new Set(['rebooted']);
+  world.find('rebooted').state = 3;
+  world.look();
+  t.same(world.model.guests.map(charge), [2 * GiB, 2 * GiB]);
+});
+
+t.test('with the signal unused a guest is relieved as early as with usable: the watermarks are no memory to use', async (t) => {
+  for (const signal of ['usable', 'unused'] as const) {
+    const world = new World([guest('a', { used: 480 * MiB })], { signal });
+    world.pressure = true;
+    t.ok(
+      world.run(6).some(({ reason }) => reason === 'relief'),
+      signal,
+    );
+  }
+});
+
+t.test('what somebody sets right after our own order is adopted too', async (t) => {
+  const world = new World([guest('a', { actual: 800 * MiB })]);
+  world.run(2);
+  world.obey(world.look().moves, { arrive: false });
+  world.find('a').actual = 1500 * MiB;
+  world.run(4, { ms: 500 });
+  t.ok(world.notices.some(({ kind }) => kind === 'adopted'));
+  t.equal(world.model.guests[0]?.target, 1500 * MiB);
+});
+
+t.test('a refused move is tried again after a growing pause, not at every look', async (t) => {
+  const world = new World([guest('a', { used: 490 * MiB })]);
+  let tried = 0;
+  for (let round = 0; round < 75; round++) {
+    for (const move of world.look(400).moves) {
+      tried++;
+      world.model = ordered(world.model, move, world.at, 'failed');
+    }
+  }
+  t.ok(tried >= 3 && tried <= 7, `${tried} tries in 30 s`);
+});

@@ -67,6 +67,8 @@ export class World {
   available: number | null = null;
   pressure = false;
   rebooted = new Set<string>();
+  /** Guests that the next looks do not read. */
+  unread = new Set<string>();
   notices: Notice[] = [];
   #shown = new Map<string, number[]>();
 
@@ -134,7 +136,8 @@ export class World {
 
   #row(each: WorldGuest): number[] {
     const row = new Array<number>(sweep.STRIDE).fill(Number.NaN);
-    row[sweep.STATUS] = sweep.READ;
+    row[sweep.STATUS] = this.unread.has(each.name) ? sweep.NOT_ASKED : sweep.READ;
+    if (this.unread.has(each.name)) return row;
     row[sweep.STATE] = each.state;
     row[sweep.MAXIMUM] = each.maximum;
     row[sweep.ACTUAL] = each.actual;
