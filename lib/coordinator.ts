@@ -4,6 +4,7 @@ import { type Config, guestOverrides, isIncluded } from './config.js';
 import type { DomainFacts, Hypervisor, HypervisorEvent } from './hypervisor.js';
 import { parseMetadata } from './metadata.js';
 import { type NextLook, nextLook } from './policy/eyes.js';
+import { LEAST_LOOK } from './policy/limits.js';
 import { EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/model.js';
 import { ordered } from './policy/orders.js';
 import { type Plan, plan } from './policy/plan.js';
@@ -102,6 +103,10 @@ interface Known {
   readonly context: GuestContext;
   /** Stats period before we came, seconds; null = not changed by us. */
   readonly originalPeriod: number | null;
+  /** When it is to be described and set up again because something failed or changed; Infinity = not. */
+  readonly retryAt: number;
+  /** Pause until the try after that, ms. */
+  readonly pause: number;
 }
 
 /**
@@ -122,6 +127,11 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #rehearsed = new Map<string, Move>();
   #snapshot: Snapshot | null = null;
   #sweepAt = Number.NEGATIVE_INFINITY;
+  /** Period calls under way, by guest: no look waits for them, since a guest that hangs must not hold up the others (rule 10). */
+  #setting = new Map<string, Promise<void>>();
+  /** Goes up when what is known of guests may be out of date: what was being read meanwhile is then read again. */
+  #generation = 0;
+  #off: () => void = () => {};
   #stopping = false;
   #lost = false;
   #toldEmpty = false;
@@ -141,7 +151,17 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return this.#snapshot;
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    const started = this.#begin();
+    // `stop` waits for all of it, the first look included.
+    this.#loop = started.then(
+      () => this.#run(),
+      () => {},
+    );
+    return started;
+  }
+
+  async #begin(): Promise<void> {
     const hypervisor = await this.#attach();
     try {
       await this.#look(hypervisor);
@@ -149,7 +169,6 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       await this.#detach();
       throw error;
     }
-    this.#loop = this.#run();
   }
 
   /** Lets moves in flight end, puts the guests' stats periods back, closes the connection. */
@@ -159,6 +178,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     await this.#loop;
     const hypervisor = this.#hypervisor;
     if (hypervisor === null) return;
+    await Promise.all(this.#setting.values());
     await Promise.all(
       [...this.#known].map(async ([uuid, { originalPeriod }]) => {
         if (originalPeriod === null) return;
@@ -172,14 +192,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   /** Takes another configuration from the next look on. The connection's URI stays. */
   reconfigure(config: Config): void {
     this.#config = config;
-    for (const [uuid, known] of this.#known) this.#known.set(uuid, { ...known, id: Number.NaN });
+    this.#forgetAll();
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     this.#wake();
   }
 
   async #attach(): Promise<Hypervisor> {
     const hypervisor = await this.#connect();
-    hypervisor.onEvent((event) => this.#hear(event));
+    this.#off = hypervisor.onEvent((event) => this.#hear(event));
     this.#hypervisor = hypervisor;
     this.#lost = false;
     this.emit('connected', hypervisor.uri);
@@ -189,6 +209,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #detach(): Promise<void> {
     const hypervisor = this.#hypervisor;
     this.#hypervisor = null;
+    this.#off();
     await hypervisor?.close({ deadlineMs: CLOSE_DEADLINE_MS });
   }
 
@@ -196,15 +217,16 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (event.kind === 'balloon') return;
     if (event.kind === 'rebooted') this.#rebooted.add(event.uuid);
     // Hot-plug changes what the domain's XML says: read it anew.
-    if (event.kind === 'deviceAdded') this.#forget(event.uuid);
+    if (event.kind === 'deviceAdded') this.#forgetAll();
     if (event.kind === 'closed') this.#lost = true;
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     this.#wake();
   }
 
-  #forget(uuid: string): void {
-    const known = this.#known.get(uuid);
-    if (known !== undefined) this.#known.set(uuid, { ...known, id: Number.NaN });
+  /** What is known of the guests stays in force until it has been read again, at the next look. */
+  #forgetAll(): void {
+    this.#generation++;
+    for (const [uuid, known] of this.#known) this.#known.set(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
   }
 
   async #run(): Promise<void> {
@@ -216,9 +238,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
         const next = nextLook(this.#model, this.#contexts(), this.#config);
         const due = this.#sweepAt + this.#config.intervalMs;
-        const wait = Math.min(due, this.#model.at + next.inMs) - this.#time.now();
-        if (wait > 0) await this.#sleep(wait);
-        if (this.#stopping || this.#lost) continue;
+        // Events call for a sweep at once, but a storm of them must not be one of sweeps.
+        const earliest = this.#model.at + LEAST_LOOK;
+        const wait = Math.max(earliest, Math.min(due, this.#model.at + next.inMs)) - this.#time.now();
+        if (wait > 0) {
+          await this.#sleep(wait);
+          continue;
+        }
         const sweep = this.#time.now() >= this.#sweepAt + this.#config.intervalMs - 1;
         await this.#look(hypervisor, next, sweep);
         retry = FIRST_RETRY_MS;
@@ -238,7 +264,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #attachAgain(): Promise<Hypervisor> {
     const hypervisor = await this.#attach();
     this.#model = EMPTY_MODEL;
-    for (const uuid of this.#known.keys()) this.#forget(uuid);
+    this.#forgetAll();
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     return hypervisor;
   }
@@ -288,39 +314,72 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#toldEmpty = empty;
   }
 
-  /** Learns the facts of guests that are new, switches their figures on, forgets those that are gone. */
+  /** Learns the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
   async #meet(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
-    const strangers = guests.filter(({ uuid, id }) => this.#known.get(uuid)?.id !== id);
-    if (strangers.length === 0 && guests.length === this.#known.size) return;
+    const now = this.#time.now();
     const here = new Set(guests.map(({ uuid }) => uuid));
     for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#known.delete(uuid);
+    const strangers = guests.filter(({ uuid, id }) => {
+      const known = this.#known.get(uuid);
+      return known === undefined || known.id !== id || now >= known.retryAt;
+    });
     await Promise.all(strangers.map((guest) => this.#introduce(hypervisor, guest)));
   }
 
   async #introduce(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
+    const generation = this.#generation;
     const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
-    const { context, problems } = contextOf(name, facts, this.#config);
-    for (const problem of problems)
-      this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
-    // Facts that could not be read are asked for again at the next sweep.
-    const known = { id: facts === null ? Number.NaN : id, context, originalPeriod: this.#known.get(uuid)?.originalPeriod ?? null };
-    const wanted = Math.max(1, Math.round(this.#config.intervalMs / 1000));
-    const coordinated = context.included && context.overrides.manage !== false && facts !== null && facts.balloonModel !== 'none';
-    if (this.#dryRun || !coordinated || facts.statsPeriod === wanted) {
-      this.#known.set(uuid, known);
-      if (this.#dryRun && coordinated && facts.statsPeriod === 0) {
-        const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${name} --period ${wanted} --live`;
-        this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message });
-      }
+    const before = this.#known.get(uuid);
+    if (facts === null) {
+      // What was known of this start of the guest holds on: settings and obstacles do not go away because libvirt does not answer.
+      const context = before?.id === id ? before.context : contextOf(name, null, this.#config).context;
+      this.#known.set(uuid, this.#later({ id, context, originalPeriod: before?.originalPeriod ?? null }, before));
       return;
     }
-    try {
-      await hypervisor.setStatsPeriod(uuid, wanted, { deadlineMs: CONTROL_DEADLINE_MS });
-      const originalPeriod = known.originalPeriod ?? facts.statsPeriod;
-      this.#known.set(uuid, { ...known, originalPeriod, context: { ...context, statsPeriod: wanted } });
-    } catch {
-      this.#known.set(uuid, { ...known, id: Number.NaN });
+    const { context, problems } = contextOf(name, facts, this.#config);
+    for (const problem of problems) {
+      this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
     }
+    const retryAt = generation === this.#generation ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+    const known: Known = { id, context, originalPeriod: before?.originalPeriod ?? null, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
+    this.#known.set(uuid, known);
+    const wanted = Math.max(1, Math.round(this.#config.intervalMs / 1000));
+    const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
+    if (!coordinated || facts.statsPeriod === wanted) return;
+    if (!this.#dryRun)
+      return this.#switchOn(hypervisor, uuid, wanted, { ...known, originalPeriod: known.originalPeriod ?? facts.statsPeriod });
+    if (facts.statsPeriod > 0) return;
+    const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${name} --period ${wanted} --live`;
+    this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message });
+  }
+
+  /** Sets the stats period, without waiting for it. The original is noted before: a call that times out may yet take effect. */
+  #switchOn(hypervisor: Hypervisor, uuid: string, period: number, known: Known): void {
+    if (this.#setting.has(uuid)) {
+      // The call under way may be for an earlier start of the guest.
+      this.#known.set(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
+      return;
+    }
+    this.#known.set(uuid, known);
+    const called = hypervisor.setStatsPeriod(uuid, period, { deadlineMs: CONTROL_DEADLINE_MS }).then(
+      () => this.#change(uuid, known.id, (now) => ({ ...now, context: { ...now.context, statsPeriod: period }, pause: FIRST_RETRY_MS })),
+      () => this.#change(uuid, known.id, (now) => this.#later(now, now)),
+    );
+    this.#setting.set(
+      uuid,
+      called.finally(() => this.#setting.delete(uuid)),
+    );
+  }
+
+  #change(uuid: string, id: number, change: (known: Known) => Known): void {
+    const known = this.#known.get(uuid);
+    if (known?.id === id) this.#known.set(uuid, change(known));
+  }
+
+  /** To be tried again, each time after a longer pause. */
+  #later(known: Omit<Known, 'retryAt' | 'pause'>, before: Known | undefined): Known {
+    const pause = before?.pause ?? FIRST_RETRY_MS;
+    return { ...known, retryAt: this.#time.now() + pause, pause: Math.min(2 * pause, LAST_RETRY_MS) };
   }
 
   async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<void> {

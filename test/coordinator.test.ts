@@ -207,3 +207,141 @@ t.test('a recording holds everything that a plan was made from', async (t) => {
   t.match(records.at(-1), { at: Number, host: Object, guests: [{ name: 'a' }], figures: Array, contexts: Object, moves: Array });
   await stop();
 });
+
+const deadline = () => Object.assign(new Error('no answer in time'), { code: 'ERR_MEMCOORD_DEADLINE' });
+
+t.test('a guest whose stats period cannot be set does not hold up the looks at the others', async (t) => {
+  const host = new SimHost({
+    total: 23 * GiB,
+    guests: [idle('hangs'), idle('eats', { uses: (at) => (150 + Math.min(1500, Math.max(0, at / 1000 - 20) * 100)) * MiB })],
+  });
+  const hung = host.guest('hangs').uuid;
+  const { coordinator } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, (real) => ({
+      setStatsPeriod: async (uuid, seconds, options) => {
+        if (uuid !== hung) return real.setStatsPeriod(uuid, seconds, options);
+        await host.time.sleep(2000).done;
+        throw deadline();
+      },
+    })),
+  });
+  let looks = 0;
+  coordinator.on('look', () => looks++);
+  const started = coordinator.start();
+  await host.pass(60_000);
+  await started;
+  t.ok(looks > 100, `${looks} looks in 60 s`);
+  t.equal(host.guest('eats').kills, 0);
+  const stopped = coordinator.stop();
+  await host.pass(10_000);
+  await stopped;
+});
+
+t.test('a period call that timed out but took effect is put back all the same', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  host.guest('a').setPeriod(7);
+  let calls = 0;
+  const { coordinator } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, (real) => ({
+      setStatsPeriod: async (uuid, seconds, options) => {
+        await real.setStatsPeriod(uuid, seconds, options);
+        if (calls++ === 0) throw deadline();
+      },
+    })),
+  });
+  await coordinator.start();
+  await host.pass(10_000);
+  t.equal(host.guest('a').period, 1);
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+  t.equal(host.guest('a').period, 7);
+});
+
+t.test('what a guest is forbidden stays forbidden while libvirt does not describe it', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('left', { current: GiB })] });
+  let described = 0;
+  const { coordinator, moves } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, (real) => ({
+      describe: async (uuid, options) => {
+        if (described++ > 0) throw deadline();
+        return { ...(await real.describe(uuid, options)), metadata: '<memcoord xmlns="urn:memcoord:domain:1" manage="no"/>' };
+      },
+    })),
+  });
+  host.guest('left').setPeriod(1);
+  await coordinator.start();
+  await host.pass(5000);
+  host.tell({ kind: 'deviceAdded', uuid: host.guest('left').uuid, name: 'left' });
+  await host.pass(20_000);
+  t.ok(described > 2, 'it is asked for again');
+  t.same(moves, []);
+  t.equal(coordinator.snapshot?.guests[0]?.phase, 'excluded');
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('a guest that libvirt has never described is charged its maximum and not moved', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('dark')] });
+  host.guest('dark').setPeriod(1);
+  const { coordinator, moves } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, () => ({ describe: () => Promise.reject(deadline()) })),
+  });
+  await coordinator.start();
+  await host.pass(20_000);
+  t.same(moves, []);
+  t.match(coordinator.snapshot, { host: { charged: 2 * GiB }, guests: [{ phase: 'booting', why: /not described/ }] });
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('a configuration that comes while a guest is being set up is not lost', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  const { coordinator } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, (real) => ({
+      describe: async (uuid, options) => {
+        await host.time.sleep(50).done;
+        return real.describe(uuid, options);
+      },
+    })),
+  });
+  const started = coordinator.start();
+  await host.pass(20);
+  coordinator.reconfigure({ ...defaultConfig(), guests: [{ match: 'a', settings: { min: 700 * MiB } }] });
+  await host.pass(20_000);
+  await started;
+  t.equal(coordinator.snapshot?.guests[0]?.floor, 700 * MiB);
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('stop during the first look waits for it and leaves everything as it was', async (t) => {
+  const { host, coordinator } = coordinate([idle('a')]);
+  host.guest('a').setPeriod(7);
+  const started = coordinator.start();
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await Promise.all([started, stopped]);
+  t.equal(host.guest('a').period, 7);
+});
+
+t.test('a storm of events is no storm of sweeps', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('a')]);
+  let looks = 0;
+  coordinator.on('look', () => looks++);
+  await coordinator.start();
+  for (let i = 0; i < 300; i++) {
+    host.tell({ kind: 'resumed', uuid: host.guest('a').uuid, name: 'a' });
+    await host.pass(10);
+  }
+  t.ok(looks <= 40, `${looks} looks in 3 s`);
+  await stop();
+});
