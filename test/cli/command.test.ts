@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { startDaemon } from '../native/support.js';
 
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
 
@@ -17,11 +18,18 @@ interface Running {
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 }
 
+/** Whatever a failed test has left running. */
+const started: ChildProcess[] = [];
+t.teardown(() => {
+  for (const child of started) child.kill('SIGKILL');
+});
+
 function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
   const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  started.push(child);
   let [out, err] = ['', ''];
   child.stdout?.on('data', (data) => {
     out += String(data);
@@ -91,4 +99,49 @@ t.test('a reader of the monitor that goes away ends it quietly', async (t) => {
   child.stdout?.destroy();
   t.strictSame(await ended, { code: 0, signal: null });
   t.notMatch(err(), 'EPIPE');
+});
+
+t.test('a second coordinator of the same host exits with 4 and the pid of the first; SIGKILL of the first lets it in', async (t) => {
+  const { uri } = await startDaemon(t);
+  const first = start(['run', '-c', uri]);
+  await first.says(/"kind":"connected"/);
+  const second = start(['run', '-c', uri]);
+  t.strictSame(await second.ended, { code: 4, signal: null });
+  t.match(second.err(), `memcoord: another coordinator holds this host: process ${first.child.pid}`);
+  const rehearsal = start(['run', '-c', uri, '--dry-run']);
+  await rehearsal.says(/"kind":"connected"/);
+  rehearsal.child.kill('SIGINT');
+  t.strictSame(await rehearsal.ended, { code: 0, signal: null }, 'a dry run gets in nobody’s way');
+  first.child.kill('SIGKILL');
+  await first.ended;
+  const third = start(['run', '-c', uri]);
+  await third.says(/"kind":"connected"/);
+  third.child.kill('SIGTERM');
+  t.strictSame(await third.ended, { code: 0, signal: null });
+});
+
+t.test('a daemon that hangs does not keep the command from stopping', async (t) => {
+  const { uri, pid } = await startDaemon(t);
+  const running = start(['run', '-c', uri]);
+  await running.says(/"kind":"guest-appeared"/);
+  process.kill(pid, 'SIGSTOP');
+  const asked = Date.now();
+  running.child.kill('SIGTERM');
+  t.strictSame(await running.ended, { code: 0, signal: null });
+  process.kill(pid, 'SIGCONT');
+  t.ok(Date.now() - asked < 20_000);
+});
+
+t.test('a connection that is lost is told, and made again when the daemon answers', async (t) => {
+  const { uri, pid } = await startDaemon(t);
+  const running = start(['run', '-c', uri, '--interval', '0.5']);
+  await running.says(/"kind":"guest-appeared"/);
+  process.kill(pid, 'SIGSTOP');
+  await running.says(/"kind":"lost"/);
+  // The keepalive gives a connection up after 4 s without an answer.
+  await new Promise((resolve) => setTimeout(resolve, 6000));
+  process.kill(pid, 'SIGCONT');
+  await running.says(/"kind":"connected"[\s\S]*"kind":"connected"/);
+  running.child.kill('SIGTERM');
+  t.strictSame(await running.ended, { code: 0, signal: null });
 });
