@@ -21,6 +21,7 @@
 namespace memcoord {
 
 class JsConnection;
+struct Session;
 
 // Carries work from any thread to the JavaScript thread of one environment.
 class Mailbox : public std::enable_shared_from_this<Mailbox> {
@@ -87,6 +88,9 @@ class Environment {
   void RejectAll(const Napi::Object& owner, const Error& error);
 
   Napi::FunctionReference& connection_class() { return connection_class_; }
+  // What the next object of that class takes over: its constructor can be given JavaScript values
+  // only.
+  std::shared_ptr<Session>& newborn() { return newborn_; }
   // How many opens have missed their deadline and are still in flight. Theirs are threads that
   // nobody waits for: they are counted so that retries do not heap them up.
   const std::shared_ptr<std::atomic<int>>& overdue_opens() const { return overdue_opens_; }
@@ -113,6 +117,7 @@ class Environment {
   const std::shared_ptr<Timer> timer_;
   const std::shared_ptr<std::atomic<int>> overdue_opens_ = std::make_shared<std::atomic<int>>(0);
   Napi::FunctionReference connection_class_;
+  std::shared_ptr<Session> newborn_;
   std::uint64_t last_id_ = 0;
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::unordered_map<std::uint64_t, JsConnection*> connections_;

@@ -100,19 +100,19 @@ Napi::Value JsConnection::Open(const Napi::CallbackInfo& info) {
                      std::move(done));
       },
       [](const Napi::Object& call_site, std::shared_ptr<Session>& session) {
-        const Napi::Env env = call_site.Env();
-        const auto argument = Napi::External<std::shared_ptr<Session>>::New(env, &session);
-        return Environment::Of(env).connection_class().New({argument});
+        Environment& here = Environment::Of(call_site.Env());
+        here.newborn() = std::move(session);
+        return here.connection_class().New({});
       });
 }
 
 JsConnection::JsConnection(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-  if (!info[0].IsExternal()) {
+  Environment& environment = Environment::Of(info.Env());
+  session_ = std::move(environment.newborn());
+  if (session_ == nullptr) {
     throw Napi::TypeError::New(info.Env(), "a NativeConnection is made by open()");
   }
-  session_ = *info[0].As<Napi::External<std::shared_ptr<Session>>>().Data();
   closed_ = session_->closed;
-  Environment& environment = Environment::Of(info.Env());
   id_ = environment.Add(this);
   session_->events->Listen([mailbox = environment.mailbox(), id = id_](const Event& event) {
     mailbox->Post([id, event](Napi::Env env) {

@@ -23,7 +23,7 @@ class JsConnection : public Napi::ObjectWrap<JsConnection> {
   // open(uri, { readOnly, deadlineMs }) of NativeBinding.
   static Napi::Value Open(const Napi::CallbackInfo& info);
 
-  // Only for Open: takes a session, as an External.
+  // Only for Open: takes over Environment::newborn.
   explicit JsConnection(const Napi::CallbackInfo& info);
   // The garbage collector or the end of the environment. Waits for nobody: calls in flight own the
   // session, and the last of them closes it.

@@ -32,8 +32,8 @@ t.test('a rejected promise carries the stack of its call too', async (t) => {
 });
 
 t.test('a URI that leads nowhere is an error with the URI in it', async (t) => {
-  const error = await failureOf(loadBinding().open('nosuch:///thing', { readOnly: false, ...SOON }));
-  t.match(error, { code: 'ERR_LIBVIRT_NO_CONNECT', libvirtCode: 5, message: /nosuch:\/\/\/thing/ });
+  const error = await failureOf(loadBinding().open('junk', { readOnly: false, ...SOON }));
+  t.match(error, { code: 'ERR_LIBVIRT_NO_CONNECT', libvirtCode: 5, message: /'junk'/ });
   t.match(error.stack, /errors\.test\.ts/);
 });
 
@@ -85,7 +85,7 @@ t.test('libvirt prints nothing by itself, whatever fails', async (t) => {
   const { code, stdout, stderr } = await runNode(`
     const failures = [];
     const note = (error) => failures.push(error.code);
-    await binding.open('nosuch:///', { readOnly: false, ...SOON }).catch(note);
+    await binding.open('junk', { readOnly: false, ...SOON }).catch(note);
     await binding.open('test+unix:///default?socket=/nonexistent', { readOnly: false, ...SOON }).catch(note);
     const connection = await binding.open(uri, { readOnly: false, ...SOON });
     await connection.nodeMemory(SOON).catch(note);

@@ -3,14 +3,14 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { hostOf, makeGuests, ROOT, runNode } from './support.js';
+import { CLEAN_ENV, hostOf, makeGuests, ROOT, runNode } from './support.js';
 
 /** Builds hang.c and runs a program with it, on a host of so many guests. */
 async function onHangingHost(t: Test, count: number, program: string) {
   const dir = t.testdir();
   const uri = await hostOf(t, makeGuests(count));
   const preload = join(dir, 'hang.so');
-  await promisify(execFile)('cc', ['-shared', '-fPIC', '-o', preload, join(ROOT, 'test/native/hang.c'), '-ldl']);
+  await promisify(execFile)('cc', ['-shared', '-fPIC', '-o', preload, join(ROOT, 'test/native/hang.c'), '-ldl'], { env: CLEAN_ENV });
   mkdirSync(join(dir, 'hanging'));
   process.env.HANG = join(dir, 'hanging');
   t.teardown(() => delete process.env.HANG);
@@ -27,8 +27,8 @@ async function onHangingHost(t: Test, count: number, program: string) {
       .map((error) => error && error.code);
     const answers = [];
     ${program}
-    console.log(JSON.stringify(answers));
-    process.exit();`,
+    await connection.close(SOON);
+    console.log(JSON.stringify(answers));`,
     { uri, preload },
   );
   t.match(rest, { code: 0, signal: null, stderr: '' });

@@ -104,7 +104,7 @@ t.test('a program may exit with calls in flight', async (t) => {
     await sleep(100);
     console.log('exits');
     process.exit(7);`,
-    { uri, argv: [pid] },
+    { uri, argv: [pid], abrupt: true },
   );
   t.match(ended, { ...WELL, code: 7, stdout: 'exits' });
   t.ok(ended.ms < 8000, `after ${ended.ms} ms`);
@@ -117,7 +117,7 @@ t.test('a program may exit while answers are coming in', async (t) => {
       const again = () => connection.sample(SOON).then(again);
       for (let i = 0; i < 8; ++i) again();
       setTimeout(() => process.exit(7), argv[0]);`,
-      { argv: [5 * i] },
+      { argv: [5 * i], abrupt: true },
     );
     t.match(ended, { ...WELL, code: 7 });
   }

@@ -75,6 +75,10 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
+const { LD_PRELOAD: _sanitizers, ...others } = process.env;
+/** For programs that are not under test: without the sanitizers' runtime, if the tests are run with it. */
+export const CLEAN_ENV: NodeJS.ProcessEnv = others;
+
 export interface Daemon {
   readonly uri: string;
   readonly pid: number;
@@ -111,9 +115,8 @@ export async function startDaemon(t: Test): Promise<Daemon> {
     ),
   );
   const uri = `test+unix:///default?socket=${socket}`;
-  const { LD_PRELOAD: _, ...clean } = process.env;
   const virsh = async (...words: string[]) =>
-    (await promisify(execFile)('virsh', ['-q', '-c', uri, ...words], { env: clean })).stdout.trim();
+    (await promisify(execFile)('virsh', ['-q', '-c', uri, ...words], { env: CLEAN_ENV })).stdout.trim();
   return { uri, pid: Number(await readFile(join(dir, 'pid'), 'utf8')), virsh };
 }
 
@@ -125,13 +128,22 @@ export interface Ended {
   readonly ms: number;
 }
 
+export interface RunOptions {
+  readonly uri?: string;
+  readonly flags?: readonly string[];
+  readonly argv?: readonly unknown[];
+  /** A library to load before all others. */
+  readonly preload?: string;
+  /** It ends in the midst of things, where what has not been freed is no leak. */
+  readonly abrupt?: boolean;
+}
+
 /**
  * Runs a program in a Node of its own: `binding` is the addon, `uri` and `argv` are as given, `SOON` as here.
- * `preload`: a library to load before all others.
  */
 export async function runNode(
   program: string,
-  { uri = 'test:///default', flags = [], argv = [], preload }: { uri?: string; flags?: string[]; argv?: unknown[]; preload?: string } = {},
+  { uri = 'test:///default', flags = [], argv = [], preload, abrupt = false }: RunOptions = {},
 ): Promise<Ended> {
   const source = `
     const binding = require('node-gyp-build')(${JSON.stringify(ROOT)});
@@ -140,13 +152,14 @@ export async function runNode(
     const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     (async () => { ${program} })().catch((error) => { console.error(error); process.exitCode = 99; });`;
   const started = Date.now();
-  const before = process.env.LD_PRELOAD;
-  const libraries = [before, preload].filter((library) => library !== undefined).join(' ');
   // tap's loaders have no business there.
   const { NODE_OPTIONS: _, ...env } = process.env;
+  const libraries = [env.LD_PRELOAD, preload].filter((library) => library !== undefined).join(' ');
+  if (libraries !== '') env.LD_PRELOAD = libraries;
+  if (abrupt) env.ASAN_OPTIONS = `${env.ASAN_OPTIONS ?? ''}:detect_leaks=0`;
   const child = spawn(process.execPath, [...flags, '-e', source], {
     cwd: ROOT,
-    env: { ...env, ...(libraries === '' ? {} : { LD_PRELOAD: libraries }) },
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 60_000,
   });
