@@ -232,6 +232,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #run(): Promise<void> {
     let retry = FIRST_RETRY_MS;
     let told = false;
+    let failed: Hypervisor | null = null;
     while (!this.#stopping) {
       try {
         if (this.#lost) await this.#detach();
@@ -248,10 +249,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         const sweep = this.#time.now() >= this.#sweepAt + this.#config.intervalMs - 1;
         await this.#look(hypervisor, next, sweep);
         retry = FIRST_RETRY_MS;
+        // A daemon that hung for a moment has kept the connection: that it answers again is told all the same.
+        if (told && hypervisor === failed) this.emit('connected', hypervisor.uri);
         told = false;
       } catch (error) {
         if (!told) this.emit('lost', error instanceof Error ? error : new Error(String(error)));
         told = true;
+        failed = this.#hypervisor;
         if (this.#hypervisor?.isAlive() !== true) this.#lost = true;
         // Full jitter between half and all of the pause, so that many hosts do not come back at the same moment.
         await this.#sleep(retry * (0.5 + Math.random() / 2));

@@ -345,3 +345,25 @@ t.test('a storm of events is no storm of sweeps', async (t) => {
   t.ok(looks <= 40, `${looks} looks in 3 s`);
   await stop();
 });
+
+t.test('a daemon that hung for a moment and kept the connection is told of when it goes, and when it is back', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  let hangs = false;
+  const { coordinator } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, (real) => ({ sample: async (options) => (hangs ? Promise.reject(deadline()) : real.sample(options)) })),
+  });
+  const told: string[] = [];
+  coordinator.on('lost', () => told.push('lost'));
+  coordinator.on('connected', () => told.push('connected'));
+  await coordinator.start();
+  await host.pass(2000);
+  hangs = true;
+  await host.pass(3000);
+  hangs = false;
+  await host.pass(10_000);
+  t.same(told, ['connected', 'lost', 'connected']);
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});

@@ -57,6 +57,8 @@ export const ORDER_GRACE = 1000;
 export const GROWTH_REST = 5000;
 /** Intervals without shrinking after somebody else moved a guest. */
 export const ADOPTED_INTERVALS = 5;
+/** Somebody who goes on moving a guest is told of once in this time. */
+export const ADOPTED_QUIET = 60_000;
 
 /** After a shrink, this many KiB swapped in or this many major faults above the usual, each a second, take it back. */
 export const THRASH_SWAP_IN = 1 * MiB;

@@ -23,6 +23,7 @@ import {
 import { formatSize } from '../units.js';
 import {
   ADOPTED_INTERVALS,
+  ADOPTED_QUIET,
   BALLOON_LATENCY,
   BALLOON_SPEED,
   DEFAULT_SHARE,
@@ -140,6 +141,8 @@ export interface Belief {
   readonly rollback: Rollback | null;
   /** Somebody else's move is being adopted and has not been told yet. */
   readonly adopting: boolean;
+  /** When people were last told of one. */
+  readonly adoptedToldAt: number;
   readonly lastReason: Reason | null;
 }
 
@@ -199,8 +202,9 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { model
     const belief = judge(read(previous, figure, look, context, config), figure, look, context, config);
     if (previous !== known) notices.push(notice('guest-appeared', 'info', belief, `${belief.name} is here`));
     const adopted = belief.adopting && belief.restingSince < look.at;
-    tell(previous, belief, adopted, notices);
-    after.push(adopted ? { ...belief, adopting: false } : belief);
+    const news = adopted && look.at - belief.adoptedToldAt >= ADOPTED_QUIET;
+    tell(previous, belief, news, notices);
+    after.push(adopted ? { ...belief, adopting: false, adoptedToldAt: news ? look.at : belief.adoptedToldAt } : belief);
   }
   for (const gone of before.values()) notices.push(notice('guest-gone', 'info', gone, `${gone.name} is gone`));
   return { model: { ...model, at: look.at, guests: after }, notices };
@@ -260,6 +264,7 @@ function fresh(uuid: string, name: string, id: number, context: GuestContext | u
     rebootedAt: Number.NEGATIVE_INFINITY,
     rollback: null,
     adopting: false,
+    adoptedToldAt: Number.NEGATIVE_INFINITY,
     lastReason: null,
   };
 }

@@ -212,6 +212,16 @@ t.test('rule 13: what somebody else set is adopted, not shrunk for five interval
   );
 });
 
+t.test('rule 13: somebody who goes on moving a guest is told of once a minute', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(12);
+  for (let round = 0; round < 50; round++) {
+    world.find('a').actual = (round % 4 < 2 ? 512 : 700) * MiB;
+    world.look();
+  }
+  t.equal(world.notices.filter(({ kind }) => kind === 'adopted').length, 1);
+});
+
 t.test('rule 13: an external shrink into distress is answered by growth at once', async (t) => {
   const world = new World([guest('a', { used: 400 * MiB, actual: 600 * MiB })]);
   world.run(12);
