@@ -1,15 +1,15 @@
 /** The loop: look → plan → move → tell. All decisions are the policy's; all that touches the world is the hypervisor's. */
 import { EventEmitter } from 'node:events';
-import { type Config, guestOverrides, isIncluded } from './config.js';
-import type { DomainFacts, Hypervisor, HypervisorEvent } from './hypervisor.js';
-import { parseMetadata } from './metadata.js';
+import type { Config } from './config.js';
+import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestBook, LAST_RETRY_MS } from './guests.js';
+import type { Hypervisor, HypervisorEvent } from './hypervisor.js';
+import { EMPTY_MODEL, type Model } from './policy/belief.js';
 import { type NextLook, nextLook } from './policy/eyes.js';
 import { LEAST_LOOK } from './policy/limits.js';
-import { EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/model.js';
 import { ordered } from './policy/orders.js';
 import { type Plan, plan } from './policy/plan.js';
-import type { GuestContext, GuestOverrides, Look, Move, Notice, Phase, Reason } from './policy/types.js';
-import { type GuestIdentity, LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
+import type { Look, Move, Notice } from './policy/types.js';
+import { type Snapshot, snapshotOf } from './snapshot.js';
 import { machineTime, type Time } from './time.js';
 
 /** A move and what became of it. */
@@ -17,54 +17,6 @@ export interface MoveOutcome extends Move {
   /** False in a dry run, and where `error` says why. */
   readonly applied: boolean;
   readonly error?: Error;
-}
-
-/** A guest as people see it. Sizes KiB; NaN = not known. */
-export interface GuestView {
-  readonly uuid: string;
-  readonly name: string;
-  readonly phase: Phase;
-  readonly actual: number;
-  readonly target: number;
-  readonly unused: number;
-  readonly usable: number;
-  readonly used: number;
-  readonly spare: number;
-  readonly need: number;
-  readonly allocation: number;
-  readonly floor: number;
-  readonly ceiling: number;
-  readonly share: number;
-  /** KiB/s. */
-  readonly trend: number;
-  readonly maximum: number;
-  /** Burst that it would survive right now, KiB/s. */
-  readonly survivableBurst: number;
-  /** Age of its figures, ms. */
-  readonly statsAge: number;
-  readonly lastReason: Reason | null;
-  /** Why it is not coordinated, if so. */
-  readonly why: string | null;
-}
-
-/** Host and guests at one look. Sizes KiB. */
-export interface Snapshot {
-  /** Wall clock, ms since 1970. */
-  readonly at: number;
-  readonly host: {
-    readonly total: number;
-    readonly available: number;
-    readonly capacity: number;
-    readonly charged: number;
-    /** capacity − charged. */
-    readonly free: number;
-    readonly pool: number | null;
-    readonly reserve: number;
-    readonly overhead: number;
-    readonly state: HostState;
-    readonly pressure: boolean;
-  };
-  readonly guests: readonly GuestView[];
 }
 
 export interface CoordinatorEvents {
@@ -89,25 +41,9 @@ export interface CoordinatorOptions {
   readonly time?: Time;
 }
 
-/** A wait for libvirt that is longer than any healthy answer and shorter than a person's patience. */
-const CONTROL_DEADLINE_MS = 2000;
 const CLOSE_DEADLINE_MS = 3000;
-const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 30_000;
 /** A dry run tells a would-be move again only where it differs by this much, KiB. */
 const DRY_RUN_GRAIN = 16 * 1024;
-
-/** What the coordinator keeps of a guest beside the model. */
-interface Known {
-  readonly id: number;
-  readonly context: GuestContext;
-  /** Stats period before we came, seconds; null = not changed by us. */
-  readonly originalPeriod: number | null;
-  /** When it is to be described and set up again because something failed or changed; Infinity = not. */
-  readonly retryAt: number;
-  /** Pause until the try after that, ms. */
-  readonly pause: number;
-}
 
 /**
  * Coordinates the guests of one host until it is stopped.
@@ -119,18 +55,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #connect: () => Promise<Hypervisor>;
   readonly #dryRun: boolean;
   readonly #time: Time;
+  readonly #book: GuestBook;
   #config: Config;
   #hypervisor: Hypervisor | null = null;
   #model: Model = EMPTY_MODEL;
-  #known = new Map<string, Known>();
   #rebooted = new Set<string>();
   #rehearsed = new Map<string, Move>();
   #snapshot: Snapshot | null = null;
   #sweepAt = Number.NEGATIVE_INFINITY;
-  /** Period calls under way, by guest: no look waits for them, since a guest that hangs must not hold up the others (rule 10). */
-  #setting = new Map<string, Promise<void>>();
-  /** Goes up when what is known of guests may be out of date: what was being read meanwhile is then read again. */
-  #generation = 0;
   #off: () => void = () => {};
   #stopping = false;
   #lost = false;
@@ -144,6 +76,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#config = config;
     this.#dryRun = dryRun;
     this.#time = time;
+    this.#book = new GuestBook({ config: () => this.#config, dryRun, time, tell: (notice) => this.emit('notice', notice) });
   }
 
   /** The last look; null before the first. */
@@ -178,21 +111,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     await this.#loop;
     const hypervisor = this.#hypervisor;
     if (hypervisor === null) return;
-    await Promise.all(this.#setting.values());
-    await Promise.all(
-      [...this.#known].map(async ([uuid, { originalPeriod }]) => {
-        if (originalPeriod === null) return;
-        // The guest may be gone by now; there is nobody left to tell otherwise.
-        await hypervisor.setStatsPeriod(uuid, originalPeriod, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => {});
-      }),
-    );
+    await this.#book.putBack(hypervisor);
     await this.#detach();
   }
 
   /** Takes another configuration from the next look on. The connection's URI stays. */
   reconfigure(config: Config): void {
     this.#config = config;
-    this.#forgetAll();
+    this.#book.forgetAll();
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     this.#wake();
   }
@@ -217,16 +143,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (event.kind === 'balloon') return;
     if (event.kind === 'rebooted') this.#rebooted.add(event.uuid);
     // Hot-plug changes what the domain's XML says: read it anew.
-    if (event.kind === 'deviceAdded') this.#forgetAll();
+    if (event.kind === 'deviceAdded') this.#book.forgetAll();
     if (event.kind === 'closed') this.#lost = true;
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     this.#wake();
-  }
-
-  /** What is known of the guests stays in force until it has been read again, at the next look. */
-  #forgetAll(): void {
-    this.#generation++;
-    for (const [uuid, known] of this.#known) this.#known.set(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
   }
 
   async #run(): Promise<void> {
@@ -237,7 +157,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       try {
         if (this.#lost) await this.#detach();
         const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
-        const next = nextLook(this.#model, this.#contexts(), this.#config);
+        const next = nextLook(this.#model, this.#book.contexts(), this.#config);
         const due = this.#sweepAt + this.#config.intervalMs;
         // Events call for a sweep at once, but a storm of them must not be one of sweeps.
         const earliest = this.#model.at + LEAST_LOOK;
@@ -268,7 +188,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #attachAgain(): Promise<Hypervisor> {
     const hypervisor = await this.#attach();
     this.#model = EMPTY_MODEL;
-    this.#forgetAll();
+    this.#book.forgetAll();
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     return hypervisor;
   }
@@ -278,10 +198,6 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#wake = wake;
     if (this.#stopping) wake();
     return done;
-  }
-
-  #contexts(): Map<string, GuestContext> {
-    return new Map([...this.#known].map(([uuid, { context }]) => [uuid, context]));
   }
 
   /** One look: at all guests (`sweep`), or only at those at risk. */
@@ -297,10 +213,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       hypervisor.sample({ deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) }),
       hypervisor.hostMemory(),
     ]);
-    await this.#meet(hypervisor, read.guests);
+    await this.#book.meet(hypervisor, read.guests);
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
-    const look: Look = { at: this.#time.now(), sweep: read, refreshed: new Set(refresh), rebooted, host, contexts: this.#contexts() };
+    const look: Look = { at: this.#time.now(), sweep: read, refreshed: new Set(refresh), rebooted, host, contexts: this.#book.contexts() };
     const made = plan(this.#model, look, this.#config);
     this.#model = made.model;
     this.#record(look, made);
@@ -316,74 +232,6 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (empty && !this.#toldEmpty)
       this.emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for some' });
     this.#toldEmpty = empty;
-  }
-
-  /** Learns the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
-  async #meet(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
-    const now = this.#time.now();
-    const here = new Set(guests.map(({ uuid }) => uuid));
-    for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#known.delete(uuid);
-    const strangers = guests.filter(({ uuid, id }) => {
-      const known = this.#known.get(uuid);
-      return known === undefined || known.id !== id || now >= known.retryAt;
-    });
-    await Promise.all(strangers.map((guest) => this.#introduce(hypervisor, guest)));
-  }
-
-  async #introduce(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
-    const generation = this.#generation;
-    const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
-    const before = this.#known.get(uuid);
-    if (facts === null) {
-      // What was known of this start of the guest holds on: settings and obstacles do not go away because libvirt does not answer.
-      const context = before?.id === id ? before.context : contextOf(name, null, this.#config).context;
-      this.#known.set(uuid, this.#later({ id, context, originalPeriod: before?.originalPeriod ?? null }, before));
-      return;
-    }
-    const { context, problems } = contextOf(name, facts, this.#config);
-    for (const problem of problems) {
-      this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
-    }
-    const retryAt = generation === this.#generation ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
-    const known: Known = { id, context, originalPeriod: before?.originalPeriod ?? null, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
-    this.#known.set(uuid, known);
-    const wanted = Math.max(1, Math.round(this.#config.intervalMs / 1000));
-    const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
-    if (!coordinated || facts.statsPeriod === wanted) return;
-    if (!this.#dryRun)
-      return this.#switchOn(hypervisor, uuid, wanted, { ...known, originalPeriod: known.originalPeriod ?? facts.statsPeriod });
-    if (facts.statsPeriod > 0) return;
-    const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${name} --period ${wanted} --live`;
-    this.emit('notice', { kind: 'settings', level: 'warn', guest: name, uuid, message });
-  }
-
-  /** Sets the stats period, without waiting for it. The original is noted before: a call that times out may yet take effect. */
-  #switchOn(hypervisor: Hypervisor, uuid: string, period: number, known: Known): void {
-    if (this.#setting.has(uuid)) {
-      // The call under way may be for an earlier start of the guest.
-      this.#known.set(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
-      return;
-    }
-    this.#known.set(uuid, known);
-    const called = hypervisor.setStatsPeriod(uuid, period, { deadlineMs: CONTROL_DEADLINE_MS }).then(
-      () => this.#change(uuid, known.id, (now) => ({ ...now, context: { ...now.context, statsPeriod: period }, pause: FIRST_RETRY_MS })),
-      () => this.#change(uuid, known.id, (now) => this.#later(now, now)),
-    );
-    this.#setting.set(
-      uuid,
-      called.finally(() => this.#setting.delete(uuid)),
-    );
-  }
-
-  #change(uuid: string, id: number, change: (known: Known) => Known): void {
-    const known = this.#known.get(uuid);
-    if (known?.id === id) this.#known.set(uuid, change(known));
-  }
-
-  /** To be tried again, each time after a longer pause. */
-  #later(known: Omit<Known, 'retryAt' | 'pause'>, before: Known | undefined): Known {
-    const pause = before?.pause ?? FIRST_RETRY_MS;
-    return { ...known, retryAt: this.#time.now() + pause, pause: Math.min(2 * pause, LAST_RETRY_MS) };
   }
 
   async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<void> {
@@ -423,71 +271,4 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       moves,
     });
   }
-}
-
-/** What the policy is told of a guest, out of its XML, its metadata and the configuration: the metadata comes first. */
-function contextOf(name: string, facts: DomainFacts | null, config: Config): { context: GuestContext; problems: readonly string[] } {
-  const { overrides, problems } = parseMetadata(facts?.metadata ?? null);
-  const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
-  return { context: { facts, overrides: merged, included: isIncluded(config, name), statsPeriod: facts?.statsPeriod ?? 0 }, problems };
-}
-
-/** One reading of host and guests. Changes nothing, and works on a read-only connection. */
-export async function readOnce(hypervisor: Hypervisor, config: Config, time: Time = machineTime): Promise<Snapshot> {
-  const [sweep, host] = await Promise.all([hypervisor.sample({ deadlineMs: CONTROL_DEADLINE_MS }), hypervisor.hostMemory()]);
-  const contexts = new Map<string, GuestContext>();
-  await Promise.all(
-    sweep.guests.map(async ({ uuid, name }) => {
-      const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
-      contexts.set(uuid, contextOf(name, facts, config).context);
-    }),
-  );
-  const look: Look = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
-  const made = plan(EMPTY_MODEL, look, config);
-  const snapshot = snapshotOf(made, look, config, made.model);
-  // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
-  const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
-  return { ...snapshot, guests: snapshot.guests.map((guest) => ({ ...guest, statsAge: ages.get(guest.uuid) ?? Number.NaN })) };
-}
-
-function ageOf(sweep: Sweep, row: number): number {
-  const answered = sweep.figures[row * STRIDE + LAST_UPDATE] ?? Number.NaN;
-  return answered > 0 ? Math.max(0, Date.now() - answered * 1000) : Number.NaN;
-}
-
-function snapshotOf({ assessments, account, state }: Plan, look: Look, config: Config, model: Model): Snapshot {
-  const guests = assessments.map(({ need, allocation, survivableBurst }, i): GuestView => {
-    const belief = model.guests[i];
-    if (belief === undefined) throw new Error('a plan assesses the guests of its model');
-    const { uuid, name, phase, actual, target, unused, usable, used, floor, ceiling, share, trend, maximum, lastReason, why } = belief;
-    return {
-      uuid,
-      name,
-      phase,
-      actual,
-      target,
-      unused,
-      usable,
-      used,
-      spare: spareNow(belief),
-      need,
-      allocation,
-      floor,
-      ceiling,
-      share,
-      trend,
-      maximum,
-      survivableBurst,
-      statsAge: look.at - belief.figuresAt,
-      lastReason,
-      why,
-    };
-  });
-  const { total, available, pressure } = look.host;
-  const { capacity, charged, reserve, overhead } = account;
-  return {
-    at: Date.now(),
-    host: { total, available, capacity, charged, free: capacity - charged, pool: config.poolKiB, reserve, overhead, state, pressure },
-    guests,
-  };
 }

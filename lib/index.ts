@@ -1,24 +1,17 @@
 /** The library: what host tooling imports from `memcoord`. */
 export { type Config, ConfigError, defaultConfig, loadConfig } from './config.js';
-export {
-  Coordinator,
-  type CoordinatorEvents,
-  type CoordinatorOptions,
-  type GuestView,
-  type MoveOutcome,
-  readOnce,
-  type Snapshot,
-} from './coordinator.js';
+export { Coordinator, type CoordinatorEvents, type CoordinatorOptions, type MoveOutcome } from './coordinator.js';
 export type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
 export { openLibvirt as open } from './libvirt/hypervisor.js';
 export type { LibvirtError } from './libvirt/native.js';
 export { type Allocation, allocate, type Claim } from './policy/allocation.js';
+export { type Belief, EMPTY_MODEL, type HostState, type Model } from './policy/belief.js';
 export type { Demand } from './policy/demand.js';
 export { type NextLook, nextLook } from './policy/eyes.js';
-export { type Belief, EMPTY_MODEL, type HostState, type Model } from './policy/model.js';
 export { ordered } from './policy/orders.js';
 export { type Assessment, type Plan, plan } from './policy/plan.js';
 export type { Account } from './policy/safety.js';
 export type { GuestContext, GuestOverrides, Look, Move, Notice, Phase, PolicyConfig, Reason, Signal } from './policy/types.js';
+export { type GuestView, readOnce, type Snapshot } from './snapshot.js';
 export type { GuestIdentity, Sweep } from './sweep.js';
 export { formatSize, GiB, MiB, parseSize } from './units.js';

@@ -1,10 +1,11 @@
 import t from 'tap';
 import { defaultConfig } from '../lib/config.js';
-import { Coordinator, type CoordinatorOptions, type MoveOutcome, readOnce } from '../lib/coordinator.js';
+import { Coordinator, type CoordinatorOptions, type MoveOutcome } from '../lib/coordinator.js';
 import type { Hypervisor } from '../lib/hypervisor.js';
 import type { Notice } from '../lib/policy/types.js';
 import type { GuestSpec } from '../lib/sim/guest.js';
 import { SimHost } from '../lib/sim/host.js';
+import { readOnce } from '../lib/snapshot.js';
 import { GiB, MiB } from '../lib/units.js';
 
 const idle = (name: string, settings: Partial<GuestSpec> = {}): GuestSpec => ({

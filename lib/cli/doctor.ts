@@ -1,10 +1,10 @@
 /** `memcoord doctor`: can host and guests be coordinated, and what to do where not. */
 import { type Config, guestOverrides } from '../config.js';
-import { type GuestView, readOnce, type Snapshot } from '../coordinator.js';
 import type { DomainFacts, Hypervisor } from '../hypervisor.js';
 import { lockHolder } from '../lock.js';
 import { METADATA_URI, parseMetadata } from '../metadata.js';
 import type { GuestOverrides } from '../policy/types.js';
+import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
 import { ERROR, LAST_UPDATE, READ, STATE, STATUS, STRIDE, type Sweep, UNUSED, USABLE } from '../sweep.js';
 import { formatSize, MiB } from '../units.js';
 import { FAILED, UnreachableError } from './failure.js';

@@ -1,5 +1,5 @@
 /** `memcoord status`: one reading of host and guests. */
-import { type GuestView, readOnce, type Snapshot } from '../coordinator.js';
+import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
 import { MiB } from '../units.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS } from './session.js';
 import { table } from './table.js';

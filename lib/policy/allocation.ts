@@ -1,6 +1,7 @@
 /** Step 2: who gets what out of the capacity. */
+
+import type { HostState } from './belief.js';
 import type { Demand } from './demand.js';
-import type { HostState } from './model.js';
 import { fill } from './water.js';
 
 /** A guest that can be moved, as the allocation sees it. */

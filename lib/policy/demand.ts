@@ -1,5 +1,7 @@
 /** Step 1: what a guest needs. */
 
+import type { Belief } from './belief.js';
+import { spareNow } from './belief.js';
 import {
   BALLOON_LATENCY,
   CRITICAL_SPARE,
@@ -11,8 +13,6 @@ import {
   REFRESHED_AGE,
   WATERMARKS,
 } from './limits.js';
-import type { Belief } from './model.js';
-import { spareNow } from './model.js';
 import type { PolicyConfig } from './types.js';
 
 export interface Demand {

@@ -1,8 +1,9 @@
 /** When to look next, and at whom: faster eyes go where spare is too little for the time until the next sweep. */
+
+import type { Model } from './belief.js';
+import { spareNow } from './belief.js';
 import { lookInterval, reactionTime } from './demand.js';
 import { BALLOON_LATENCY, LOOK_COST, SAME } from './limits.js';
-import type { Model } from './model.js';
-import { spareNow } from './model.js';
 import { movable } from './safety.js';
 import type { GuestContext, PolicyConfig } from './types.js';
 

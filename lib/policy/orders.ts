@@ -1,6 +1,7 @@
 /** After the moves: what became of them is noted in the model. */
+
+import type { Belief, Model } from './belief.js';
 import { FIRST_REFUSED_PAUSE, LAST_REFUSED_PAUSE } from './limits.js';
-import type { Belief, Model } from './model.js';
 import { PACE_WINDOW, pace } from './safety.js';
 import type { Move } from './types.js';
 

@@ -2,10 +2,11 @@
 import { formatSize, MiB } from '../units.js';
 import type { Allocation, Claim } from './allocation.js';
 import { allocate } from './allocation.js';
+import type { Belief, HostState, Model } from './belief.js';
+import { charge, spareNow } from './belief.js';
 import { demand, effectiveFloor, lookInterval, reactionTime, survivableBurst } from './demand.js';
 import { BALLOON_LATENCY, FIRST_PAUSE, GROW_BAND, GROWTH_REST, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
-import type { Belief, HostState, Model } from './model.js';
-import { charge, observe, spareNow } from './model.js';
+import { observe } from './model.js';
 import type { Account, Part } from './safety.js';
 import { account, growth, movable, needsRelief, readyToShrink, reliefFund, step } from './safety.js';
 import type { Look, Move, Notice, PolicyConfig, Reason } from './types.js';

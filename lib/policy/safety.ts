@@ -1,5 +1,7 @@
-/** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in model.ts, each named in its place. */
+/** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in balloon.ts and figures.ts, each named in its place. */
 import type { Claim } from './allocation.js';
+import type { Belief } from './belief.js';
+import { charge, spareNow } from './belief.js';
 import {
   BRISK_RATE,
   DEFAULT_RESERVE,
@@ -14,8 +16,6 @@ import {
   RESERVE_FRACTION,
   SAME,
 } from './limits.js';
-import type { Belief } from './model.js';
-import { charge, spareNow } from './model.js';
 import type { GuestContext, Look, PolicyConfig } from './types.js';
 import { fill } from './water.js';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { charge } from '../../lib/policy/model.js';
+import { charge } from '../../lib/policy/belief.js';
 import { GiB, MiB } from '../../lib/units.js';
 import { guest, World } from './world.js';
 

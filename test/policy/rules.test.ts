@@ -1,7 +1,7 @@
 /** The rules of ballooning that the policy owns, each by its number (docs/ballooning.md). Rule 10 is the addon's (test/native). */
 import t from 'tap';
+import { charge } from '../../lib/policy/belief.js';
 import { CRITICAL_SPARE, GROW_BAND, LEAST_SPARE } from '../../lib/policy/limits.js';
-import { charge } from '../../lib/policy/model.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { GiB, MiB } from '../../lib/units.js';
 import { guest, World } from './world.js';

@@ -1,5 +1,5 @@
 /** A hand-held host for the policy's tests: what a look shows is set by hand, moves land when the test says so. */
-import { EMPTY_MODEL, type Model } from '../../lib/policy/model.js';
+import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
 import type { GuestContext, GuestOverrides, Move, Notice, PolicyConfig } from '../../lib/policy/types.js';

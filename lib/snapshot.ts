@@ -1,0 +1,118 @@
+/** Host and guests at one look, as people see them. */
+import type { Config } from './config.js';
+import { CONTROL_DEADLINE_MS, contextOf } from './guests.js';
+import type { Hypervisor } from './hypervisor.js';
+import { EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/belief.js';
+import { type Plan, plan } from './policy/plan.js';
+import type { GuestContext, Look, Phase, Reason } from './policy/types.js';
+import { LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
+import { machineTime, type Time } from './time.js';
+
+/** A guest as people see it. Sizes KiB; NaN = not known. */
+export interface GuestView {
+  readonly uuid: string;
+  readonly name: string;
+  readonly phase: Phase;
+  readonly actual: number;
+  readonly target: number;
+  readonly unused: number;
+  readonly usable: number;
+  readonly used: number;
+  readonly spare: number;
+  readonly need: number;
+  readonly allocation: number;
+  readonly floor: number;
+  readonly ceiling: number;
+  readonly share: number;
+  /** KiB/s. */
+  readonly trend: number;
+  readonly maximum: number;
+  /** Burst that it would survive right now, KiB/s. */
+  readonly survivableBurst: number;
+  /** Age of its figures, ms. */
+  readonly statsAge: number;
+  readonly lastReason: Reason | null;
+  /** Why it is not coordinated, if so. */
+  readonly why: string | null;
+}
+
+/** Host and guests at one look. Sizes KiB. */
+export interface Snapshot {
+  /** Wall clock, ms since 1970. */
+  readonly at: number;
+  readonly host: {
+    readonly total: number;
+    readonly available: number;
+    readonly capacity: number;
+    readonly charged: number;
+    /** capacity − charged. */
+    readonly free: number;
+    readonly pool: number | null;
+    readonly reserve: number;
+    readonly overhead: number;
+    readonly state: HostState;
+    readonly pressure: boolean;
+  };
+  readonly guests: readonly GuestView[];
+}
+
+/** One reading of host and guests. Changes nothing, and works on a read-only connection. */
+export async function readOnce(hypervisor: Hypervisor, config: Config, time: Time = machineTime): Promise<Snapshot> {
+  const [sweep, host] = await Promise.all([hypervisor.sample({ deadlineMs: CONTROL_DEADLINE_MS }), hypervisor.hostMemory()]);
+  const contexts = new Map<string, GuestContext>();
+  await Promise.all(
+    sweep.guests.map(async ({ uuid, name }) => {
+      const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
+      contexts.set(uuid, contextOf(name, facts, config).context);
+    }),
+  );
+  const look: Look = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
+  const made = plan(EMPTY_MODEL, look, config);
+  const snapshot = snapshotOf(made, look, config, made.model);
+  // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
+  const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
+  return { ...snapshot, guests: snapshot.guests.map((guest) => ({ ...guest, statsAge: ages.get(guest.uuid) ?? Number.NaN })) };
+}
+
+function ageOf(sweep: Sweep, row: number): number {
+  const answered = sweep.figures[row * STRIDE + LAST_UPDATE] ?? Number.NaN;
+  return answered > 0 ? Math.max(0, Date.now() - answered * 1000) : Number.NaN;
+}
+
+/** What a plan made of a look. `model` is the one after its moves. */
+export function snapshotOf({ assessments, account, state }: Plan, look: Look, config: Config, model: Model): Snapshot {
+  const guests = assessments.map(({ need, allocation, survivableBurst }, i): GuestView => {
+    const belief = model.guests[i];
+    if (belief === undefined) throw new Error('a plan assesses the guests of its model');
+    const { uuid, name, phase, actual, target, unused, usable, used, floor, ceiling, share, trend, maximum, lastReason, why } = belief;
+    return {
+      uuid,
+      name,
+      phase,
+      actual,
+      target,
+      unused,
+      usable,
+      used,
+      spare: spareNow(belief),
+      need,
+      allocation,
+      floor,
+      ceiling,
+      share,
+      trend,
+      maximum,
+      survivableBurst,
+      statsAge: look.at - belief.figuresAt,
+      lastReason,
+      why,
+    };
+  });
+  const { total, available, pressure } = look.host;
+  const { capacity, charged, reserve, overhead } = account;
+  return {
+    at: Date.now(),
+    host: { total, available, capacity, charged, free: capacity - charged, pool: config.poolKiB, reserve, overhead, state, pressure },
+    guests,
+  };
+}
