@@ -131,7 +131,13 @@ void JsConnection::Hear(const Event& event) {
   // Collected, though not finalized yet.
   if (self.IsEmpty()) return;
   const Napi::Value listener = self.Get(ListenerKey(Env()));
-  if (listener.IsFunction()) listener.As<Napi::Function>().Call({ToJs(Env(), event)});
+  if (!listener.IsFunction()) return;
+  try {
+    listener.As<Napi::Function>().Call({ToJs(Env(), event)});
+  } catch (const Napi::Error& error) {
+    // Node itself would only warn of it, once.
+    napi_fatal_exception(Env(), error.Value());
+  }
 }
 
 template <typename T>

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { loadBinding } from '../../lib/libvirt/load.js';
 import type { NativeEvent } from '../../lib/libvirt/native.js';
 import { ACTUAL, READ, STATUS } from '../../lib/sweep.js';
-import { failureOf, open, SOON, startDaemon, until } from './support.js';
+import { failureOf, open, runNode, SOON, startDaemon, until } from './support.js';
 
 const TEST = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
@@ -46,6 +46,23 @@ t.test('what happens to guests is told as it happens', async (t) => {
   await virsh('suspend', 'test');
   await sleep(100);
   t.equal(events.length, heard, 'null stops events');
+});
+
+t.test('an error thrown by a listener is an uncaught exception, and the next event comes all the same', async (t) => {
+  const { uri } = await startDaemon(t);
+  const ended = await runNode(
+    `process.on('uncaughtException', (error) => console.log('uncaught', error.message));
+    const connection = await binding.open(uri, { readOnly: false, ...SOON });
+    connection.onEvent(({ event }) => { throw new Error(event); });
+    const virsh = (...words) => require('node:util').promisify(require('node:child_process').execFile)('virsh', ['-q', '-c', uri, ...words],
+      { env: { ...process.env, LD_PRELOAD: '' } });
+    await virsh('suspend', 'test');
+    await virsh('resume', 'test');
+    await sleep(200);
+    await connection.close(SOON);`,
+    { uri },
+  );
+  t.match(ended, { code: 0, stderr: '', stdout: 'uncaught 3\nuncaught 4' });
 });
 
 t.test('what one connection sets, the other reads', async (t) => {

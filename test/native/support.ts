@@ -82,24 +82,34 @@ export const CLEAN_ENV: NodeJS.ProcessEnv = others;
 export interface Daemon {
   readonly uri: string;
   readonly pid: number;
-  /** Runs virsh on the daemon's test host. */
+  /** Runs virsh on the daemon's host. */
   virsh(...args: string[]): Promise<string>;
 }
 
 /**
- * A libvirtd of the test's own, for the test driver behind a real connection. It runs without privileges and finds no QEMU, so it is
- * up in a tenth of a second and shares nothing with the system's.
+ * A libvirtd of the test's own, without privileges, that shares nothing with the system's. Its URI is that of the test driver behind a
+ * real connection; there is no QEMU to be found and probed, so it is up in a tenth of a second. With `qemu`, it is that of QEMU.
  */
-export async function startDaemon(t: Test): Promise<Daemon> {
+export async function startDaemon(t: Test, { qemu = false } = {}): Promise<Daemon> {
   // Not t.testdir(): a socket's path is 107 characters at most.
   const dir = join(tmpdir(), `memcoord-${randomUUID().slice(0, 8)}`);
   await mkdir(join(dir, 'run'), { recursive: true });
+  await mkdir(join(dir, 'libvirt'));
   await writeFile(join(dir, 'conf'), `unix_sock_dir = "${dir}/run"\nauth_unix_rw = "none"\n`);
+  // No virtlogd, security module or cgroups needed.
+  const settings = 'stdio_handler = "file"\nsecurity_driver = "none"\nnamespaces = []\ncgroup_controllers = []\n';
+  await writeFile(join(dir, 'libvirt/qemu.conf'), settings);
   const privileged = process.getuid?.() === 0;
-  if (privileged) for (const path of [dir, join(dir, 'run')]) await chown(path, 65534, 65534);
+  if (privileged) for (const path of ['', 'run', 'libvirt']) await chown(join(dir, path), 65534, 65534);
   const daemon = ['/usr/sbin/libvirtd', '-f', join(dir, 'conf'), '-p', join(dir, 'pid')];
   const [command, ...args] = privileged ? ['/usr/bin/setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...daemon] : daemon;
-  const env = { PATH: '', HOME: dir, XDG_RUNTIME_DIR: join(dir, 'run'), XDG_CONFIG_HOME: dir, XDG_CACHE_HOME: dir };
+  const env = {
+    PATH: qemu ? '/usr/bin:/bin' : '',
+    HOME: dir,
+    XDG_RUNTIME_DIR: join(dir, 'run'),
+    XDG_CONFIG_HOME: dir,
+    XDG_CACHE_HOME: dir,
+  };
   const child = spawn(command as string, args, { env, stdio: 'ignore' });
   const ended = new Promise((resolve) => child.on('exit', resolve));
   t.teardown(async () => {
@@ -108,13 +118,17 @@ export async function startDaemon(t: Test): Promise<Daemon> {
     await rm(dir, { recursive: true, force: true });
   });
   const socket = join(dir, 'run/libvirt-sock');
-  await until('libvirtd to listen', () =>
-    stat(socket).then(
-      () => true,
-      () => false,
-    ),
+  await until(
+    'libvirtd to listen',
+    () =>
+      stat(socket).then(
+        () => true,
+        () => false,
+      ),
+    // QEMU is probed first.
+    qemu ? 60_000 : undefined,
   );
-  const uri = `test+unix:///default?socket=${socket}`;
+  const uri = `${qemu ? 'qemu:///session' : 'test+unix:///default'}?socket=${socket}`;
   const virsh = async (...words: string[]) =>
     (await promisify(execFile)('virsh', ['-q', '-c', uri, ...words], { env: CLEAN_ENV })).stdout.trim();
   return { uri, pid: Number(await readFile(join(dir, 'pid'), 'utf8')), virsh };

@@ -1,0 +1,112 @@
+import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { NativeEvent } from '../../lib/libvirt/native.js';
+import { ACTUAL, MISSED, READ, SET_ASIDE, STATE, STATUS, STRIDE, UNUSED } from '../../lib/sweep.js';
+import { METADATA, open, SOON, startDaemon, until } from './support.js';
+
+const EMULATOR = '/usr/bin/qemu-system-x86_64';
+const present = await access(EMULATOR).then(
+  () => true,
+  () => false,
+);
+/** Guests without a system in them, paused: for the monitor, not for the memory. */
+const MIB = 128;
+
+async function startGuests(t: Test, virsh: (...args: string[]) => Promise<string>, count: number): Promise<void> {
+  await mkdir(t.testdirName, { recursive: true });
+  for (let i = 0; i < count; ++i) {
+    const file = join(t.testdirName, `guest${i}.xml`);
+    await writeFile(
+      file,
+      `<domain type='qemu'><name>guest${i}</name><memory unit='MiB'>${MIB}</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>
+        <devices><emulator>${EMULATOR}</emulator><memballoon model='virtio'><stats period='1'/></memballoon></devices></domain>`,
+    );
+    await virsh('create', '--paused', file);
+  }
+}
+
+/** The processes of the guests of a daemon, told by its folder, by name. */
+async function processes(dir: string): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
+  for (const pid of await readdir('/proc')) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    const name = /guest=(guest\d+)/.exec(command)?.[1];
+    if (name !== undefined && command.includes(dir)) found.set(name, Number(pid));
+  }
+  return found;
+}
+
+t.test(
+  'guests of a real QEMU, as long as their monitors answer and when they do not',
+  { skip: present ? false : `${EMULATOR} is not there` },
+  async (t) => {
+    const { uri, virsh } = await startDaemon(t, { qemu: true });
+    const connection = await open(t, uri);
+    const dir = uri.slice(uri.indexOf('=') + 1).replace('/run/libvirt-sock', '');
+    // libvirt would take more than a second over each.
+    t.teardown(async () => {
+    for (const pid of (await processes(dir)).values()) process.kill(pid, 'SIGKILL');
+  });
+    await startGuests(t, virsh, 6);
+    const { guests = [], figures } = await connection.sample(SOON);
+    t.same(
+      guests.map(({ name }) => name),
+      [0, 1, 2, 3, 4, 5].map((i) => `guest${i}`),
+    );
+    t.equal(figures[STATE], 3, 'paused');
+    t.equal(figures[ACTUAL], MIB * 1024);
+    t.ok(Number.isNaN(figures[UNUSED]), 'not reported is NaN');
+
+    const events: NativeEvent[] = [];
+    connection.onEvent((event) => events.push(event));
+    await virsh('reset', 'guest5');
+    await until('the reboot', () => events.some(({ kind }) => kind === 'reboot'));
+    const mouse = join(t.testdirName, 'mouse.xml');
+    await writeFile(mouse, "<input type='mouse' bus='usb'/>");
+    await virsh('attach-device', 'guest5', mouse, '--live');
+    await until('the device', () => events.some(({ kind }) => kind === 'deviceAdded'));
+    t.match(
+      events.find(({ kind }) => kind === 'reboot'),
+      { name: 'guest5', uuid: guests[5]?.uuid ?? '' },
+    );
+    t.match(
+      events.find(({ kind }) => kind === 'deviceAdded'),
+      { name: 'guest5', alias: /input/ },
+    );
+
+    const uuids = guests.map(({ uuid }) => uuid);
+    const period = async () =>
+      /<stats period='(\d+)'/.exec((await connection.describe(uuids[0] ?? '', { ...SOON, metadataUri: METADATA })).xml)?.[1];
+    await connection.setStatsPeriod(uuids[0] ?? '', 7, SOON);
+    await connection.sample({ ...SOON, refresh: [{ uuid: uuids[0] ?? '', seconds: 7 }] });
+    t.equal(await period(), '7', 'a refresh leaves the period as it was');
+
+    // BALLOON: a monitor command has no time-out.
+    const running = await processes(dir);
+    const hung = [0, 1, 2, 3].map((i) => running.get(`guest${i}`) ?? 0);
+    t.ok(hung.every((pid) => pid > 1));
+    const statuses = async () => {
+      const sweep = await connection.sample({ deadlineMs: 500 });
+      return guests.map((_, i) => sweep.figures[i * STRIDE + STATUS]);
+    };
+    for (const pid of hung) process.kill(pid, 'SIGSTOP');
+    try {
+      t.same((await statuses()).slice(0, 4), [MISSED, MISSED, MISSED, MISSED]);
+      const started = performance.now();
+      t.same(await statuses(), [SET_ASIDE, SET_ASIDE, SET_ASIDE, SET_ASIDE, READ, READ]);
+      t.ok(performance.now() - started < 400, 'without waiting for those that hang');
+      const moves = uuids.map((uuid) => ({ uuid, kib: 100 * 1024 }));
+      const codes = (await connection.setMemory(moves, { deadlineMs: 2000 })).map((error) => error?.code ?? null);
+      t.same(codes, [...Array(4).fill('ERR_MEMCOORD_BUSY'), null, null]);
+      t.match(
+        await connection.describe(uuids[0] ?? '', { deadlineMs: 2000, metadataUri: METADATA }),
+        { xml: /guest0/ },
+        'needs no monitor',
+      );
+    } finally {
+      for (const pid of hung) process.kill(pid, 'SIGCONT');
+    }
+    await until('all to be read again', async () => (await statuses()).every((status) => status === READ));
+  },
+);
