@@ -46,8 +46,8 @@ t.test(
     const dir = uri.slice(uri.indexOf('=') + 1).replace('/run/libvirt-sock', '');
     // libvirt would take more than a second over each.
     t.teardown(async () => {
-    for (const pid of (await processes(dir)).values()) process.kill(pid, 'SIGKILL');
-  });
+      for (const pid of (await processes(dir)).values()) process.kill(pid, 'SIGKILL');
+    });
     await startGuests(t, virsh, 6);
     const { guests = [], figures } = await connection.sample(SOON);
     t.same(
