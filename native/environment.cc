@@ -7,7 +7,7 @@
 namespace memcoord {
 
 std::shared_ptr<Mailbox> Mailbox::Create(Napi::Env env) {
-  const auto mailbox = std::make_shared<Mailbox>();
+  auto mailbox = std::make_shared<Mailbox>();
   // The bell holds its mailbox until the environment has freed it.
   mailbox->bell_ =
       Bell::New(env, "memcoord", 0, 1, mailbox.get(), [mailbox](Napi::Env, void*, Mailbox*) {});

@@ -30,7 +30,7 @@ GuestGate::GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPoo
 
 GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
                                       std::function<void()> call, std::function<void()> returned) {
-  const auto ticket = std::make_shared<Ticket>();
+  auto ticket = std::make_shared<Ticket>();
   ticket->lane = lane;
   ticket->uuid = uuid;
   ticket->call = std::move(call);
