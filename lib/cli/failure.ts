@@ -1,6 +1,6 @@
 /** What a failed command says, and the code that it exits with. */
 
-/** Exit codes, as DESIGN.md has them. */
+/** Exit codes of every command. */
 export const FAILED = 1;
 export const WRONG_USE = 2;
 export const UNREACHABLE = 3;

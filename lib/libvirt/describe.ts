@@ -68,7 +68,7 @@ const PINNING = [
 
 /**
  * What keeps pages that the balloon gives up from reaching the host, or the balloon from meaning anything.
- * BALLOON.md: VFIO and vdpa devices pin all of the guest, locked memory and SEV as well; pages of hugepages are not given back.
+ * From docs/ballooning.md: VFIO and vdpa devices pin all of the guest, locked memory and SEV as well; pages of hugepages are not given back.
  */
 function obstaclesOf(domain: Element, devices: Element | undefined): string[] {
   const obstacles: string[] = [];

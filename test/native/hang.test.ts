@@ -37,7 +37,7 @@ async function onHangingHost(t: Test, count: number, program: string) {
 
 const [READ, MISSED, SET_ASIDE] = [0, 2, 3];
 
-t.test('a guest that hangs is missed once and then set aside, while the others are read at full speed', async (t) => {
+t.test('rule 10: a guest that hangs is missed once and then set aside, while the others are read at full speed', async (t) => {
   const [first, second, quick, released] = await onHangingHost(
     t,
     5,
@@ -119,7 +119,7 @@ t.test('a move of a guest that hangs is unknown, the next one is not tried, and 
   t.same(released, [null, null, null]);
 });
 
-t.test('a move waits for the reading that its guest is busy with, and is not tried where that takes too long', async (t) => {
+t.test('rule 10: a move waits for the reading that its guest is busy with, and is not tried where that takes too long', async (t) => {
   const [waited, late, ended] = await onHangingHost(
     t,
     2,
