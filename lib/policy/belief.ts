@@ -59,9 +59,6 @@ export interface Belief {
   readonly figuresAt: number;
   /** How often they changed since the guest is in this phase. */
   readonly samples: number;
-  /** True where the figures come from a forced refresh. */
-  readonly refreshed: boolean;
-
   /** `size - available`: what the guest's kernel keeps from MemTotal, constant for a boot; known once two samples agreed on it. */
   readonly kernel: number;
   /** K as the last sample of a resting balloon had it. */
@@ -177,7 +174,6 @@ export function fresh(uuid: string, name: string, id: number, context: GuestCont
     minorFault: Number.NaN,
     figuresAt: Number.NaN,
     samples: 0,
-    refreshed: false,
     kernel: Number.NaN,
     kernelSeen: Number.NaN,
     size: Number.NaN,

@@ -38,7 +38,7 @@ export function readFigures(
   const at = Number.isFinite(readAt) ? Math.min(readAt, look.at) : look.at;
   const used = paired.size - spare;
   const elapsed = at - belief.figuresAt;
-  const known = { ...belief, ...now, ...paired, used, refreshed, figuresAt: at, samples: belief.samples + 1 };
+  const known = { ...belief, ...now, ...paired, used, figuresAt: at, samples: belief.samples + 1 };
   if (!(elapsed > 0)) return known;
   return { ...known, trend: trend(belief, used, elapsed), ...thrash(belief, now, elapsed, look.at, config) };
 }

@@ -68,8 +68,8 @@ function share(model: Model, look: Look, config: PolicyConfig, books: Account): 
   const claims = guests.map((belief) => {
     const period = (look.contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
     const reactionMs = reactionTime(lookMs, period, config);
-    const { floor, ceiling } = { floor: effectiveFloor(belief), ceiling: belief.ceiling };
-    const claim: Claim = { ...demand(belief, reactionMs, config), floor, ceiling, share: belief.share, holds: charge(belief) };
+    const { ceiling, share } = belief;
+    const claim: Claim = { ...demand(belief, reactionMs, config), floor: effectiveFloor(belief), ceiling, share, holds: charge(belief) };
     return { belief, claim, reactionMs };
   });
   const fixed = books.charged - guests.reduce((sum, belief) => sum + charge(belief), 0);
@@ -196,7 +196,8 @@ function cost(moves: readonly Move[], guests: readonly Belief[]): number {
 
 function move(belief: Belief, part: Part | undefined, to: number, reason: Reason): Move {
   const { uuid, name, target, actual, used } = belief;
-  const { need, allocation } = { need: part?.claim.need ?? Number.NaN, allocation: part?.size ?? Number.NaN };
+  const need = part?.claim.need ?? Number.NaN;
+  const allocation = part?.size ?? Number.NaN;
   return { uuid, name, from: target, to, reason, actual, used, spare: spareNow(belief), need, allocation };
 }
 

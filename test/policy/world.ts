@@ -1,4 +1,5 @@
 /** A hand-held host for the policy's tests: what a look shows is set by hand, moves land when the test says so. */
+import { defaultConfig } from '../../lib/config.js';
 import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
@@ -6,15 +7,7 @@ import type { GuestContext, GuestOverrides, Move, Notice, PolicyConfig } from '.
 import * as sweep from '../../lib/sweep.js';
 import { GiB, MiB } from '../../lib/units.js';
 
-export const CONFIG: PolicyConfig = {
-  intervalMs: 1000,
-  poolKiB: null,
-  reserveKiB: null,
-  signal: 'usable',
-  surplus: 'host',
-  burstKiBs: 200 * MiB,
-  eyes: 0.05,
-};
+export const CONFIG: PolicyConfig = defaultConfig();
 
 /** All KiB. Change what you like between two looks. */
 export interface WorldGuest {
