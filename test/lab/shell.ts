@@ -2,11 +2,11 @@
  * Where the lab keeps its files, and how it runs other programs.
  */
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 
-/** The checkout. Sources (test/lab) and what is compiled from them (.lab/js) both lie two folders below it. */
-export const ROOT = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '');
+/** The checkout: the same for the sources (test/lab) and for what is compiled from them (.lab/js/test/lab). */
+export const ROOT = dirname(createRequire(import.meta.url).resolve('memcoord/package.json'));
 export const SOURCES = join(ROOT, 'test/lab');
 /** Everything that the lab makes lies in here. */
 export const LAB = join(ROOT, '.lab');
