@@ -5,13 +5,13 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Verdict } from './judge.js';
+import { writeSection } from './readme.js';
 import type { Recording } from './recording.js';
 import { LAB, LabError, ROOT } from './shell.js';
+import { picture } from './svg.js';
 
 const MiB = 1024;
 const GiB = 1024 * MiB;
-const BEGIN = '<!-- tests:begin -->';
-const END = '<!-- tests:end -->';
 const TITLES = {
   1: 'Test 1: guest 1 eats until it is out of memory, then frees',
   2: 'Test 2: all eat until they are out of memory, then free',
@@ -68,14 +68,13 @@ export function draw(recording: Recording): string {
     );
   });
   const total = { width: 2 * (width + left + 10), height: top + Math.ceil(recording.guests.length / 2) * (height + gap) - 12 };
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${total.width} ${total.height}" font-family="sans-serif" font-size="11" fill="#444">
-<style>.g{stroke:#ddd}.s{stroke:#888;stroke-dasharray:4 3}.a{stroke:#1f5fbf;stroke-width:2}.u{stroke:#d9822b;stroke-width:1.5}.n{font-weight:bold;fill:#222}</style>
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="${left}" y="22" font-size="14" fill="#222">${TITLES[recording.test]}; pool ${recording.pool / GiB} GiB (MiB over time)</text>
-<path class="a" d="M${left} 38h24"/><text x="${left + 30}" y="42">balloon (actual)</text><path class="u" d="M${left + 130} 38h24"/><text x="${left + 160}" y="42">unused</text><path class="s" d="M${left + 220} 38h24"/><text x="${left + 250}" y="42">next stage</text>
-${parts.join('\n')}
-</svg>
-`;
+  const style =
+    '.g{stroke:#ddd}.s{stroke:#888;stroke-dasharray:4 3}.a{stroke:#1f5fbf;stroke-width:2}.u{stroke:#d9822b;stroke-width:1.5}.n{font-weight:bold;fill:#222}';
+  return picture(total, style, [
+    `<text x="${left}" y="22" font-size="14" fill="#222">${TITLES[recording.test]}; pool ${recording.pool / GiB} GiB (MiB over time)</text>`,
+    `<path class="a" d="M${left} 38h24"/><text x="${left + 30}" y="42">balloon (actual)</text><path class="u" d="M${left + 130} 38h24"/><text x="${left + 160}" y="42">unused</text><path class="s" d="M${left + 220} 38h24"/><text x="${left + 250}" y="42">next stage</text>`,
+    ...parts,
+  ]);
 }
 
 /** A row of the table: what came out, by the figures that the criteria found. */
@@ -131,11 +130,7 @@ async function main(): Promise<void> {
     }
   }
   if (pictures.length === 0) throw new LabError("there is nothing to draw in .lab/results: 'npm run test:lab -- --full' makes it");
-  const path = join(ROOT, 'README.md');
-  const readme = await readFile(path, 'utf8').catch(() => '');
-  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-  if (begin < 0 || end < begin) throw new LabError(`README.md has no markers ${BEGIN} and ${END}: the table was not written`);
-  await writeFile(path, `${readme.slice(0, begin + BEGIN.length)}\n${lines.join('\n')}\n\n${pictures.join('\n\n')}\n${readme.slice(end)}`);
+  await writeSection('tests', `${lines.join('\n')}\n\n${pictures.join('\n\n')}`);
   console.log('wrote the table into README.md');
 }
 

@@ -1,8 +1,7 @@
 /** What the tests of the addon share: hosts of libvirt's test driver, a libvirtd of their own, child processes. */
 import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +9,7 @@ import { promisify } from 'node:util';
 import type { Test } from 'tap';
 import { loadBinding } from '../../lib/libvirt/load.js';
 import type { LibvirtError, NativeConnection } from '../../lib/libvirt/native.js';
+import { startPrivateDaemon } from '../lab/private.js';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const METADATA = 'urn:example:test';
@@ -86,52 +86,13 @@ export interface Daemon {
   virsh(...args: string[]): Promise<string>;
 }
 
-/**
- * A libvirtd of the test's own, without privileges, that shares nothing with the system's. Its URI is that of the test driver behind a
- * real connection; there is no QEMU to be found and probed, so it is up in a tenth of a second. With `qemu`, it is that of QEMU.
- */
-export async function startDaemon(t: Test, { qemu = false } = {}): Promise<Daemon> {
-  // Not t.testdir(): a socket's path is 107 characters at most.
-  const dir = join(tmpdir(), `memcoord-${randomUUID().slice(0, 8)}`);
-  await mkdir(join(dir, 'run'), { recursive: true });
-  await mkdir(join(dir, 'libvirt'));
-  await writeFile(join(dir, 'conf'), `unix_sock_dir = "${dir}/run"\nauth_unix_rw = "none"\n`);
-  // No virtlogd, security module or cgroups needed.
-  const settings = 'stdio_handler = "file"\nsecurity_driver = "none"\nnamespaces = []\ncgroup_controllers = []\n';
-  await writeFile(join(dir, 'libvirt/qemu.conf'), settings);
-  const privileged = process.getuid?.() === 0;
-  if (privileged) for (const path of ['', 'run', 'libvirt']) await chown(join(dir, path), 65534, 65534);
-  const daemon = ['/usr/sbin/libvirtd', '-f', join(dir, 'conf'), '-p', join(dir, 'pid')];
-  const [command, ...args] = privileged ? ['/usr/bin/setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...daemon] : daemon;
-  const env = {
-    PATH: qemu ? '/usr/bin:/bin' : '',
-    HOME: dir,
-    XDG_RUNTIME_DIR: join(dir, 'run'),
-    XDG_CONFIG_HOME: dir,
-    XDG_CACHE_HOME: dir,
-  };
-  const child = spawn(command as string, args, { env, stdio: 'ignore' });
-  const ended = new Promise((resolve) => child.on('exit', resolve));
-  t.teardown(async () => {
-    child.kill('SIGKILL');
-    await ended;
-    await rm(dir, { recursive: true, force: true });
-  });
-  const socket = join(dir, 'run/libvirt-sock');
-  await until(
-    'libvirtd to listen',
-    () =>
-      stat(socket).then(
-        () => true,
-        () => false,
-      ),
-    // QEMU is probed first.
-    qemu ? 60_000 : undefined,
-  );
-  const uri = `${qemu ? 'qemu:///session' : 'test+unix:///default'}?socket=${socket}`;
+/** A libvirtd of the test's own ({@link startPrivateDaemon}), which ends with the test. */
+export async function startDaemon(t: Test, options: { qemu?: boolean } = {}): Promise<Daemon> {
+  const { uri, pid, end } = await startPrivateDaemon(options);
+  t.teardown(end);
   const virsh = async (...words: string[]) =>
     (await promisify(execFile)('virsh', ['-q', '-c', uri, ...words], { env: CLEAN_ENV })).stdout.trim();
-  return { uri, pid: Number(await readFile(join(dir, 'pid'), 'utf8')), virsh };
+  return { uri, pid, virsh };
 }
 
 export interface Ended {
