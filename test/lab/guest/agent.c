@@ -1,19 +1,20 @@
-/*
- * The program inside a lab guest: takes one command a line on a serial port and answers each with
- * one line.
- *
- *   ID eat MIB RATE   a child of ours takes memory, 4 KiB at a time, until it holds MIB (in all; 0
- * = without end), at RATE MiB/s. Given again, the same child goes on to the new amount. ID hold the
- * child takes no more and keeps what it has ID free           the child ends; its memory is the
- * guest's again ID report         figures, as NAME=NUMBER; sizes in KiB ID tmpfs MIB      a file of
- * MIB in a tmpfs (0 = none): page cache that cannot be dropped ID rmmod, insmod  the balloon's
- * driver out of the kernel, back into it ID reboot         reboots the guest inside the same QEMU
- *
- * Answers are `ID ok ...` or `ID error ...`. ID is any word; it tells the caller's answer from one
- * that an earlier caller did not wait for.
- */
+// The program inside a lab guest: takes one command a line on a serial port and answers each with
+// one line.
+//
+//   ID eat MIB RATE   a child of ours takes memory, 4 KiB at a time, until it holds MIB (in all;
+//                     0 = without end), at RATE MiB/s. Given again, the same child goes on.
+//   ID hold           the child takes no more and keeps what it has
+//   ID free           the child ends; its memory is the guest's again
+//   ID report         figures, as NAME=NUMBER; sizes in KiB
+//   ID tmpfs MIB      a file of MIB in a tmpfs (0 = none): page cache that cannot be dropped
+//   ID rmmod, insmod  the balloon's driver out of the kernel, back into it
+//   ID reboot         reboots the guest inside the same QEMU
+//
+// Answers are `ID ok ...` or `ID error ...`. ID is any word; it tells the caller's answer from one
+// that an earlier caller did not wait for.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -45,7 +46,10 @@ struct order {
 /* What the eater tells; shared between it and the agent. */
 struct eaten {
   volatile uint64_t pages;
-  volatile int failed; /* an allocation failed */
+  volatile int failed;   /* an allocation failed */
+  volatile double begun; /* when it took the first page of its present order; 0 = not yet */
+  volatile double held;  /* when it held all of its present order; 0 = not yet */
+  volatile long least;   /* least MemAvailable that it saw since then, KiB */
 };
 
 static int tty;
@@ -62,11 +66,30 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* -1 = it has not happened. */
+static long ms_since(double time) { return time == 0 ? -1L : (long)((now() - time) * 1000); }
+
 static void write_file(const char *path, const char *text) {
   int fd = open(path, O_WRONLY);
   if (fd < 0) return;
   if (write(fd, text, strlen(text)) < 0) perror(path);
   close(fd);
+}
+
+static long figure(const char *path, const char *name) {
+  char line[256];
+  long value = -1;
+  size_t length = strlen(name);
+  FILE *file = fopen(path, "r");
+  if (file == NULL) return -1;
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (strncmp(line, name, length) == 0 && (line[length] == ':' || line[length] == ' ')) {
+      value = atol(line + length + 1);
+      break;
+    }
+  }
+  fclose(file);
+  return value;
 }
 
 /*
@@ -97,6 +120,7 @@ static void eat(int pipe_end) {
     if (due > most) due = most;
     if (due > order.limit_pages) due = order.limit_pages;
     last = t;
+    if (eaten->begun == 0 && eaten->pages < due) eaten->begun = t;
     while (eaten->pages < due) {
       char *page = malloc(PAGE);
       if (page == NULL) {
@@ -106,6 +130,9 @@ static void eat(int pipe_end) {
       memset(page, 0xa5, PAGE);
       eaten->pages++;
     }
+    if (eaten->held == 0 && eaten->pages >= order.limit_pages) eaten->held = now();
+    long available = figure("/proc/meminfo", "MemAvailable");
+    if (available < eaten->least) eaten->least = available;
   }
 }
 
@@ -192,6 +219,8 @@ static void command_eat(const char *id, long mib, double rate) {
       return;
     }
   }
+  eaten->begun = eaten->held = 0;
+  eaten->least = LONG_MAX;
   struct order order = {mib == 0 ? UINT64_MAX : (uint64_t)mib * PAGES_PER_MIB,
                         rate * PAGES_PER_MIB};
   if (write(orders, &order, sizeof order) != (ssize_t)sizeof order) {
@@ -217,37 +246,22 @@ static void end_eater(void) {
   forget_eater();
 }
 
-static long figure(const char *path, const char *name) {
-  char line[256];
-  long value = -1;
-  size_t length = strlen(name);
-  FILE *file = fopen(path, "r");
-  if (file == NULL) return -1;
-  while (fgets(line, sizeof line, file) != NULL) {
-    if (strncmp(line, name, length) == 0 && (line[length] == ':' || line[length] == ' ')) {
-      value = atol(line + length + 1);
-      break;
-    }
-  }
-  fclose(file);
-  return value;
-}
-
 static void command_report(const char *id) {
   const char *memory = "/proc/meminfo", *vm = "/proc/vmstat";
   uint64_t pages = eater != 0 ? eaten->pages : 0;
   struct timespec t;
   clock_gettime(CLOCK_BOOTTIME, &t);
   answer(id,
-         "ok uptime=%ld eating=%d eaten=%lu last_eaten=%lu ended_ms_ago=%ld failed=%d "
+         "ok uptime=%ld eating=%d eaten=%lu last_eaten=%lu begun_ms_ago=%ld held_ms_ago=%ld "
+         "least_available=%ld ended_ms_ago=%ld failed=%d "
          "eaters_killed=%d bystander=%d oom_kills=%ld MemTotal=%ld MemFree=%ld "
          "MemAvailable=%ld Shmem=%ld SwapTotal=%ld SwapFree=%ld pswpin=%ld pswpout=%ld",
          (long)t.tv_sec, eater != 0, (unsigned long)(pages * 4), (unsigned long)(last_pages * 4),
-         ended_at == 0 ? -1L : (long)((now() - ended_at) * 1000), eaten->failed, eater_killed,
-         bystander != 0, figure(vm, "oom_kill"), figure(memory, "MemTotal"),
-         figure(memory, "MemFree"), figure(memory, "MemAvailable"), figure(memory, "Shmem"),
-         figure(memory, "SwapTotal"), figure(memory, "SwapFree"), figure(vm, "pswpin"),
-         figure(vm, "pswpout"));
+         ms_since(eaten->begun), ms_since(eaten->held), eaten->least, ms_since(ended_at),
+         eaten->failed, eater_killed, bystander != 0, figure(vm, "oom_kill"),
+         figure(memory, "MemTotal"), figure(memory, "MemFree"), figure(memory, "MemAvailable"),
+         figure(memory, "Shmem"), figure(memory, "SwapTotal"), figure(memory, "SwapFree"),
+         figure(vm, "pswpin"), figure(vm, "pswpout"));
 }
 
 /* In a child, so that a kill for want of memory hits the child. */
