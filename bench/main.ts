@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { claim } from '../test/lab/guests.js';
 import { LAB, LabError } from '../test/lab/shell.js';
+import { burst } from './burst.js';
 import { cycle } from './cycle.js';
 import { withHost } from './hosts.js';
 import { isFarOff, tap } from './judge.js';
@@ -12,7 +13,9 @@ import { oneshot } from './oneshot.js';
 import { policy } from './policy.js';
 import { keep, publish, publishAgain } from './publish.js';
 import type { HostName, Mode, Question } from './question.js';
+import { reaction } from './reaction.js';
 import { allRatios, numberText, plainText, type Results } from './results.js';
+import { step } from './step.js';
 import { watched } from './watched.js';
 
 /** A question that has forgotten what it measures: only it itself has to know. */
@@ -34,6 +37,9 @@ const QUESTIONS: readonly (() => Asked)[] = [
   () => asked(policy),
   () => asked(memory),
   () => asked(watched),
+  () => asked(reaction),
+  () => asked(step),
+  () => asked(burst),
 ];
 
 /** In the order in which they are brought up. */
