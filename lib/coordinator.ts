@@ -6,10 +6,10 @@ import type { Hypervisor, HypervisorEvent } from './hypervisor.js';
 import { EMPTY_MODEL, type Model } from './policy/belief.js';
 import { type NextLook, nextLook } from './policy/eyes.js';
 import { LEAST_LOOK } from './policy/limits.js';
-import { ordered } from './policy/orders.js';
+import { type Order, ordered } from './policy/orders.js';
 import { type Plan, plan } from './policy/plan.js';
 import type { Look, Move, Notice } from './policy/types.js';
-import { type Snapshot, snapshotOf } from './snapshot.js';
+import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
 import { machineTime, type Time } from './time.js';
 
 /** A move and what became of it. */
@@ -61,6 +61,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #model: Model = EMPTY_MODEL;
   #rebooted = new Set<string>();
   #rehearsed = new Map<string, Move>();
+  #seen: Seen | null = null;
+  /** Of `#seen`; null until somebody asks for it. */
   #snapshot: Snapshot | null = null;
   #sweepAt = Number.NEGATIVE_INFINITY;
   #off: () => void = () => {};
@@ -81,6 +83,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   /** The last look; null before the first. */
   get snapshot(): Snapshot | null {
+    if (this.#seen !== null) this.#snapshot ??= snapshotOf(this.#seen);
     return this.#snapshot;
   }
 
@@ -224,8 +227,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#tellEmpty(read.guests.length === 0);
     if (this.#dryRun) this.#rehearse(made.moves);
     else await this.#carryOut(hypervisor, made.moves);
-    this.#snapshot = snapshotOf(made, look, this.#config, this.#model);
-    this.emit('look', this.#snapshot);
+    const { account, state } = made;
+    this.#seen = { wallClock: Date.now(), look, config: this.#config, model: this.#model, account, state };
+    this.#snapshot = null;
+    if (this.listenerCount('look') > 0 && this.snapshot !== null) this.emit('look', this.snapshot);
   }
 
   #tellEmpty(empty: boolean): void {
@@ -240,13 +245,12 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       moves.map(({ uuid, to }) => ({ uuid, kib: to })),
       { deadlineMs: CONTROL_DEADLINE_MS },
     );
-    const at = this.#time.now();
-    moves.forEach((move, i) => {
+    const orders = moves.map((move, i): Order => ({ move, outcome: outcomeOf(errors[i]) }));
+    this.#model = ordered(this.#model, orders, this.#time.now());
+    for (const [i, move] of moves.entries()) {
       const error = errors[i] ?? null;
-      const unknown = error?.code === 'ERR_MEMCOORD_DEADLINE';
-      this.#model = ordered(this.#model, move, at, error === null ? 'stored' : unknown ? 'unknown' : 'failed');
       this.emit('move', error === null ? { ...move, applied: true } : { ...move, applied: false, error });
-    });
+    }
   }
 
   #rehearse(moves: readonly Move[]): void {
@@ -271,4 +275,9 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       moves,
     });
   }
+}
+
+function outcomeOf(error: { readonly code?: string } | null | undefined): Order['outcome'] {
+  if (error == null) return 'stored';
+  return error.code === 'ERR_MEMCOORD_DEADLINE' ? 'unknown' : 'failed';
 }

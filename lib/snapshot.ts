@@ -2,7 +2,7 @@
 import type { Config } from './config.js';
 import { CONTROL_DEADLINE_MS, contextOf } from './guests.js';
 import type { Hypervisor } from './hypervisor.js';
-import { EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/belief.js';
+import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/belief.js';
 import { type Plan, plan } from './policy/plan.js';
 import type { GuestContext, Look, Phase, Reason } from './policy/types.js';
 import { LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
@@ -67,8 +67,7 @@ export async function readOnce(hypervisor: Hypervisor, config: Config, time: Tim
     }),
   );
   const look: Look = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
-  const made = plan(EMPTY_MODEL, look, config);
-  const snapshot = snapshotOf(made, look, config, made.model);
+  const snapshot = snapshotOf({ wallClock: Date.now(), look, config, ...plan(EMPTY_MODEL, look, config) });
   // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
   const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
   return { ...snapshot, guests: snapshot.guests.map((guest) => ({ ...guest, statsAge: ages.get(guest.uuid) ?? Number.NaN })) };
@@ -79,40 +78,49 @@ function ageOf(sweep: Sweep, row: number): number {
   return answered > 0 ? Math.max(0, Date.now() - answered * 1000) : Number.NaN;
 }
 
-/** What a plan made of a look. `model` is the one after its moves. */
-export function snapshotOf({ assessments, account, state }: Plan, look: Look, config: Config, model: Model): Snapshot {
-  const guests = assessments.map(({ need, allocation, survivableBurst }, i): GuestView => {
-    const belief = model.guests[i];
-    if (belief === undefined) throw new Error('a plan assesses the guests of its model');
-    const { uuid, name, phase, actual, target, unused, usable, used, floor, ceiling, share, trend, maximum, lastReason, why } = belief;
-    return {
-      uuid,
-      name,
-      phase,
-      actual,
-      target,
-      unused,
-      usable,
-      used,
-      spare: spareNow(belief),
-      need,
-      allocation,
-      floor,
-      ceiling,
-      share,
-      trend,
-      maximum,
-      survivableBurst,
-      statsAge: look.at - belief.figuresAt,
-      lastReason,
-      why,
-    };
-  });
+/** A look and what a plan made of it: what a snapshot is made from. */
+export interface Seen extends Pick<Plan, 'account' | 'state'> {
+  /** Ms since 1970. */
+  readonly wallClock: number;
+  readonly look: Look;
+  readonly config: Config;
+  /** The model after the plan's moves. */
+  readonly model: Model;
+}
+
+export function snapshotOf({ wallClock, look, config, model, account, state }: Seen): Snapshot {
   const { total, available, pressure } = look.host;
   const { capacity, charged, reserve, overhead } = account;
   return {
-    at: Date.now(),
+    at: wallClock,
     host: { total, available, capacity, charged, free: capacity - charged, pool: config.poolKiB, reserve, overhead, state, pressure },
-    guests,
+    guests: model.guests.map((belief) => viewOf(belief, look.at)),
+  };
+}
+
+function viewOf(belief: Belief, at: number): GuestView {
+  const { uuid, name, phase, actual, target, unused, usable, used, need, allocation, floor, ceiling, share, trend } = belief;
+  const { maximum, survivableBurst, lastReason, why } = belief;
+  return {
+    uuid,
+    name,
+    phase,
+    actual,
+    target,
+    unused,
+    usable,
+    used,
+    spare: spareNow(belief),
+    need,
+    allocation,
+    floor,
+    ceiling,
+    share,
+    trend,
+    maximum,
+    survivableBurst,
+    statsAge: at - belief.figuresAt,
+    lastReason,
+    why,
   };
 }

@@ -368,3 +368,14 @@ t.test('a daemon that hung for a moment and kept the connection is told of when 
   await host.pass(5000);
   await stopped;
 });
+
+t.test('a snapshot is made once a look, and only when somebody asks for it', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('a')]);
+  t.equal(coordinator.snapshot, null, 'none before the first look');
+  await coordinator.start();
+  const first = coordinator.snapshot;
+  t.equal(coordinator.snapshot, first);
+  await host.pass(5000);
+  t.not(coordinator.snapshot, first);
+  await stop();
+});

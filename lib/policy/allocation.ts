@@ -1,16 +1,22 @@
 /** Step 2: who gets what out of the capacity. */
 
 import type { HostState } from './belief.js';
-import type { Demand } from './demand.js';
-import { fill } from './water.js';
+import { column, fill, sum } from './water.js';
 
-/** A guest that can be moved, as the allocation sees it. */
-export interface Claim extends Demand {
-  readonly floor: number;
+/** A guest that can be moved, as the allocation sees it: a belief, or what looks like one. KiB. */
+export interface Claim {
+  /** What the guest uses. */
+  readonly used: number;
+  /** Least that it may be given. */
+  readonly effectiveFloor: number;
   readonly ceiling: number;
   readonly share: number;
-  /** What it holds, KiB: max(target, actual). Matters only where not everyone can keep its critical spare. */
+  /** What it holds: max(target, actual). Matters only where not everyone can keep its critical spare. */
   readonly holds: number;
+  /** `used` and the spare that nobody takes, within the guest's bounds. */
+  readonly critical: number;
+  /** What it should have, were there room for all, within the guest's bounds. */
+  readonly need: number;
 }
 
 export interface Allocation {
@@ -30,31 +36,23 @@ export interface Allocation {
  *   pushed into its critical spare for another; what someone holds beyond that goes to those with the least spare.
  */
 export function allocate(claims: readonly Claim[], capacity: number, surplus: 'host' | 'guests'): Allocation {
-  const total = (of: (claim: Claim) => number) => claims.reduce((sum, claim) => sum + of(claim), 0);
-  const level = (lower: (claim: Claim) => number, upper: (claim: Claim) => number) =>
-    fill(
-      claims.map((claim) => ({ base: claim.used, share: claim.share, lower: lower(claim), upper: upper(claim) })),
-      capacity,
-    );
-  if (total((claim) => claim.need) <= capacity) {
+  const need = column(claims, (claim) => claim.need);
+  const level = (lower: Float64Array, upper: Float64Array) => {
+    const base = column(claims, ({ used }) => Math.max(0, used));
+    return fill({ base, lower, upper, share: column(claims, ({ share }) => share) }, capacity);
+  };
+  if (sum(need) <= capacity) {
     const sizes =
       surplus === 'guests'
         ? level(
-            (claim) => claim.need,
-            (claim) => claim.ceiling,
+            need,
+            column(claims, ({ ceiling }) => ceiling),
           )
-        : Float64Array.from(claims, (claim) => claim.need);
+        : need;
     return { state: 'ample', sizes };
   }
-  if (total((claim) => claim.critical) <= capacity) {
-    return {
-      state: 'contended',
-      sizes: level(
-        (claim) => claim.critical,
-        (claim) => claim.need,
-      ),
-    };
-  }
-  const keeps = (claim: Claim) => Math.max(claim.floor, Math.min(claim.holds, claim.critical));
-  return { state: 'overcommitted', sizes: level(keeps, (claim) => claim.critical) };
+  const critical = column(claims, (claim) => claim.critical);
+  if (sum(critical) <= capacity) return { state: 'contended', sizes: level(critical, need) };
+  const keeps = column(claims, ({ effectiveFloor, holds, critical }) => Math.max(effectiveFloor, Math.min(holds, critical)));
+  return { state: 'overcommitted', sizes: level(keeps, critical) };
 }

@@ -1,6 +1,6 @@
 /** Reading a look, first part: where the balloon is, how it moves, and whether it does what it was asked. */
 import { ACTUAL, RSS } from '../sweep.js';
-import type { Belief, Figure, Rollback } from './belief.js';
+import type { Belief, Draft, Figure, Rollback } from './belief.js';
 import {
   ADOPTED_INTERVALS,
   FIRST_PAUSE,
@@ -14,53 +14,68 @@ import {
 import type { PolicyConfig } from './types.js';
 
 /** The balloon: where it is, how it moved, and whether somebody else moved it. */
-export function readBalloon(belief: Belief, figure: Figure, at: number, config: PolicyConfig): Belief {
+export function readBalloon(draft: Draft, figure: Figure, at: number, config: PolicyConfig): void {
+  const { actual: before, actualAt: readBefore, target } = draft;
   const actual = figure(ACTUAL);
   const rss = figure(RSS);
-  const overhead = rss > 0 ? Math.max(LEAST_OVERHEAD, rss - actual) : belief.overhead;
-  const moved = actual - belief.actual;
-  const now: Belief = { ...belief, actual, rss, overhead, actualAt: at, restingSince: Math.abs(moved) <= SAME ? belief.restingSince : at };
-  if (Number.isNaN(belief.actual)) return { ...now, target: actual, restingSince: at, windowActual: actual };
-  const gap = belief.target - belief.actual;
+  draft.actual = actual;
+  draft.actualAt = at;
+  draft.rss = rss;
+  if (rss > 0) draft.overhead = Math.max(LEAST_OVERHEAD, rss - actual);
+  const moved = actual - before;
+  if (Math.abs(moved) <= SAME) return;
+  draft.restingSince = at;
+  if (Number.isNaN(before)) {
+    draft.target = draft.windowActual = actual;
+    return;
+  }
+  const gap = target - before;
   const astray = moved * gap <= 0 || Math.abs(moved) > Math.abs(gap) + SAME;
   // Soon after an order the balloon may still follow the one before; but neither leads it out of what lies between them.
-  const bounds = [belief.target, belief.orderedFrom, belief.windowActual];
-  const beyond = actual > Math.max(...bounds) + SAME || actual < Math.min(...bounds) - SAME;
-  const unasked = Math.abs(moved) > SAME && (at - belief.orderedAt > ORDER_GRACE ? astray : beyond);
-  // Rule 13. The boot of a guest moves its balloon too: nothing of ours is lost by following it.
-  if (unasked) {
-    const pause = at + ADOPTED_INTERVALS * config.intervalMs;
-    return { ...now, target: actual, adopting: true, shrinkAfter: Math.max(belief.shrinkAfter, pause), windowActual: actual, windowAt: at };
+  const { orderedFrom, windowActual } = draft;
+  const beyond = actual > Math.max(target, orderedFrom, windowActual) + SAME || actual < Math.min(target, orderedFrom, windowActual) - SAME;
+  if (at - draft.orderedAt > ORDER_GRACE ? astray : beyond) {
+    // Rule 13. The boot of a guest moves its balloon too: nothing of ours is lost by following it.
+    draft.target = draft.windowActual = actual;
+    draft.windowAt = at;
+    draft.adopting = true;
+    draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
+    return;
   }
-  return learnSpeed(now, belief, moved, gap, at);
-}
-
-/** Speed is learned only from a balloon that was seen on its way at both looks: one that arrived may have been faster. */
-function learnSpeed(now: Belief, before: Belief, moved: number, gap: number, at: number): Belief {
-  const under = Math.abs(moved) > SAME && Math.abs(moved) < Math.abs(gap) - SAME && before.windowActual !== before.actual;
-  if (!under || !(at > before.actualAt)) return now;
-  const seen = (Math.abs(moved) / (at - before.actualAt)) * 1000;
-  return { ...now, speed: before.speed + 0.5 * (seen - before.speed) };
+  // Speed is learned only from a balloon that was seen on its way at both looks: one that arrived may have been faster.
+  const under = Math.abs(moved) < Math.abs(gap) - SAME && windowActual !== before;
+  if (under && at > readBefore) draft.speed += 0.5 * ((Math.abs(moved) / (at - readBefore)) * 1000 - draft.speed);
 }
 
 /** Rules 1 and 7: a shrink under way is watched; where it makes no progress its target goes back up. */
-export function progress(belief: Belief, at: number): Belief {
-  const gap = belief.target - belief.actual;
+export function progress(draft: Draft, at: number): void {
+  const { actual, windowActual } = draft;
+  const gap = draft.target - actual;
   if (Math.abs(gap) <= SAME) {
     // Pushed below where it could not go before: that floor is no more.
-    const reachable = belief.actual < belief.reachable - SAME ? 0 : belief.reachable;
-    return { ...belief, windowActual: belief.actual, windowAt: at, reachable };
+    if (actual < draft.reachable - SAME) draft.reachable = 0;
+  } else {
+    // By the time of the readings: where none came nothing is known of the progress.
+    if (draft.actualAt - draft.windowAt < PROGRESS_WINDOW) return;
+    const come = gap < 0 ? windowActual - actual : actual - windowActual;
+    if (come < Math.min(LEAST_PROGRESS, Math.abs(gap))) {
+      draft.rollback = { reason: 'no-progress', to: actual };
+      if (gap < 0) {
+        setBack(draft, at);
+        draft.phase = 'stuck';
+        draft.reachable = actual;
+        return;
+      }
+      // A growth that does not come was ordered otherwise by somebody else, or is impossible. It stays charged until it is taken back.
+    }
   }
-  // By the time of the readings: where none came nothing is known of the progress.
-  if (belief.actualAt - belief.windowAt < PROGRESS_WINDOW) return belief;
-  const come = gap < 0 ? belief.windowActual - belief.actual : belief.actual - belief.windowActual;
-  if (come >= Math.min(LEAST_PROGRESS, Math.abs(gap))) return { ...belief, windowActual: belief.actual, windowAt: at };
-  // A growth that does not come was ordered otherwise by somebody else, or is impossible. It stays charged until it is taken back.
-  if (gap > 0) {
-    return { ...belief, windowActual: belief.actual, windowAt: at, rollback: { reason: 'no-progress', to: belief.actual } };
-  }
-  const rollback: Rollback = { reason: 'no-progress', to: belief.actual };
-  return { ...belief, ...setBack(belief, at), phase: 'stuck', reachable: belief.actual, rollback };
+  openWindow(draft, at);
+}
+
+/** Progress is watched from here on. */
+export function openWindow(draft: Draft, at: number): void {
+  draft.windowActual = draft.actual;
+  draft.windowAt = at;
 }
 
 /** A rollback that came true, or whose pause is over, is no more. */
@@ -70,8 +85,10 @@ export function stillOpen(belief: Belief, rollback: Rollback, at: number): boole
 }
 
 /** A failed shrink: none for a while, and for twice as long the next time. */
-export function setBack(belief: Belief, at: number): Partial<Belief> {
+export function setBack(draft: Draft, at: number): void {
+  const { pause, shrinkAfter } = draft;
   // A pause that ended long ago is forgotten.
-  const pause = at - belief.shrinkAfter > belief.pause && Number.isFinite(belief.shrinkAfter) ? FIRST_PAUSE : belief.pause;
-  return { shrinkAfter: at + pause, pause: Math.min(2 * pause, LAST_PAUSE) };
+  const due = at - shrinkAfter > pause && Number.isFinite(shrinkAfter) ? FIRST_PAUSE : pause;
+  draft.shrinkAfter = at + due;
+  draft.pause = Math.min(2 * due, LAST_PAUSE);
 }

@@ -1,6 +1,5 @@
 /** What is believed of each guest, carried from look to look: the types, and what can be said of a belief by itself. */
-import { BALLOON_SPEED, DEFAULT_SHARE, FIRST_PAUSE, FIRST_REFUSED_PAUSE, LEAST_OVERHEAD } from './limits.js';
-import type { GuestContext, Phase, Reason, Signal } from './types.js';
+import type { Phase, Reason, Signal } from './types.js';
 
 /** Why the next plan must take a guest's target back. */
 export interface Rollback {
@@ -9,7 +8,7 @@ export interface Rollback {
   readonly to: number;
 }
 
-/** What is believed of one guest. KiB, ms, KiB/s; NaN = not known. */
+/** What is believed of one guest. KiB, ms, KiB/s; NaN = not known. The numbers are kept in `Model.numbers` (rows.ts). */
 export interface Belief {
   readonly uuid: string;
   readonly name: string;
@@ -99,12 +98,34 @@ export interface Belief {
   /** When people were last told of one. */
   readonly adoptedToldAt: number;
   readonly lastReason: Reason | null;
+
+  // What the last plan made of it; NaN where it is not to be moved.
+
+  /** Its floor; while it is stuck, the size that it could not be pushed below. */
+  readonly effectiveFloor: number;
+  /** Its charge when the plan was made. */
+  readonly holds: number;
+  /** What it uses and the spare that nobody takes, within its bounds. */
+  readonly critical: number;
+  /** What it should have, were there room for all, within its bounds. */
+  readonly need: number;
+  /** What it gets out of the pool: whole MiB, within its bounds. */
+  readonly allocation: number;
+  /** Rise of its use that it would survive right now, KiB/s. */
+  readonly survivableBurst: number;
+  /** Its new target; NaN where it keeps the old one. */
+  readonly planned: number;
 }
+
+/** A belief in the making: a copy in the next model, which the steps of a plan write to. */
+export type Draft = { -readonly [Field in keyof Belief]: Belief[Field] };
 
 /** What is believed of the host's guests, in the order of the last sweep. */
 export interface Model {
   readonly at: number;
   readonly guests: readonly Belief[];
+  /** The beliefs' numbers, by the layout of rows.ts. */
+  readonly numbers: Float64Array;
   /** Host state told last, and since when the present one holds. */
   readonly told: HostState;
   readonly state: HostState;
@@ -119,6 +140,7 @@ export type HostState = 'ample' | 'contended' | 'overcommitted';
 export const EMPTY_MODEL: Model = {
   at: Number.NEGATIVE_INFINITY,
   guests: [],
+  numbers: new Float64Array(0),
   told: 'ample',
   state: 'ample',
   stateSince: Number.NEGATIVE_INFINITY,
@@ -138,65 +160,6 @@ export function charge(belief: Belief): number {
 /** Spare of the guest at its present balloon size, in its signal. */
 export function spareNow(belief: Belief): number {
   return belief.actual - belief.used;
-}
-
-/** What is believed of a guest that was never seen before: nothing, and that it may hold its maximum. */
-export function fresh(uuid: string, name: string, id: number, context: GuestContext | undefined, at: number): Belief {
-  const maximum = context?.facts?.maximum ?? Number.NaN;
-  return {
-    uuid,
-    name,
-    id,
-    phase: 'booting',
-    why: null,
-    floor: Number.NaN,
-    ceiling: Number.NaN,
-    share: DEFAULT_SHARE,
-    signal: 'usable',
-    pinned: false,
-    maximum,
-    actual: Number.NaN,
-    actualAt: Number.NaN,
-    restingSince: at,
-    target: Number.NaN,
-    orderedAt: Number.NEGATIVE_INFINITY,
-    orderedFrom: Number.NaN,
-    refusedUntil: Number.NEGATIVE_INFINITY,
-    refusedPause: FIRST_REFUSED_PAUSE,
-    rss: Number.NaN,
-    overhead: LEAST_OVERHEAD,
-    unused: Number.NaN,
-    usable: Number.NaN,
-    available: Number.NaN,
-    lastUpdate: Number.NaN,
-    swapIn: Number.NaN,
-    majorFault: Number.NaN,
-    minorFault: Number.NaN,
-    figuresAt: Number.NaN,
-    samples: 0,
-    kernel: Number.NaN,
-    kernelSeen: Number.NaN,
-    size: Number.NaN,
-    paired: false,
-    used: Number.NaN,
-    trend: 0,
-    speed: BALLOON_SPEED,
-    reachable: 0,
-    shrinkAfter: Number.NEGATIVE_INFINITY,
-    pause: FIRST_PAUSE,
-    windowActual: Number.NaN,
-    windowAt: at,
-    shrunkAt: Number.NEGATIVE_INFINITY,
-    shrunkFrom: Number.NaN,
-    grownAt: Number.NEGATIVE_INFINITY,
-    usualFaults: 0,
-    paidAt: at,
-    rebootedAt: Number.NEGATIVE_INFINITY,
-    rollback: null,
-    adopting: false,
-    adoptedToldAt: Number.NEGATIVE_INFINITY,
-    lastReason: null,
-  };
 }
 
 /** Figures of one guest in a look, by the fields of sweep.ts. */

@@ -1,6 +1,6 @@
 /** Step 1: what a guest needs. */
 
-import type { Belief } from './belief.js';
+import type { Belief, Draft } from './belief.js';
 import { spareNow } from './belief.js';
 import {
   BALLOON_LATENCY,
@@ -14,15 +14,6 @@ import {
   WATERMARKS,
 } from './limits.js';
 import type { PolicyConfig } from './types.js';
-
-export interface Demand {
-  /** What the guest uses, KiB. */
-  readonly used: number;
-  /** `used` and the spare that nobody takes, within the guest's bounds, KiB. */
-  readonly critical: number;
-  /** What it should have, were there room for all, within the guest's bounds, KiB. */
-  readonly need: number;
-}
 
 /**
  * Time between two looks at a guest that is at risk, ms, while `guests` are: as short as the budget for extra looks allows,
@@ -47,17 +38,18 @@ export function reactionTime(lookMs: number, statsPeriodMs: number, config: Poli
  *     cushion = rate × reaction, at least `least`, at most a quarter of the maximum
  *     need    = used + cushion, between floor and ceiling
  */
-export function demand(belief: Belief, reactionMs: number, config: PolicyConfig): Demand {
+export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): void {
+  const { trend, ceiling } = draft;
   const reaction = reactionMs / 1000;
-  const used = Math.max(0, belief.used);
-  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + belief.trend * reaction;
-  const burst = Math.max(belief.trend, config.burstKiBs) * reaction;
-  const cushion = Math.max(least, CRITICAL_SPARE + watermarks(belief), Math.min(burst, belief.maximum * MOST_CUSHION_FRACTION));
-  return {
-    used,
-    critical: within(belief, used + CRITICAL_SPARE + watermarks(belief)),
-    need: within(belief, used + cushion),
-  };
+  const used = Math.max(0, draft.used);
+  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + trend * reaction;
+  const burst = Math.max(trend, config.burstKiBs) * reaction;
+  const critical = CRITICAL_SPARE + watermarks(draft);
+  const cushion = Math.max(least, critical, Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
+  const floor = draft.phase === 'stuck' ? Math.min(ceiling, Math.max(draft.floor, draft.reachable)) : draft.floor;
+  draft.effectiveFloor = floor;
+  draft.critical = Math.min(ceiling, Math.max(floor, used + critical));
+  draft.need = Math.min(ceiling, Math.max(floor, used + cushion));
 }
 
 /** Burst that the guest would survive right now, KiB/s: its spare over the reaction time. NaN where its figures are not known. */
@@ -70,13 +62,4 @@ function watermarks(belief: Belief): number {
   if (belief.signal === 'usable') return 0;
   const kept = belief.unused - belief.usable;
   return Number.isNaN(kept) ? WATERMARKS : Math.max(0, kept);
-}
-
-/** The guest's floor; while it is stuck, the size that it could not be pushed below. */
-export function effectiveFloor(belief: Belief): number {
-  return belief.phase === 'stuck' ? Math.min(belief.ceiling, Math.max(belief.floor, belief.reachable)) : belief.floor;
-}
-
-function within(belief: Belief, size: number): number {
-  return Math.min(belief.ceiling, Math.max(effectiveFloor(belief), size));
 }

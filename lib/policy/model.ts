@@ -1,63 +1,83 @@
 /**
  * The model: folds one look into what is believed of the guests (belief.ts). balloon.ts and figures.ts read a guest's figures, this file
- * judges the phase and tells what changed; orders.ts notes the moves. Gives new beliefs and leaves the old alone.
+ * judges the phase and tells what changed; orders.ts notes the moves. All of them write to drafts (rows.ts) and leave the old model alone.
  */
 import { ACTUAL, MAJOR_FAULT, MAXIMUM, MINOR_FAULT, READ, STATE, STATUS, STRIDE, SWAP_IN } from '../sweep.js';
 import { formatSize } from '../units.js';
 import { progress, readBalloon, stillOpen } from './balloon.js';
-import type { Belief, Figure, Model, Rollback } from './belief.js';
-import { fresh } from './belief.js';
+import type { Belief, Draft, Figure, Model, Rollback } from './belief.js';
 import { readFigures } from './figures.js';
 import { ADOPTED_QUIET, DEFAULT_SHARE, FLOOR_FRACTION, LEAST_FLOOR, REBOOT_BLIND, SAME } from './limits.js';
-import type { GuestContext, Look, Notice, PolicyConfig } from './types.js';
+import { Drafts } from './rows.js';
+import type { GuestContext, Look, Notice, Phase, PolicyConfig } from './types.js';
 
-/** Folds a look into the model. The notices say what changed for people. */
-export function observe(model: Model, look: Look, config: PolicyConfig): { model: Model; notices: Notice[] } {
+/** Folds a look into drafts of the next beliefs. The notices say what changed for people. */
+export function observe(model: Model, look: Look, config: PolicyConfig): { drafts: Drafts; notices: Notice[] } {
   const notices: Notice[] = [];
-  const before = new Map(model.guests.map((belief) => [belief.uuid, belief]));
   const { guests, figures } = look.sweep;
-  const after: Belief[] = [];
-  for (let row = 0; row < guests.length; row++) {
-    const guest = guests[row];
-    if (guest === undefined) continue;
-    const known = before.get(guest.uuid);
-    before.delete(guest.uuid);
+  const drafts = new Drafts(model, guests.length);
+  const rowOf = finder(model.guests);
+  let found = 0;
+  let offset = 0;
+  const figure = (field: number) => figures[offset + field] ?? Number.NaN;
+  guests.forEach((guest, row) => {
+    offset = row * STRIDE;
     const context = look.contexts.get(guest.uuid);
-    const previous = known === undefined || known.id !== guest.id ? fresh(guest.uuid, guest.name, guest.id, context, look.at) : known;
-    const figure = (field: number) => figures[row * STRIDE + field] ?? Number.NaN;
-    const belief = judge(read(previous, figure, look, context, config), figure, look, context, config);
-    if (previous !== known) notices.push(notice('guest-appeared', 'info', belief, `${belief.name} is here`));
-    const adopted = belief.adopting && belief.restingSince < look.at;
-    const news = adopted && look.at - belief.adoptedToldAt >= ADOPTED_QUIET;
-    tell(previous, belief, news, notices);
-    after.push(adopted ? { ...belief, adopting: false, adoptedToldAt: news ? look.at : belief.adoptedToldAt } : belief);
+    const from = rowOf(row, guest.uuid);
+    if (from !== undefined) found++;
+    const known = from !== undefined && model.guests[from]?.id === guest.id;
+    const draft = known ? drafts.keep(from) : drafts.meet(guest, context, look.at);
+    const { phase, rollback } = draft;
+    read(draft, figure, look, context, config);
+    draft.phase = judge(draft, figure, look, context, config);
+    if (!known) notices.push(notice('guest-appeared', 'info', draft, `${draft.name} is here`));
+    tell(phase, rollback, draft, notices);
+    if (draft.adopting && draft.restingSince < look.at) adopt(draft, look.at, notices);
+  });
+  if (found < model.guests.length) {
+    const here = new Set(guests.map(({ uuid }) => uuid));
+    const gone = model.guests.filter(({ uuid }) => !here.has(uuid));
+    for (const belief of gone) notices.push(notice('guest-gone', 'info', belief, `${belief.name} is gone`));
   }
-  for (const gone of before.values()) notices.push(notice('guest-gone', 'info', gone, `${gone.name} is gone`));
-  return { model: { ...model, at: look.at, guests: after }, notices };
+  return { drafts, notices };
+}
+
+/** Finds a guest's row in a model: mostly it is the same as in the sweep. */
+function finder(guests: readonly Belief[]): (row: number, uuid: string) => number | undefined {
+  let rows: Map<string, number> | null = null;
+  return (row, uuid) => {
+    if (guests[row]?.uuid === uuid) return row;
+    rows ??= new Map(guests.map((belief, i) => [belief.uuid, i]));
+    return rows.get(uuid);
+  };
 }
 
 /** The figures of this look: settings, balloon, guest. Says nothing yet of the phase. */
-function read(previous: Belief, figure: Figure, look: Look, context: GuestContext | undefined, config: PolicyConfig): Belief {
-  const settled = settings(previous, figure, context, config);
-  const told = look.rebooted.has(previous.uuid);
+function read(draft: Draft, figure: Figure, look: Look, context: GuestContext | undefined, config: PolicyConfig): void {
+  settle(draft, figure, context, config);
+  const told = look.rebooted.has(draft.uuid);
   // The counters fall once the guest's new figures are there: that is the same reboot.
-  const seen = settled.samples > 0 && look.at - settled.rebootedAt >= REBOOT_BLIND && runsBackwards(settled, figure);
-  const known = told || seen ? forget(settled, look.at) : settled;
-  if (figure(STATUS) !== READ || !(figure(ACTUAL) > 0)) return known;
-  return readFigures(readBalloon(known, figure, look.at, config), known, figure, look, context, config);
+  const seen = draft.samples > 0 && look.at - draft.rebootedAt >= REBOOT_BLIND && runsBackwards(draft, figure);
+  if (told || seen) forget(draft, look.at);
+  if (figure(STATUS) !== READ || !(figure(ACTUAL) > 0)) return;
+  const before = draft.actual;
+  readBalloon(draft, figure, look.at, config);
+  readFigures(draft, before, figure, look, context, config);
 }
 
-function settings(belief: Belief, figure: Figure, context: GuestContext | undefined, config: PolicyConfig): Belief {
-  const reported = figure(MAXIMUM);
-  const maximum = reported > 0 ? reported : (context?.facts?.maximum ?? belief.maximum);
-  const overrides = context?.overrides ?? {};
-  const ceiling = Math.min(overrides.max ?? maximum, maximum);
-  const floor = Math.min(overrides.min ?? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION), ceiling);
-  const signal = overrides.signal ?? config.signal;
-  const share = overrides.share ?? DEFAULT_SHARE;
+/** The settings in force. */
+function settle(draft: Draft, figure: Figure, context: GuestContext | undefined, config: PolicyConfig): void {
   const facts = context?.facts;
-  const pinned = facts != null && (facts.balloonModel === 'none' || facts.obstacles.length > 0);
-  return { ...belief, maximum, ceiling, floor, signal, share, pinned };
+  const overrides = context?.overrides;
+  const reported = figure(MAXIMUM);
+  const maximum = reported > 0 ? reported : (facts?.maximum ?? draft.maximum);
+  const ceiling = Math.min(overrides?.max ?? maximum, maximum);
+  draft.maximum = maximum;
+  draft.ceiling = ceiling;
+  draft.floor = Math.min(overrides?.min ?? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION), ceiling);
+  draft.signal = overrides?.signal ?? config.signal;
+  draft.share = overrides?.share ?? DEFAULT_SHARE;
+  draft.pinned = facts != null && (facts.balloonModel === 'none' || facts.obstacles.length > 0);
 }
 
 /** Counters of a guest only fall when it boots. */
@@ -66,49 +86,46 @@ function runsBackwards(belief: Belief, figure: Figure): boolean {
 }
 
 /** What a boot makes worthless. */
-function forget(belief: Belief, at: number): Belief {
-  return {
-    ...belief,
-    rebootedAt: at,
-    samples: 0,
-    figuresAt: Number.NaN,
-    kernel: Number.NaN,
-    kernelSeen: Number.NaN,
-    paired: false,
-    used: Number.NaN,
-    trend: 0,
-    reachable: 0,
-    usualFaults: 0,
-    rollback: null,
-  };
+function forget(draft: Draft, at: number): void {
+  draft.rebootedAt = at;
+  draft.samples = 0;
+  draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = Number.NaN;
+  draft.paired = false;
+  draft.trend = draft.reachable = draft.usualFaults = 0;
+  draft.rollback = null;
 }
 
-/** The phase, and what follows from standing still. */
-function judge(belief: Belief, figure: Figure, look: Look, context: GuestContext | undefined, config: PolicyConfig): Belief {
+/** Gives the phase, notes why, and does what follows from standing still. */
+function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext | undefined, config: PolicyConfig): Phase {
   const { at } = look;
-  const why = excluded(context);
-  if (why !== null) return { ...belief, phase: 'excluded', why };
-  if (context?.facts === null) return { ...belief, phase: 'booting', why: 'libvirt has not described it yet' };
+  draft.why = excluded(context);
+  if (draft.why !== null) return 'excluded';
+  if (context?.facts === null) {
+    draft.why = 'libvirt has not described it yet';
+    return 'booting';
+  }
   const running = figure(STATE) === 1 || figure(STATE) === 2;
-  if (figure(STATUS) === READ && !running) return { ...belief, phase: 'paused', why: 'not running' };
-  if (
-    !Number.isFinite(belief.figuresAt) ||
-    at - belief.rebootedAt < REBOOT_BLIND ||
-    belief.samples < (look.atFirstSight === true ? 1 : 2)
-  ) {
-    const waits = belief.samples === 0 ? silence(belief, context) : null;
-    return { ...belief, phase: 'booting', why: waits };
+  if (figure(STATUS) === READ && !running) {
+    draft.why = 'not running';
+    return 'paused';
+  }
+  const enough = look.atFirstSight === true ? 1 : 2;
+  if (!Number.isFinite(draft.figuresAt) || at - draft.rebootedAt < REBOOT_BLIND || draft.samples < enough) {
+    if (draft.samples === 0) draft.why = silence(draft, context);
+    return 'booting';
   }
   const period = (context?.statsPeriod ?? 0) * 1000;
-  if (at - belief.figuresAt > 5 * Math.max(period, config.intervalMs) + 2000) {
+  if (at - draft.figuresAt > 5 * Math.max(period, config.intervalMs) + 2000) {
     // Stale figures of a running guest mean distress: a shrink under way is taken back.
-    const rollback: Rollback | null = belief.target < belief.actual - SAME ? { reason: 'silent', to: belief.actual } : belief.rollback;
-    return { ...belief, phase: 'silent', why: silence(belief, context), rollback };
+    if (draft.target < draft.actual - SAME) draft.rollback = { reason: 'silent', to: draft.actual };
+    draft.why = silence(draft, context);
+    return 'silent';
   }
-  const open = belief.rollback !== null && stillOpen(belief, belief.rollback, at);
-  const moving = progress(open ? belief : { ...belief, rollback: null }, at);
-  const held = moving.phase === 'stuck' && at < moving.shrinkAfter;
-  return { ...moving, phase: held ? 'stuck' : 'steady', why: held ? 'does not give memory; left alone for a while' : null };
+  if (draft.rollback !== null && !stillOpen(draft, draft.rollback, at)) draft.rollback = null;
+  progress(draft, at);
+  if (draft.phase !== 'stuck' || at >= draft.shrinkAfter) return 'steady';
+  draft.why = 'does not give memory; left alone for a while';
+  return 'stuck';
 }
 
 function excluded(context: GuestContext | undefined): string | null {
@@ -129,25 +146,28 @@ function silence(belief: Belief, context: GuestContext | undefined): string {
 }
 
 /** What people are told when a belief changes. */
-function tell(before: Belief, now: Belief, adopted: boolean, notices: Notice[]): void {
-  if (now.phase !== before.phase) {
+function tell(phase: Phase, rollback: Rollback | null, now: Belief, notices: Notice[]): void {
+  if (now.phase !== phase) {
     const because = now.why === null ? '' : `: ${now.why}`;
-    const kind =
-      now.phase === 'stuck' ? 'stuck' : now.phase === 'excluded' ? 'not-coordinated' : before.phase === 'stuck' ? 'recovered' : 'phase';
+    const kind = now.phase === 'stuck' ? 'stuck' : now.phase === 'excluded' ? 'not-coordinated' : phase === 'stuck' ? 'recovered' : 'phase';
     const level = now.phase === 'silent' || now.phase === 'stuck' ? 'warn' : 'info';
-    notices.push(
-      notice(kind, level, now, `${now.name} is ${now.phase}${because}`, { was: before.phase, actual: now.actual, target: now.target }),
-    );
+    notices.push(notice(kind, level, now, `${now.name} is ${now.phase}${because}`, { was: phase, actual: now.actual, target: now.target }));
   }
-  if (now.rollback?.reason === 'thrashing' && before.rollback?.reason !== 'thrashing') {
+  if (now.rollback?.reason === 'thrashing' && rollback?.reason !== 'thrashing') {
     notices.push(
       notice('thrashing', 'warn', now, `${now.name} swaps or faults after a shrink: it gets back ${formatSize(now.rollback.to)}`),
     );
   }
-  if (adopted && now.phase !== 'booting') {
-    const message = `somebody set ${now.name} to ${formatSize(now.actual)}: taken over, no shrinking for a while`;
-    notices.push(notice('adopted', 'info', now, message, { actual: now.actual }));
-  }
+}
+
+/** Somebody else's move has come to rest: it is told, though not each of many. */
+function adopt(draft: Draft, at: number, notices: Notice[]): void {
+  draft.adopting = false;
+  if (at - draft.adoptedToldAt < ADOPTED_QUIET) return;
+  draft.adoptedToldAt = at;
+  if (draft.phase === 'booting') return;
+  const message = `somebody set ${draft.name} to ${formatSize(draft.actual)}: taken over, no shrinking for a while`;
+  notices.push(notice('adopted', 'info', draft, message, { actual: draft.actual }));
 }
 
 function notice(kind: Notice['kind'], level: Notice['level'], belief: Belief, message: string, figures?: Notice['figures']): Notice {

@@ -1,5 +1,4 @@
 /** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in balloon.ts and figures.ts, each named in its place. */
-import type { Claim } from './allocation.js';
 import type { Belief } from './belief.js';
 import { charge, spareNow } from './belief.js';
 import {
@@ -17,7 +16,7 @@ import {
   SAME,
 } from './limits.js';
 import type { GuestContext, Look, PolicyConfig } from './types.js';
-import { fill } from './water.js';
+import { column, fill, sum } from './water.js';
 
 /** The host's account, KiB. */
 export interface Account {
@@ -56,45 +55,39 @@ export function movable(belief: Belief): boolean {
 
 /** Memory kept back for relief while guests shrink that may come to need it (rule 7 puts targets back up out of it). */
 export function reliefFund(guests: readonly Belief[], capacity: number): number {
-  const near = guests.filter((guest) => movable(guest) && guest.target < guest.actual - SAME && guest.target - guest.used < LEAST_SPARE);
-  return Math.min(near.length * RELIEF_STEP, capacity * RELIEF_FRACTION);
-}
-
-/** A guest, what it claims and what it was allocated (rounded to whole MiB, within its bounds). */
-export interface Part {
-  readonly belief: Belief;
-  readonly claim: Claim;
-  readonly size: number;
+  let near = 0;
+  for (const guest of guests) {
+    if (guest.target < guest.actual - SAME && guest.target - guest.used < LEAST_SPARE && movable(guest)) near++;
+  }
+  return Math.min(near * RELIEF_STEP, capacity * RELIEF_FRACTION);
 }
 
 /** Rule 8: what a guest's present target leaves it is less than its critical spare. Told by policy and target, not by `actual`. */
-export function needsRelief({ belief, claim, size }: Part): boolean {
-  return belief.target < claim.critical - SAME && size > belief.target;
+export function needsRelief(belief: Belief): boolean {
+  return belief.target < belief.critical - SAME && belief.allocation > belief.target;
+}
+
+/** A guest lacks enough of its part to be grown. */
+export function lacking(belief: Belief): boolean {
+  const gap = belief.allocation - belief.target;
+  // The last step to the ceiling is taken however small: there will be no larger one.
+  return gap >= GROW_BAND || (gap > 0 && belief.allocation >= Math.floor(belief.ceiling)) || needsRelief(belief);
 }
 
 /**
  * Rule 2: growth is paid out of memory that has come back. `money` is shared out by least spare first, nobody past its part.
  *
- * @returns new targets, KiB, in the order of the parts; the old target where there is nothing to grow.
+ * @param guests those that are lacking
+ * @returns new targets, KiB, in the order of the guests
  */
-export function growth(parts: readonly Part[], money: number): Float64Array {
-  const grows = (part: Part) => {
-    const lacks = part.size - part.belief.target;
-    // The last step to the ceiling is taken however small: there will be no larger one.
-    return lacks >= GROW_BAND || (lacks > 0 && part.size >= Math.floor(part.claim.ceiling)) || needsRelief(part);
-  };
-  const vessels = parts.map((part) => {
-    const lower = charge(part.belief);
-    return { base: part.claim.used, share: part.claim.share, lower, upper: grows(part) ? Math.max(lower, part.size) : lower };
-  });
-  const sum = vessels.reduce((all, vessel) => all + vessel.lower, 0);
-  const filled = fill(vessels, sum + Math.max(0, money));
-  return Float64Array.from(parts, (part, i) => {
-    const { target } = part.belief;
-    if (!grows(part)) return target;
-    // What it holds already costs nothing: a target under `actual` is lifted to it for free.
-    return Math.max(target, Math.min(part.size, filled[i] ?? target));
-  });
+export function growth(guests: readonly Belief[], money: number): Float64Array {
+  const base = column(guests, ({ used }) => Math.max(0, used));
+  const share = column(guests, (belief) => belief.share);
+  const lower = column(guests, ({ holds }) => holds);
+  const upper = column(guests, ({ holds, allocation }) => Math.max(holds, allocation));
+  const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, money));
+  // What it holds already costs nothing: a target under `actual` is lifted to it for free.
+  return column(guests, ({ target, allocation }, i) => Math.max(target, Math.min(allocation, filled[i] ?? target)));
 }
 
 /** Pace of taking from a guest, KiB/s. */
@@ -126,8 +119,8 @@ export function readyToShrink(belief: Belief, look: Look, context: GuestContext 
  * Rules 5 (never under floor or critical spare: the part is above both), 7 (bounded steps: the pace, and never more than half of
  * the spare) and 14 (least move). `most` is what may be taken at all in this look.
  */
-export function step({ belief, size }: Part, brisk: boolean, at: number, most: number): number {
-  const excess = belief.target - size;
+export function step(belief: Belief, brisk: boolean, at: number, most: number): number {
+  const excess = belief.target - belief.allocation;
   if (excess <= (brisk ? 2 * SAME : 2 * GIVE_MARGIN)) return 0;
   const spare = spareNow(belief);
   const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(belief, brisk, at), spare / 2);

@@ -1,9 +1,9 @@
-/** What a guest brings to the filling: its level is `base + λ · share`, held between `lower` and `upper`. */
-export interface Vessel {
-  readonly base: number;
-  readonly lower: number;
-  readonly upper: number;
-  readonly share: number;
+/** What guests bring to the filling, one number a guest in each array: its level is `base + λ · share`, held between `lower` and `upper`. */
+export interface Vessels {
+  readonly base: Float64Array;
+  readonly lower: Float64Array;
+  readonly upper: Float64Array;
+  readonly share: Float64Array;
 }
 
 /**
@@ -12,33 +12,59 @@ export interface Vessel {
  *     Σ clamp(base_i + λ · share_i, lower_i, upper_i) = total
  *
  * and returns the sizes. The sum grows with λ and is linear between the points where a vessel leaves its lower bound or reaches
- * its upper one; sorted, these are walked once: O(n log n), exact (Bertsekas and Gallager, Data Networks, 6.5.2, with bounds).
+ * its upper one; the two between which the total lies are found among the sorted points by bisection: O(n log n), exact (Bertsekas
+ * and Gallager, Data Networks, 6.5.2, with bounds).
  *
  * Does not depend on the order of the vessels. Where `total` is under the sum of the lower bounds everyone gets its lower bound,
  * where it is over the sum of the upper ones its upper bound. Needs lower ≤ upper and share > 0.
  */
-export function fill(vessels: readonly Vessel[], total: number): Float64Array {
-  const points: { at: number; slope: number }[] = [];
-  let sum = 0;
-  for (const { base, lower, upper, share } of vessels) {
-    sum += lower;
-    if (upper > lower) points.push({ at: (lower - base) / share, slope: share }, { at: (upper - base) / share, slope: -share });
+export function fill({ base, lower, upper, share }: Vessels, total: number): Float64Array {
+  // Most looks have enough for all or nothing to share out, and then there is nothing to sort.
+  if (sum(lower) >= total) return lower.slice();
+  if (sum(upper) <= total) return upper.slice();
+  const n = base.length;
+  // The first n are where the vessels leave their lower bound, the others where they reach their upper one.
+  const points = new Float64Array(2 * n);
+  for (let i = 0; i < n; i++) {
+    points[i] = (at(lower, i) - at(base, i)) / at(share, i);
+    points[n + i] = (at(upper, i) - at(base, i)) / at(share, i);
   }
-  let level = Number.NEGATIVE_INFINITY;
-  if (sum < total) {
-    points.sort((a, b) => a.at - b.at);
-    let slope = 0;
-    for (const point of points) {
-      const reach = slope > 0 ? sum + slope * (point.at - level) : sum;
-      if (reach >= total) break;
-      sum = reach;
-      slope += point.slope;
-      level = point.at;
-    }
-    // Slopes are sums of shares: what is left after the last point is rounding, not a vessel still filling.
-    if (slope > 1e-9 && sum < total) level += (total - sum) / slope;
+  const sorted = points.slice().sort();
+  const sizes = new Float64Array(n);
+  const pour = (level: number) => {
+    for (let i = 0; i < n; i++) sizes[i] = Math.min(at(upper, i), Math.max(at(lower, i), at(base, i) + level * at(share, i)));
+    return sum(sizes);
+  };
+  // At the first point all are at their lower bounds, past the last one at their upper ones.
+  let under = 0;
+  let over = 2 * n - 1;
+  while (over - under > 1) {
+    const middle = (under + over) >> 1;
+    if (pour(at(sorted, middle)) <= total) under = middle;
+    else over = middle;
   }
-  return Float64Array.from(vessels, ({ base, lower, upper, share }) =>
-    level === Number.NEGATIVE_INFINITY ? lower : Math.min(upper, Math.max(lower, base + level * share)),
-  );
+  const level = at(sorted, under);
+  const missing = total - pour(level);
+  let slope = 0;
+  for (let i = 0; i < n; i++) if (at(points, i) <= level && level < at(points, n + i)) slope += at(share, i);
+  // Where rounding has made one point of two, nobody is filling between them.
+  if (slope > 0) pour(level + missing / slope);
+  return sizes;
+}
+
+/** One number of each of `items`. */
+export function column<T>(items: readonly T[], of: (item: T, i: number) => number): Float64Array {
+  const numbers = new Float64Array(items.length);
+  for (let i = 0; i < items.length; i++) numbers[i] = of(items[i] as T, i);
+  return numbers;
+}
+
+export function sum(numbers: Float64Array): number {
+  let total = 0;
+  for (let i = 0; i < numbers.length; i++) total += at(numbers, i);
+  return total;
+}
+
+function at(numbers: Float64Array, i: number): number {
+  return numbers[i] ?? Number.NaN;
 }

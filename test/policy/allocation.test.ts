@@ -2,16 +2,16 @@ import fc from 'fast-check';
 import t from 'tap';
 import { allocate, type Claim } from '../../lib/policy/allocation.js';
 import { CRITICAL_SPARE } from '../../lib/policy/limits.js';
-import { fill } from '../../lib/policy/water.js';
+import { column, fill, sum, type Vessels } from '../../lib/policy/water.js';
 import { GiB, MiB } from '../../lib/units.js';
 
 const claimOf = (
   used: number,
   cushion: number,
-  { floor = 256 * MiB, ceiling = 2 * GiB, share = 1000, holds = used + cushion } = {},
+  { effectiveFloor = 256 * MiB, ceiling = 2 * GiB, share = 1000, holds = used + cushion } = {},
 ): Claim => {
-  const within = (size: number) => Math.min(ceiling, Math.max(floor, size));
-  return { used, critical: within(used + CRITICAL_SPARE), need: within(used + cushion), floor, ceiling, share, holds };
+  const within = (size: number) => Math.min(ceiling, Math.max(effectiveFloor, size));
+  return { used, critical: within(used + CRITICAL_SPARE), need: within(used + cushion), effectiveFloor, ceiling, share, holds };
 };
 
 const size = (least: number, most: number) => fc.integer({ min: least, max: most }).map((mib) => mib * MiB);
@@ -26,37 +26,48 @@ const claims = fc.array(
       share: fc.integer({ min: 1, max: 10_000 }),
       holds: size(0, 4096),
     })
-    .map(({ used, cushion, floor, room, share, holds }) => claimOf(used, cushion, { floor, ceiling: floor + room, share, holds })),
+    .map(({ used, cushion, floor, room, share, holds }) =>
+      claimOf(used, cushion, { effectiveFloor: floor, ceiling: floor + room, share, holds }),
+    ),
   { minLength: 1, maxLength: 500, size: 'max' },
 );
 
-const sum = (sizes: Float64Array) => sizes.reduce((a, b) => a + b, 0);
 const near = (a: number, b: number, tolerance = 1) => Math.abs(a - b) <= tolerance;
 
 t.test('filling reaches the total exactly, within every bound', async (t) => {
   fc.assert(
     fc.property(claims, fc.double({ min: 0, max: 1.2, noNaN: true }), (all, part) => {
-      const vessels = all.map(({ used, floor, ceiling, share }) => ({ base: used, lower: floor, upper: ceiling, share }));
-      const lower = vessels.reduce((a, v) => a + v.lower, 0);
-      const upper = vessels.reduce((a, v) => a + v.upper, 0);
-      const total = upper * part;
-      const sizes = fill(vessels, total);
-      const inBounds = vessels.every((v, i) => (sizes[i] ?? -1) >= v.lower && (sizes[i] ?? -1) <= v.upper);
-      return inBounds && near(sum(sizes), Math.min(upper, Math.max(lower, total)), 1e-3 * vessels.length);
+      const lower = column(all, ({ effectiveFloor }) => effectiveFloor);
+      const upper = column(all, ({ ceiling }) => ceiling);
+      const total = sum(upper) * part;
+      const sizes = fill({ base: column(all, ({ used }) => used), share: column(all, ({ share }) => share), lower, upper }, total);
+      const inBounds = sizes.every((size, i) => size >= (lower[i] ?? Number.NaN) && size <= (upper[i] ?? Number.NaN));
+      return inBounds && near(sum(sizes), Math.min(sum(upper), Math.max(sum(lower), total)), 1e-3 * all.length);
     }),
   );
   t.pass('for random vessels');
 });
 
+/** Vessels of base, lower, upper and share. */
+const vessels = (...rows: readonly (readonly [number, number, number, number])[]): Vessels => ({
+  base: column(rows, ([base]) => base),
+  lower: column(rows, ([, lower]) => lower),
+  upper: column(rows, ([, , upper]) => upper),
+  share: column(rows, ([, , , share]) => share),
+});
+
 t.test('two guests with shares of 1 and 3 get spare of 1 to 3', async (t) => {
-  const sizes = fill(
-    [
-      { base: 100, lower: 0, upper: 1000, share: 1 },
-      { base: 200, lower: 0, upper: 1000, share: 3 },
-    ],
-    700,
-  );
+  const sizes = fill(vessels([100, 0, 1000, 1], [200, 0, 1000, 3]), 700);
   t.same([...sizes].map(Math.round), [200, 500]);
+});
+
+t.test('where there is enough for all everyone has its upper bound to the last bit', async (t) => {
+  // 0.1 + ((3.8 - 0.1) / 3) * 3 is a hair under 3.8.
+  t.same([...fill(vessels([0.1, 0, 3.8, 3], [0, 0, 1, 1]), 10)], [3.8, 1]);
+});
+
+t.test('where rounding cannot tell the bounds of a vessel apart no other vessel is filled for it', async (t) => {
+  t.same([...fill(vessels([1e18, 0, 1, 1], [0, 0, 1, 1]), 0.5)], [0, 0]);
 });
 
 t.test('where there is enough everyone gets its need and the rest stays with the host', async (t) => {
@@ -115,7 +126,7 @@ t.test(
         (all, part, surplus) => {
           const capacity = all.reduce((a, c) => a + c.need, 0) * part;
           const { state, sizes } = allocate(all, capacity, surplus);
-          const inBounds = all.every(({ floor, ceiling }, i) => (sizes[i] ?? -1) >= floor && (sizes[i] ?? -1) <= ceiling);
+          const inBounds = all.every(({ effectiveFloor, ceiling }, i) => (sizes[i] ?? -1) >= effectiveFloor && (sizes[i] ?? -1) <= ceiling);
           return inBounds && (state === 'overcommitted' || sum(sizes) <= capacity + 1);
         },
       ),

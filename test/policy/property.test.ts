@@ -1,6 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import { charge } from '../../lib/policy/belief.js';
+import { type Order, ordered } from '../../lib/policy/orders.js';
+import { plan } from '../../lib/policy/plan.js';
 import { GiB, MiB } from '../../lib/units.js';
 import { guest, World } from './world.js';
 
@@ -115,4 +118,31 @@ t.test('the same host in another order gives the same moves', async (t) => {
     { numRuns: 15 },
   );
   t.pass('for random hosts and their mirror images');
+});
+
+t.test('a plan leaves the model and the look that it is made from as they were, and the same ones give the same plan', async (t) => {
+  let moved = 0;
+  fc.assert(
+    fc.property(host, (spec) => {
+      const world = build({ ...spec, guests: spec.guests.slice(0, 40) });
+      const next = random(spec.seed);
+      for (let round = 0; round < 8; round++) {
+        const given = { model: world.model, look: world.see(), config: world.config };
+        const copy = structuredClone(given);
+        const made = plan(given.model, given.look, given.config);
+        if (!isDeepStrictEqual(structuredClone(given), copy)) return false;
+        if (!isDeepStrictEqual(plan(given.model, given.look, given.config), made)) return false;
+        const model = structuredClone(made.model);
+        const outcomes = ['stored', 'failed', 'unknown'] as const;
+        const orders = made.moves.map((move): Order => ({ move, outcome: outcomes[Math.floor(next() * 3)] ?? 'stored' }));
+        world.model = ordered(made.model, orders, world.at);
+        if (!isDeepStrictEqual(structuredClone(made.model), model)) return false;
+        moved += orders.length;
+        for (const each of world.guests) each.used = Math.round(each.used * (0.9 + 0.2 * next()));
+      }
+      return true;
+    }),
+    { numRuns: 15 },
+  );
+  t.ok(moved > 100, `${moved} moves`);
 });

@@ -196,7 +196,7 @@ t.test('rule 11: a SetMemory that timed out keeps the higher charge', async (t) 
   world.look();
   const [move] = world.look().moves;
   if (move === undefined) throw new Error('a shrink was expected');
-  world.model = ordered(world.model, move, world.at, 'unknown');
+  world.model = ordered(world.model, [{ move, outcome: 'unknown' }], world.at);
   t.equal(world.model.guests[0]?.target, move.from);
 });
 
@@ -447,7 +447,7 @@ t.test('a refused move is tried again after a growing pause, not at every look',
   for (let round = 0; round < 75; round++) {
     for (const move of world.look(400).moves) {
       tried++;
-      world.model = ordered(world.model, move, world.at, 'failed');
+      world.model = ordered(world.model, [{ move, outcome: 'failed' }], world.at);
     }
   }
   t.ok(tried >= 3 && tried <= 7, `${tried} tries in 30 s`);

@@ -3,7 +3,7 @@ import { defaultConfig } from '../../lib/config.js';
 import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
-import type { GuestContext, GuestOverrides, Move, Notice, PolicyConfig } from '../../lib/policy/types.js';
+import type { GuestContext, GuestOverrides, Look, Move, Notice, PolicyConfig } from '../../lib/policy/types.js';
 import * as sweep from '../../lib/sweep.js';
 import { GiB, MiB } from '../../lib/units.js';
 
@@ -70,8 +70,8 @@ export class World {
     this.config = { ...CONFIG, ...config };
   }
 
-  /** Lets `ms` pass, looks, plans. Nothing is moved: see `obey`. */
-  look(ms = 1000): Plan {
+  /** Lets `ms` pass and looks. */
+  see(ms = 1000): Look {
     this.at += ms;
     const figures = new Float64Array(this.guests.length * sweep.STRIDE).fill(Number.NaN);
     for (const [row, each] of this.guests.entries()) figures.set(this.#row(each), row * sweep.STRIDE);
@@ -82,19 +82,21 @@ export class World {
         return [name, { facts, overrides, included: true, statsPeriod: 1 }];
       }),
     );
-    const made = plan(
-      this.model,
-      {
-        at: this.at,
-        refreshed: new Set(),
-        rebooted: this.rebooted,
-        contexts,
-        sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
-        host: { total: this.total, available: this.available ?? Math.max(0, this.total - held), pressure: this.pressure },
-      },
-      this.config,
-    );
+    const look: Look = {
+      at: this.at,
+      refreshed: new Set(),
+      rebooted: this.rebooted,
+      contexts,
+      sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
+      host: { total: this.total, available: this.available ?? Math.max(0, this.total - held), pressure: this.pressure },
+    };
     this.rebooted = new Set();
+    return look;
+  }
+
+  /** Lets `ms` pass, looks, plans. Nothing is moved: see `obey`. */
+  look(ms = 1000): Plan {
+    const made = plan(this.model, this.see(ms), this.config);
     this.model = made.model;
     this.notices.push(...made.notices);
     return made;
@@ -102,8 +104,12 @@ export class World {
 
   /** libvirt stores the targets; the balloons follow where `arrive`. */
   obey(moves: readonly Move[], { arrive = true } = {}): void {
+    this.model = ordered(
+      this.model,
+      moves.map((move) => ({ move, outcome: 'stored' })),
+      this.at,
+    );
     for (const move of moves) {
-      this.model = ordered(this.model, move, this.at, 'stored');
       const found = this.find(move.name);
       found.target = move.to;
       if (arrive) found.actual = move.to;
