@@ -160,7 +160,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       try {
         if (this.#lost) await this.#detach();
         const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
-        const next = nextLook(this.#model, this.#book.contexts(), this.#config);
+        const next = nextLook(this.#model, this.#book.contexts, this.#config);
         const due = this.#sweepAt + this.#config.intervalMs;
         // Events call for a sweep at once, but a storm of them must not be one of sweeps.
         const earliest = this.#model.at + LEAST_LOOK;
@@ -219,7 +219,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     await this.#book.meet(hypervisor, read.guests);
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
-    const look: Look = { at: this.#time.now(), sweep: read, refreshed: new Set(refresh), rebooted, host, contexts: this.#book.contexts() };
+    const look: Look = { at: this.#time.now(), sweep: read, refreshed: new Set(refresh), rebooted, host, contexts: this.#book.contexts };
     const made = plan(this.#model, look, this.#config);
     this.#model = made.model;
     this.#record(look, made);

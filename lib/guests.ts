@@ -34,6 +34,11 @@ export interface GuestBookOptions {
 export class GuestBook {
   readonly #options: GuestBookOptions;
   #known = new Map<string, Known>();
+  /** The contexts of those that are known. */
+  readonly #contexts = new Map<string, GuestContext>();
+  /** The sweep's guests that were met last, and when one of them is to be met again. */
+  #met: readonly GuestIdentity[] | null = null;
+  #dueAt = Number.POSITIVE_INFINITY;
   /** Period calls under way, by guest: no look waits for them, since a guest that hangs must not hold up the others (rule 10). */
   #setting = new Map<string, Promise<void>>();
   /** Goes up when what is known of guests may be out of date: what was being read meanwhile is then read again. */
@@ -43,26 +48,44 @@ export class GuestBook {
     this.#options = options;
   }
 
-  contexts(): Map<string, GuestContext> {
-    return new Map([...this.#known].map(([uuid, { context }]) => [uuid, context]));
+  /** What the policy is told of each guest, by uuid: a view that is always up to date. */
+  get contexts(): ReadonlyMap<string, GuestContext> {
+    return this.#contexts;
   }
 
   /** What is known of the guests stays in force until it has been read again, at the next look. */
   forgetAll(): void {
     this.#generation++;
-    for (const [uuid, known] of this.#known) this.#known.set(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
+    for (const [uuid, known] of this.#known) this.#learn(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
   }
 
   /** Learns the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
   async meet(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
     const now = this.#options.time.now();
+    if (guests === this.#met && now < this.#dueAt) return;
+    this.#met = null;
+    this.#dueAt = Number.POSITIVE_INFINITY;
     const here = new Set(guests.map(({ uuid }) => uuid));
-    for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#known.delete(uuid);
+    for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#forget(uuid);
     const strangers = guests.filter(({ uuid, id }) => {
       const known = this.#known.get(uuid);
-      return known === undefined || known.id !== id || now >= known.retryAt;
+      if (known === undefined || known.id !== id || now >= known.retryAt) return true;
+      this.#dueAt = Math.min(this.#dueAt, known.retryAt);
+      return false;
     });
     await Promise.all(strangers.map((guest) => this.#introduce(hypervisor, guest)));
+    this.#met = guests;
+  }
+
+  #learn(uuid: string, known: Known): void {
+    this.#known.set(uuid, known);
+    this.#contexts.set(uuid, known.context);
+    this.#dueAt = Math.min(this.#dueAt, known.retryAt);
+  }
+
+  #forget(uuid: string): void {
+    this.#known.delete(uuid);
+    this.#contexts.delete(uuid);
   }
 
   async #introduce(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
@@ -72,7 +95,7 @@ export class GuestBook {
     if (facts === null) {
       // What was known of this start of the guest holds on: settings and obstacles do not go away because libvirt does not answer.
       const context = before?.id === id ? before.context : contextOf(name, null, this.#options.config()).context;
-      this.#known.set(uuid, this.#later({ id, context, originalPeriod: before?.originalPeriod ?? null }, before));
+      this.#learn(uuid, this.#later({ id, context, originalPeriod: before?.originalPeriod ?? null }, before));
       return;
     }
     const { context, problems } = contextOf(name, facts, this.#options.config());
@@ -81,7 +104,7 @@ export class GuestBook {
     }
     const retryAt = generation === this.#generation ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
     const known: Known = { id, context, originalPeriod: before?.originalPeriod ?? null, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
-    this.#known.set(uuid, known);
+    this.#learn(uuid, known);
     const wanted = Math.max(1, Math.round(this.#options.config().intervalMs / 1000));
     const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
     if (!coordinated || facts.statsPeriod === wanted) return;
@@ -96,10 +119,10 @@ export class GuestBook {
   #switchOn(hypervisor: Hypervisor, uuid: string, period: number, known: Known): void {
     if (this.#setting.has(uuid)) {
       // The call under way may be for an earlier start of the guest.
-      this.#known.set(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
+      this.#learn(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
       return;
     }
-    this.#known.set(uuid, known);
+    this.#learn(uuid, known);
     const called = hypervisor.setStatsPeriod(uuid, period, { deadlineMs: CONTROL_DEADLINE_MS }).then(
       () => this.#change(uuid, known.id, (now) => ({ ...now, context: { ...now.context, statsPeriod: period }, pause: FIRST_RETRY_MS })),
       () => this.#change(uuid, known.id, (now) => this.#later(now, now)),
@@ -112,7 +135,7 @@ export class GuestBook {
 
   #change(uuid: string, id: number, change: (known: Known) => Known): void {
     const known = this.#known.get(uuid);
-    if (known?.id === id) this.#known.set(uuid, change(known));
+    if (known?.id === id) this.#learn(uuid, change(known));
   }
 
   /** To be tried again, each time after a longer pause. */
