@@ -10,7 +10,7 @@ interface Run {
   readonly cpu: readonly number[];
 }
 
-const ROUNDS = { quick: 5, normal: 25, full: 100 };
+const ROUNDS = { quick: 5, normal: 15, full: 100 };
 const [DOMSTATS, NODE] = ['virsh domstats --balloon', 'node, an empty program'];
 
 function commands(uri: string): { readonly name: string; readonly command: readonly string[] }[] {

@@ -7,7 +7,8 @@ const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#d55e00', '#cc79a7', '#56b4e9
 const STYLE = '.g{stroke:#ddd}.m{stroke:#888;stroke-dasharray:4 3}.t{font-size:14px;fill:#222}.v{font-size:9px}';
 const [WIDTH, HEIGHT] = [720, 240];
 const [LEFT, RIGHT, BOTTOM] = [64, 16, 46];
-const LEGEND_COLUMNS = 4;
+/** Of a letter of the legend, on average. */
+const LETTER = 6.2;
 
 const colour = (i: number): string => COLOURS[i % COLOURS.length] ?? '#000';
 
@@ -103,10 +104,12 @@ function bars(plot: Bars): string[] {
 }
 
 export function draw(plot: Plot): string {
-  const rows = Math.ceil(plot.series.length / LEGEND_COLUMNS);
+  const longest = Math.max(...plot.series.map(({ name }) => name.length));
+  const columns = Math.max(1, Math.floor(WIDTH / (longest * LETTER + 34)));
+  const rows = Math.ceil(plot.series.length / columns);
   const top = 52 + 18 * rows;
   const legend = plot.series.map(({ name }, i) => {
-    const [x, line] = [(i % LEGEND_COLUMNS) * (WIDTH / LEGEND_COLUMNS), 40 + 18 * Math.floor(i / LEGEND_COLUMNS)];
+    const [x, line] = [(i % columns) * (WIDTH / columns), 40 + 18 * Math.floor(i / columns)];
     return `<rect x="${LEFT + x}" y="${line - 9}" width="12" height="10" fill="${colour(i)}"/><text x="${LEFT + x + 18}" y="${line}">${escaped(name)}</text>`;
   });
   const area = plot.kind === 'lines' ? lines(plot) : bars(plot);

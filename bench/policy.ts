@@ -18,8 +18,10 @@ export interface PolicyTimes {
 type Found = { readonly times: readonly PolicyTimes[] } | { readonly sweepMsPerGuest: number };
 
 const SIZES = [10, 100, 1000, 10_000];
-/** Guests times cycles for each size: some seconds of work at a few µs each. */
-const WORK = { quick: 100_000, normal: 400_000, full: 2_000_000 };
+/** Guests times cycles of one run. */
+const WORK = { quick: 50_000, normal: 150_000, full: 500_000 };
+/** Runs of each size, in turn; the median counts. */
+const ROUNDS = { quick: 1, normal: 3, full: 5 };
 const SWEEPS = 50;
 
 async function measure({ host, mode, signal, say }: Bench): Promise<Found> {
@@ -35,17 +37,23 @@ async function measure({ host, mode, signal, say }: Bench): Promise<Found> {
     }
     return { sweepMsPerGuest: median(walls) / host.guests.length };
   }
-  const times: PolicyTimes[] = [];
-  for (const guests of SIZES) {
-    signal.throwIfAborted();
-    say(`the policy alone, ${guests} guests`);
-    const cycles = Math.min(5000, Math.max(10, WORK[mode] / guests));
-    const { stdout } = await run(process.execPath, ['.lab/js/bench/contenders/policy.js', String(guests), String(cycles)], {
-      cwd: ROOT,
-      timeoutMs: 300_000,
-    });
-    times.push(JSON.parse(stdout) as PolicyTimes);
+  const runs = new Map<number, PolicyTimes[]>(SIZES.map((guests) => [guests, []]));
+  for (let round = 1; round <= ROUNDS[mode]; round++) {
+    say(`the policy alone, ${SIZES.join(', ')} guests, ${round} of ${ROUNDS[mode]}`);
+    for (const [guests, times] of runs) {
+      signal.throwIfAborted();
+      const cycles = Math.min(5000, Math.max(10, WORK[mode] / guests));
+      const args = ['.lab/js/bench/contenders/policy.js', String(guests), String(cycles)];
+      const { stdout } = await run(process.execPath, args, { cwd: ROOT, timeoutMs: 300_000 });
+      times.push(JSON.parse(stdout) as PolicyTimes);
+    }
   }
+  const times = [...runs].map(([guests, all]) => ({
+    guests,
+    cycles: all.reduce((sum, { cycles }) => sum + cycles, 0),
+    planUs: median(all.map(({ planUs }) => planUs)),
+    cycleUs: median(all.map(({ cycleUs }) => cycleUs)),
+  }));
   return { times };
 }
 

@@ -1,6 +1,8 @@
 /** What does it cost to be watched? CPU of an idle `memcoord run`, of libvirt's daemon and of the guests, against the same time without it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { parseMove } from '../test/lab/scenario.js';
 import { LabError, ROOT, sleep } from '../test/lab/shell.js';
 import { cpuTicks, qemusOf } from './process.js';
 import type { Answer, Bars, Bench, HostName, Mode, Question } from './question.js';
@@ -12,10 +14,12 @@ interface Cost {
   readonly memcoord: number;
   readonly daemon: number;
   readonly guests: number;
+  /** Targets that memcoord set meanwhile: none, where the guests were idle indeed. */
+  readonly moves: number;
 }
 
 /** Until the guests have given what they do not need, and the first looks are over. */
-const SETTLE_S = 15;
+const SETTLE_S = 12;
 const DEFAULT_EYES = '--eyes 5% (default)';
 const WITHOUT = 'without memcoord';
 
@@ -27,10 +31,12 @@ interface Watch {
 }
 
 function watches(mode: Mode, host: HostName): Watch[] {
-  const [long, short] = mode === 'full' ? [60, 60] : [60, 30];
-  const without = { name: WITHOUT, seconds: short, options: null };
-  if (host === 'real20') return [without, { name: DEFAULT_EYES, seconds: short, options: [] }];
-  return [without, { name: '--eyes 0', seconds: short, options: ['--eyes', '0%'] }, { name: DEFAULT_EYES, seconds: long, options: [] }];
+  const short = mode === 'full' ? 60 : host === 'real20' ? 20 : 30;
+  return [
+    { name: WITHOUT, seconds: short, options: null },
+    { name: '--eyes 0', seconds: short, options: ['--eyes', '0%'] },
+    { name: DEFAULT_EYES, seconds: host === 'real20' ? short : 60, options: [] },
+  ];
 }
 
 async function watch({ name, seconds, options }: Watch, { host, signal, say }: Bench): Promise<Cost> {
@@ -39,7 +45,12 @@ async function watch({ name, seconds, options }: Watch, { host, signal, say }: B
   if (qemus.length !== host.guests.length) throw new LabError(`${qemus.length} QEMU processes are found for ${host.guests.length} guests`);
   const args = ['dist/cli/main.js', 'run', '--connect', host.uri, '--log-format', 'json', ...(options ?? [])];
   // Detached: Ctrl-C is for us, who then stop it in order.
-  const child = options === null ? null : spawn(process.execPath, args, { cwd: ROOT, stdio: 'ignore', detached: true });
+  const child = options === null ? null : spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+  let moves = 0;
+  if (child !== null)
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      if (parseMove(line, 0) !== null) moves++;
+    });
   const exited = child === null ? null : once(child, 'exit');
   const rest = async (ms: number): Promise<void> => {
     const end = performance.now() + ms;
@@ -53,14 +64,14 @@ async function watch({ name, seconds, options }: Watch, { host, signal, say }: B
       const cpu = await Promise.all(
         [child?.pid ?? null, host.daemon, ...qemus].map(async (pid) => (pid === null ? 0 : await cpuTicks(pid))),
       );
-      return [performance.now(), cpu[0] ?? 0, cpu[1] ?? 0, cpu.slice(2).reduce((sum, each) => sum + each, 0)];
+      return [performance.now(), cpu[0] ?? 0, cpu[1] ?? 0, cpu.slice(2).reduce((sum, each) => sum + each, 0), moves];
     };
     const before = await read();
     await rest(seconds * 1000);
     const after = await read();
-    const [elapsed = 0, memcoord = 0, daemon = 0, guests = 0] = after.map((value, i) => value - (before[i] ?? 0));
+    const [elapsed = 0, memcoord = 0, daemon = 0, guests = 0, moved = 0] = after.map((value, i) => value - (before[i] ?? 0));
     const percent = (cpu: number): number => (cpu / elapsed) * 100;
-    return { name, seconds, memcoord: percent(memcoord), daemon: percent(daemon), guests: percent(guests) };
+    return { name, seconds, memcoord: percent(memcoord), daemon: percent(daemon), guests: percent(guests), moves: moved };
   } finally {
     child?.kill('SIGTERM');
     await exited;
@@ -92,14 +103,15 @@ function answer(found: ReadonlyMap<HostName, readonly Cost[]>): Answer {
     tables: [
       {
         title: 'CPU of an idle host, % of a core',
-        columns: ['guests', 'memcoord', 'libvirtd', 'all QEMUs', 'added by being watched', 'seconds'],
-        rows: all.map(({ on, name, seconds, memcoord, daemon, guests, base }) => ({
+        columns: ['guests', 'memcoord', 'libvirtd', 'all QEMUs', 'added by being watched', 'targets set', 'seconds'],
+        rows: all.map(({ on, name, seconds, memcoord, daemon, guests, moves, base }) => ({
           name: `${on}, ${name}`,
           cells: [
             name === WITHOUT ? null : memcoord,
             daemon,
             guests,
             name === WITHOUT || base === undefined ? null : memcoord + daemon + guests - base.daemon - base.guests,
+            name === WITHOUT ? null : String(moves),
             String(seconds),
           ],
         })),

@@ -251,7 +251,8 @@ export async function down(say: (line: string) => void): Promise<void> {
     // Guests outlive their daemon; where ours has died, a new one finds them again.
     await startDaemon(say);
     const names = await running();
-    for (const guest of lab.guests) if (names.get(guest.name) === guest.uuid) await virsh('destroy', guest.uuid);
+    const ours = lab.guests.filter((guest) => names.get(guest.name) === guest.uuid);
+    await Promise.all(ours.map(async (guest) => await virsh('destroy', guest.uuid)));
     say(`ended ${lab.guests.length} guests`);
   }
   if (await stopDaemon()) say('ended libvirtd');
