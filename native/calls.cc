@@ -13,16 +13,6 @@
 namespace memcoord {
 namespace {
 
-DomainPtr Lookup(virConnectPtr connect, const std::string& uuid) {
-  return DomainPtr(virDomainLookupByUUIDString(connect, uuid.c_str()));
-}
-
-// Clears the thread's libvirt error.
-std::string NameOf(virDomainPtr domain) {
-  const char* name = virDomainGetName(domain);
-  return name == nullptr ? std::string() : name;
-}
-
 // A call about one guest that changes something. `doing` as for LastLibvirtError.
 struct GuestCall {
   std::string uuid;
@@ -62,15 +52,16 @@ class Batch : public std::enable_shared_from_this<Batch> {
   Outcome Make(const GuestCall& call) const {
     auto link = session_->control->Take();
     if (auto* error = std::get_if<Error>(&link)) return std::move(*error);
-    const DomainPtr domain = Lookup(std::get<Links::Lease>(link).get(), call.uuid);
-    if (domain == nullptr) return LastLibvirtError(call.doing, session_->NameOf(call.uuid));
+    const Guest guest = session_->roster->Find(call.uuid);
+    const DomainPtr domain = std::get<Links::Lease>(link).Find(guest.uuid, guest.id);
+    if (domain == nullptr) return LastLibvirtError(call.doing, guest.name);
     const std::string name = NameOf(domain.get());
     if (call.call(domain.get()) < 0) return LastLibvirtError(call.doing, name);
     return std::nullopt;
   }
 
   Error Busy(const GuestCall& call) const {
-    return OwnError(kBusy, call.doing, session_->NameOf(call.uuid),
+    return OwnError(kBusy, call.doing, session_->roster->Find(call.uuid).name,
                     "not tried, since earlier calls on guests have not come back");
   }
 
@@ -88,7 +79,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
       if (fate == GuestGate::Fate::kWaiting || fate == GuestGate::Fate::kQueued) {
         Settle(i, Busy(calls_[i]));
       } else {
-        Settle(i, OwnError(kDeadline, calls_[i].doing, session_->NameOf(calls_[i].uuid),
+        Settle(i, OwnError(kDeadline, calls_[i].doing, session_->roster->Find(calls_[i].uuid).name,
                            "no answer in time, so the outcome is not known"));
       }
     }
@@ -126,7 +117,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
 template <typename T>
 void Call(const std::shared_ptr<Session>& session, const std::string& doing,
           Clock::time_point deadline, Callback<T> done,
-          std::function<Result<T>(virConnectPtr)> call) {
+          std::function<Result<T>(const Links::Lease&)> call) {
   const auto answer = Once(std::move(done));
   const auto timer = session->timer->At(
       deadline, [answer, doing] { answer(OwnError(kDeadline, doing, {}, "no answer in time")); });
@@ -135,17 +126,18 @@ void Call(const std::shared_ptr<Session>& session, const std::string& doing,
     if (Clock::now() >= deadline) return;
     auto link = session->read->Take();
     auto result = std::holds_alternative<Error>(link) ? Result<T>(std::get<Error>(std::move(link)))
-                                                      : call(std::get<Links::Lease>(link).get());
+                                                      : call(std::get<Links::Lease>(link));
     session->timer->Cancel(timer);
     answer(std::move(result));
   });
 }
 
-Result<Description> ReadDescription(virConnectPtr connect, const Session& session,
+Result<Description> ReadDescription(const Links::Lease& link, const Session& session,
                                     const std::string& uuid, const std::string& metadata_uri) {
   const std::string doing = "cannot read the description";
-  const DomainPtr domain = Lookup(connect, uuid);
-  if (domain == nullptr) return LastLibvirtError(doing, session.NameOf(uuid));
+  const Guest guest = session.roster->Find(uuid);
+  const DomainPtr domain = link.Find(guest.uuid, guest.id);
+  if (domain == nullptr) return LastLibvirtError(doing, guest.name);
   const std::string name = NameOf(domain.get());
   const CharPtr xml(virDomainGetXMLDesc(domain.get(), 0));
   if (xml == nullptr) return LastLibvirtError(doing, name);
@@ -162,7 +154,8 @@ Result<Description> ReadDescription(virConnectPtr connect, const Session& sessio
   return description;
 }
 
-Result<NodeMemory> ReadMemoryOfNode(virConnectPtr connect) {
+Result<NodeMemory> ReadMemoryOfNode(const Links::Lease& link) {
+  const virConnectPtr connect = link.get();
   const std::string doing = "cannot read the host's memory";
   constexpr int kAll = VIR_NODE_MEMORY_STATS_ALL_CELLS;
   int count = 0;
@@ -221,8 +214,8 @@ void Describe(const std::shared_ptr<Session>& session, const std::string& uuid,
               const std::string& metadata_uri, Clock::time_point deadline,
               Callback<Description> done) {
   Call<Description>(session, "cannot read the description of " + uuid, deadline, std::move(done),
-                    [session, uuid, metadata_uri](virConnectPtr connect) {
-                      return ReadDescription(connect, *session, uuid, metadata_uri);
+                    [session, uuid, metadata_uri](const Links::Lease& link) {
+                      return ReadDescription(link, *session, uuid, metadata_uri);
                     });
 }
 
@@ -235,8 +228,8 @@ void ReadNodeMemory(const std::shared_ptr<Session>& session, Clock::time_point d
 void ReadCapabilities(const std::shared_ptr<Session>& session, Clock::time_point deadline,
                       Callback<std::string> done) {
   Call<std::string>(session, "cannot read the host's capabilities", deadline, std::move(done),
-                    [](virConnectPtr connect) -> Result<std::string> {
-                      const CharPtr xml(virConnectGetCapabilities(connect));
+                    [](const Links::Lease& link) -> Result<std::string> {
+                      const CharPtr xml(virConnectGetCapabilities(link.get()));
                       if (xml == nullptr) {
                         return LastLibvirtError("cannot read the host's capabilities");
                       }

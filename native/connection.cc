@@ -40,10 +40,8 @@ void Emit(void* opaque, const Event& event) {
 Event About(virDomainPtr domain, Event::Kind kind) {
   Event event;
   event.kind = kind;
-  char uuid[VIR_UUID_STRING_BUFLEN];
-  if (virDomainGetUUIDString(domain, uuid) == 0) event.uuid = uuid;
-  const char* name = virDomainGetName(domain);
-  if (name != nullptr) event.name = name;
+  event.uuid = UuidOf(domain);
+  event.name = NameOf(domain);
   return event;
 }
 
@@ -155,6 +153,36 @@ void Link::WatchDomains() {
   watch(VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(OnDeviceAdded));
 }
 
+DomainPtr Link::Find(const std::string& uuid, int id) {
+  if (auto domain = Kept(uuid, &id)) return domain;
+  KeepAll();
+  if (auto domain = Kept(uuid, nullptr)) return domain;
+  return DomainPtr(virDomainLookupByUUIDString(get(), uuid.c_str()));
+}
+
+DomainPtr Link::Kept(const std::string& uuid, const int* id) {
+  const std::lock_guard lock(mutex_);
+  const auto it = domains_.find(uuid);
+  if (it == domains_.end()) return nullptr;
+  const virDomainPtr domain = it->second.get();
+  if (id != nullptr && static_cast<int>(virDomainGetID(domain)) != *id) return nullptr;
+  virDomainRef(domain);
+  return DomainPtr(domain);
+}
+
+void Link::KeepAll() {
+  virDomainPtr* found = nullptr;
+  const int count = virConnectListAllDomains(get(), &found, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+  if (count < 0) return;
+  std::unordered_map<std::string, DomainPtr> domains;
+  for (auto& domain : TakeDomains(found, count)) {
+    std::string uuid = UuidOf(domain.get());
+    domains.emplace(std::move(uuid), std::move(domain));
+  }
+  const std::lock_guard lock(mutex_);
+  domains_ = std::move(domains);
+}
+
 Links::Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
              std::unique_ptr<Link> first)
     : uri_(uri),
@@ -166,7 +194,7 @@ Links::Links(const std::string& uri, bool read_only, const std::shared_ptr<Event
 }
 
 Result<Links::Lease> Links::Take() {
-  if (shared_ != nullptr) return Lease(shared_->get());
+  if (shared_ != nullptr) return Lease(shared_.get());
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
@@ -184,10 +212,10 @@ Result<Links::Lease> Links::Take() {
 }
 
 Links::Lease::~Lease() {
-  if (link_ == nullptr) return;
+  if (owned_ == nullptr) return;
   // Closed where it is not kept, which must not be done with the lock held.
   const std::lock_guard lock(owner_->mutex_);
-  if (owner_->free_.size() < kMostFree) owner_->free_.push_back(std::move(link_));
+  if (owner_->free_.size() < kMostFree) owner_->free_.push_back(std::move(owned_));
 }
 
 }  // namespace memcoord

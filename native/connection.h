@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -64,11 +65,25 @@ class Link {
   bool InProcess() const;
   void WatchDomains();
 
+  // The guest, kept from call to call: looking it up takes a call of its own. `id` is that of the
+  // start that the caller knows of, since a new one makes what is kept out of date. Null where the
+  // guest cannot be looked up; the reason is the thread's libvirt error.
+  DomainPtr Find(const std::string& uuid, int id);
+
  private:
+  // As last listed, null where `id` is given and is not that of this start.
+  DomainPtr Kept(const std::string& uuid, const int* id);
+  // One call for all guests: where one has started, others often have as well.
+  void KeepAll();
+
   const ConnectPtr connect_;
   const std::shared_ptr<EventSink> sink_;
   bool watching_close_ = false;
   std::vector<int> watches_;
+  // In-process, calls share the link.
+  std::mutex mutex_;
+  // Running guests by UUID, after connect_ since each holds a reference to it.
+  std::unordered_map<std::string, DomainPtr> domains_;
 };
 
 // As many links as there are calls in flight, since a link is used by one call at a time.
@@ -109,19 +124,20 @@ class Links {
 // Must end before its Links does.
 class Links::Lease {
  public:
-  explicit Lease(virConnectPtr shared) : connect_(shared) {}
+  explicit Lease(Link* shared) : link_(shared) {}
   Lease(Links* owner, std::unique_ptr<Link> link)
-      : owner_(owner), link_(std::move(link)), connect_(link_->get()) {}
+      : owner_(owner), owned_(std::move(link)), link_(owned_.get()) {}
   Lease(Lease&&) = default;
   Lease& operator=(Lease&&) = delete;
   ~Lease();
 
-  virConnectPtr get() const { return connect_; }
+  virConnectPtr get() const { return link_->get(); }
+  DomainPtr Find(const std::string& uuid, int id) const { return link_->Find(uuid, id); }
 
  private:
   Links* owner_ = nullptr;
-  std::unique_ptr<Link> link_;
-  virConnectPtr connect_;
+  std::unique_ptr<Link> owned_;
+  Link* link_;
 };
 
 }  // namespace memcoord

@@ -78,10 +78,16 @@ GuestGate::Fate GuestGate::GiveUp(const TicketPtr& ticket) {
   return Fate::kReturned;
 }
 
-void GuestGate::Keep(const std::unordered_set<std::string>& uuids) {
+bool GuestGate::HasSuspects() {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(guests_.begin(), guests_.end(),
+                     [](const auto& entry) { return entry.second.suspect; });
+}
+
+void GuestGate::Keep(const Roster& there) {
   const std::lock_guard lock(mutex_);
   for (auto it = guests_.begin(); it != guests_.end();) {
-    const bool gone = !it->second.busy && uuids.count(it->first) == 0;
+    const bool gone = !it->second.busy && !there.Has(it->first);
     it = gone ? guests_.erase(it) : std::next(it);
   }
 }

@@ -10,8 +10,8 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 
+#include "roster.h"
 #include "worker_pool.h"
 
 namespace memcoord {
@@ -52,8 +52,10 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   };
   Fate GiveUp(const TicketPtr& ticket);
 
+  bool HasSuspects();
+
   // Forgets suspects that are no longer there.
-  void Keep(const std::unordered_set<std::string>& uuids);
+  void Keep(const Roster& there);
 
  private:
   struct Guest {

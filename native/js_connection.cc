@@ -1,6 +1,5 @@
 #include "js_connection.h"
 
-#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <string>
@@ -21,12 +20,6 @@ namespace {
 constexpr const char* kListener = "memcoord.listener";
 
 Napi::Symbol ListenerKey(Napi::Env env) { return Napi::Symbol::For(env, std::string(kListener)); }
-
-bool SameGuests(const std::vector<Guest>& a, const std::vector<Guest>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Guest& x, const Guest& y) {
-    return x.id == y.id && x.uuid == y.uuid && x.name == y.name;
-  });
-}
 
 Error Closed() { return OwnError(kClosed, "cannot use the connection", {}, "it was closed"); }
 
@@ -114,7 +107,7 @@ JsConnection::JsConnection(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   }
   closed_ = session_->closed;
   id_ = environment.Add(this);
-  session_->events->Listen([mailbox = environment.mailbox(), id = id_](const Event& event) {
+  session_->Listen([mailbox = environment.mailbox(), id = id_](const Event& event) {
     mailbox->Post([id, event](Napi::Env env) {
       if (JsConnection* self = Environment::Of(env).Find(id)) self->Hear(event);
     });
@@ -159,9 +152,9 @@ Napi::Value JsConnection::Sample(const Napi::CallbackInfo& info) {
   return Promise<Sweep>(
       info, [&](Callback<Sweep> done) { memcoord::Sample(session_, request, std::move(done)); },
       [this](const Napi::Object& call_site, Sweep& sweep) {
-        const bool changed = !guests_ || !SameGuests(*guests_, sweep.guests);
+        const bool changed = guests_ != sweep.guests;
         const Napi::Value value = ToJs(call_site.Env(), sweep, changed);
-        if (changed) guests_ = std::move(sweep.guests);
+        if (changed) guests_ = sweep.guests;
         return value;
       });
 }

@@ -54,7 +54,7 @@ class JsConnection : public Napi::ObjectWrap<JsConnection> {
   // In Environment.
   std::uint64_t id_ = 0;
   // Those of the last sweep that was delivered; nullopt before the first.
-  std::optional<std::vector<Guest>> guests_;
+  std::shared_ptr<const Guests> guests_;
 };
 
 }  // namespace memcoord

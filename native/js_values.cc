@@ -79,12 +79,13 @@ Napi::Value ToJs(Napi::Env env, const Sweep& sweep, bool with_guests) {
   for (const Row& row : sweep.rows) next = std::copy(row.begin(), row.end(), next);
   object.Set("figures", figures);
   if (with_guests) {
-    Napi::Array guests = Napi::Array::New(env, sweep.guests.size());
-    for (size_t i = 0; i < sweep.guests.size(); ++i) {
+    const Guests& found = *sweep.guests;
+    Napi::Array guests = Napi::Array::New(env, found.size());
+    for (size_t i = 0; i < found.size(); ++i) {
       Napi::Object guest = Napi::Object::New(env);
-      guest.Set("uuid", sweep.guests[i].uuid);
-      guest.Set("name", sweep.guests[i].name);
-      guest.Set("id", sweep.guests[i].id);
+      guest.Set("uuid", found[i].uuid);
+      guest.Set("name", found[i].name);
+      guest.Set("id", found[i].id);
       guests.Set(static_cast<std::uint32_t>(i), guest);
     }
     object.Set("guests", guests);

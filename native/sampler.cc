@@ -3,8 +3,9 @@
 #include <libvirt/libvirt.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <limits>
+#include <cmath>
 #include <mutex>
 #include <utility>
 
@@ -19,12 +20,6 @@ namespace {
 constexpr std::chrono::milliseconds kFiguresArrive{40};
 
 constexpr const char* kDoing = "cannot read the guests";
-
-Row EmptyRow() {
-  Row row;
-  row.fill(std::numeric_limits<double>::quiet_NaN());
-  return row;
-}
 
 // Field of a virDomainMemoryStatTags; kStride for those that are of no use here.
 Field FieldOf(int tag) {
@@ -56,25 +51,61 @@ Field FieldOf(int tag) {
   }
 }
 
-Result<std::vector<Guest>> ListGuests(Links& links) {
-  auto link = links.Take();
-  if (auto* error = std::get_if<Error>(&link)) return std::move(*error);
-  virDomainPtr* found = nullptr;
-  const int count = virConnectListAllDomains(std::get<Links::Lease>(link).get(), &found,
-                                             VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+// A running guest and its virDomainState, NaN where that is to be asked for.
+struct Found {
+  Guest guest;
+  double state = kNotReported;
+};
+
+Found FoundAs(virDomainPtr domain, double state) {
+  return {{UuidOf(domain), NameOf(domain), static_cast<int>(virDomainGetID(domain))}, state};
+}
+
+// Asks nothing of the guests' monitors and takes no job, so that a guest that hangs does not hold
+// it up. But calls on one can hold up all the workers of libvirtd that answer this.
+Result<std::vector<Found>> ListWithStates(virConnectPtr connect) {
+  virDomainStatsRecordPtr* records = nullptr;
+  const int count = virConnectGetAllDomainStats(connect, VIR_DOMAIN_STATS_STATE, &records,
+                                                VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE);
   if (count < 0) return LastLibvirtError(kDoing);
-  std::vector<Guest> guests;
-  guests.reserve(static_cast<size_t>(count));
-  for (const auto& domain : TakeDomains(found, count)) {
-    char uuid[VIR_UUID_STRING_BUFLEN] = "";
-    virDomainGetUUIDString(domain.get(), uuid);
-    const char* name = virDomainGetName(domain.get());
-    guests.push_back(
-        {uuid, name == nullptr ? "" : name, static_cast<int>(virDomainGetID(domain.get()))});
+  const StatsRecordsPtr owned(records);
+  std::vector<Found> found;
+  found.reserve(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    int state = 0;
+    const bool told =
+        virTypedParamsGetInt(records[i]->params, records[i]->nparams, "state.state", &state) == 1;
+    found.push_back(FoundAs(records[i]->dom, told ? state : kNotReported));
   }
-  std::sort(guests.begin(), guests.end(),
-            [](const Guest& a, const Guest& b) { return a.id < b.id; });
-  return guests;
+  return found;
+}
+
+// Answered whatever hangs, by workers that libvirtd keeps for such calls.
+Result<std::vector<Found>> ListWithoutStates(virConnectPtr connect) {
+  virDomainPtr* domains = nullptr;
+  const int count = virConnectListAllDomains(connect, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+  if (count < 0) return LastLibvirtError(kDoing);
+  std::vector<Found> found;
+  found.reserve(static_cast<size_t>(count));
+  for (const auto& domain : TakeDomains(domains, count)) {
+    found.push_back(FoundAs(domain.get(), kNotReported));
+  }
+  return found;
+}
+
+Result<std::vector<Found>> ListGuests(Session& session) {
+  const auto link = session.read->Take();
+  if (const auto* error = std::get_if<Error>(&link)) return *error;
+  const virConnectPtr connect = std::get<Links::Lease>(link).get();
+  if (!session.states_in_bulk || session.gate->HasSuspects()) return ListWithoutStates(connect);
+  auto with = ListWithStates(connect);
+  if (std::holds_alternative<std::vector<Found>>(with)) return with;
+  // Not every hypervisor has that call, and where there are thousands of guests it does not tell of
+  // them all. But most often the connection is lost, and the first error says why.
+  auto without = ListWithoutStates(connect);
+  if (std::holds_alternative<Error>(without)) return with;
+  session.states_in_bulk = false;
+  return without;
 }
 
 Row Failure(const Error& error) {
@@ -84,21 +115,27 @@ Row Failure(const Error& error) {
   return row;
 }
 
-Row ReadGuest(Links& links, const std::string& uuid) {
-  const auto link = links.Take();
+// `state` as in Found.
+Row ReadGuest(const Session& session, const Guest& guest, double state) {
+  const auto link = session.read->Take();
   if (const auto* error = std::get_if<Error>(&link)) return Failure(*error);
-  const virConnectPtr connect = std::get<Links::Lease>(link).get();
-  const DomainPtr domain(virDomainLookupByUUIDString(connect, uuid.c_str()));
+  const DomainPtr domain = std::get<Links::Lease>(link).Find(guest.uuid, guest.id);
   if (domain == nullptr) return Failure(LastLibvirtError(kDoing));
-  virDomainInfo info;
-  if (virDomainGetInfo(domain.get(), &info) < 0) return Failure(LastLibvirtError(kDoing));
+  double maximum = session.roster->MaximumOf(guest);
+  if (std::isnan(state) || std::isnan(maximum)) {
+    virDomainInfo info;
+    if (virDomainGetInfo(domain.get(), &info) < 0) return Failure(LastLibvirtError(kDoing));
+    state = info.state;
+    maximum = static_cast<double>(info.maxMem);
+    session.roster->SetMaximum(guest, maximum);
+  }
   std::array<virDomainMemoryStatStruct, VIR_DOMAIN_MEMORY_STAT_NR> stats;
   const int count = virDomainMemoryStats(domain.get(), stats.data(), stats.size(), 0);
   if (count < 0) return Failure(LastLibvirtError(kDoing));
   Row row = EmptyRow();
   row[kStatus] = kRead;
-  row[kState] = info.state;
-  row[kMaximum] = static_cast<double>(info.maxMem);
+  row[kState] = state;
+  row[kMaximum] = maximum;
   for (int i = 0; i < count; ++i) {
     const Field field = FieldOf(stats[static_cast<size_t>(i)].tag);
     if (field != kStride) row[field] = static_cast<double>(stats[static_cast<size_t>(i)].val);
@@ -109,11 +146,10 @@ Row ReadGuest(Links& links, const std::string& uuid) {
 
 // Has the guest asked for new figures at once: QEMU asks when the period changes from 0, and not
 // otherwise before the period is over. Where this fails the reading is as old as it is.
-void Refresh(Links& links, const std::string& uuid, int seconds) {
+void Refresh(Links& links, const Guest& guest, int seconds) {
   const auto link = links.Take();
   if (std::holds_alternative<Error>(link)) return;
-  const virConnectPtr connect = std::get<Links::Lease>(link).get();
-  const DomainPtr domain(virDomainLookupByUUIDString(connect, uuid.c_str()));
+  const DomainPtr domain = std::get<Links::Lease>(link).Find(guest.uuid, guest.id);
   if (domain == nullptr) return;
   const auto set = [&](int period) {
     return virDomainSetMemoryStatsPeriod(domain.get(), period, VIR_DOMAIN_AFFECT_LIVE) == 0;
@@ -139,6 +175,8 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   struct Progress {
     // Of the call that it waits for; null between two calls.
     GuestGate::TicketPtr ticket;
+    // As in Found.
+    double state = kNotReported;
     bool settled = false;
   };
 
@@ -147,40 +185,43 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
       const std::lock_guard lock(mutex_);
       if (done_ == nullptr) return;
     }
-    auto guests = ListGuests(*session_->read);
+    auto found = ListGuests(*session_);
     std::unique_lock lock(mutex_);
-    if (auto* error = std::get_if<Error>(&guests)) return Finish(lock, std::move(*error));
+    if (auto* error = std::get_if<Error>(&found)) return Finish(lock, std::move(*error));
     if (done_ == nullptr) return;
     listed_ = true;
-    Take(std::move(std::get<std::vector<Guest>>(guests)));
+    Take(std::move(std::get<std::vector<Found>>(found)));
     for (size_t i = 0; i < progress_.size(); ++i) Ask(i);
     FinishIfDone(lock);
   }
 
-  void Take(std::vector<Guest> guests) {
-    std::unordered_map<std::string, std::string> names;
-    std::unordered_set<std::string> uuids;
-    for (const auto& guest : guests) {
-      names[guest.uuid] = guest.name;
-      uuids.insert(guest.uuid);
+  void Take(std::vector<Found> found) {
+    std::sort(found.begin(), found.end(),
+              [](const Found& a, const Found& b) { return a.guest.id < b.guest.id; });
+    progress_.resize(found.size());
+    outstanding_ = found.size();
+    sweep_.rows.assign(found.size(), EmptyRow());
+    Guests guests;
+    guests.reserve(found.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      progress_[i].state = found[i].state;
+      guests.push_back(std::move(found[i].guest));
     }
-    session_->Name(std::move(names));
-    session_->gate->Keep(uuids);
-    progress_.resize(guests.size());
-    outstanding_ = guests.size();
-    sweep_.rows.assign(guests.size(), EmptyRow());
-    sweep_.guests = std::move(guests);
+    sweep_.guests = session_->roster->Enter(std::move(guests));
+    session_->gate->Keep(*session_->roster);
   }
 
+  const Guest& GuestOf(size_t i) const { return (*sweep_.guests)[i]; }
+
   void Ask(size_t i) {
-    const std::string& uuid = sweep_.guests[i].uuid;
+    const std::string& uuid = GuestOf(i).uuid;
     if (request_.only && request_.only->count(uuid) == 0) return Settle(i, kNotAsked);
     const auto refresh = request_.refresh.find(uuid);
     if (refresh == request_.refresh.end() || session_->read_only) return Read(i);
     Enter(
         i, GuestGate::Lane::kControl,
-        [self = shared_from_this(), uuid, seconds = refresh->second] {
-          Refresh(*self->session_->control, uuid, seconds);
+        [self = shared_from_this(), guests = sweep_.guests, i, seconds = refresh->second] {
+          Refresh(*self->session_->control, (*guests)[i], seconds);
         },
         [self = shared_from_this(), i] { self->AwaitFigures(i); });
   }
@@ -202,8 +243,8 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     const auto row = std::make_shared<Row>();
     Enter(
         i, GuestGate::Lane::kRead,
-        [self = shared_from_this(), uuid = sweep_.guests[i].uuid, row] {
-          *row = ReadGuest(*self->session_->read, uuid);
+        [self = shared_from_this(), guests = sweep_.guests, i, state = progress_[i].state, row] {
+          *row = ReadGuest(*self->session_, (*guests)[i], state);
         },
         [self = shared_from_this(), i, row] { self->Returned(i, *row); });
   }
@@ -211,7 +252,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   void Enter(size_t i, GuestGate::Lane lane, std::function<void()> call,
              std::function<void()> returned) {
     progress_[i].ticket =
-        session_->gate->Enter(lane, sweep_.guests[i].uuid, std::move(call), std::move(returned));
+        session_->gate->Enter(lane, GuestOf(i).uuid, std::move(call), std::move(returned));
     if (progress_[i].ticket == nullptr) Settle(i, kSetAside);
   }
 

@@ -2,8 +2,6 @@
 #ifndef MEMCOORD_SAMPLER_H_
 #define MEMCOORD_SAMPLER_H_
 
-#include <array>
-#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,53 +10,16 @@
 #include <vector>
 
 #include "once.h"
+#include "roster.h"
+#include "row.h"
 #include "session.h"
 #include "timer.h"
 
 namespace memcoord {
 
-// The numbers of a row and what they mean: lib/sweep.ts.
-enum Field : size_t {
-  kStatus,
-  kError,
-  kState,
-  kMaximum,
-  kActual,
-  kUnused,
-  kAvailable,
-  kUsable,
-  kDiskCaches,
-  kSwapIn,
-  kSwapOut,
-  kMajorFault,
-  kMinorFault,
-  kRss,
-  kLastUpdate,
-  kReadAt,
-  kStride,
-};
-
-// Names of the fields in lib/sweep.ts, in order.
-inline constexpr std::array<const char*, kStride> kFieldNames = {
-    "STATUS",      "ERROR",  "STATE",       "MAXIMUM", "ACTUAL",   "UNUSED",
-    "AVAILABLE",   "USABLE", "DISK_CACHES", "SWAP_IN", "SWAP_OUT", "MAJOR_FAULT",
-    "MINOR_FAULT", "RSS",    "LAST_UPDATE", "READ_AT",
-};
-
-// Values of kStatus.
-enum Status { kRead = 0, kFailed = 1, kMissed = 2, kSetAside = 3, kNotAsked = 4 };
-
-using Row = std::array<double, kStride>;
-
-struct Guest {
-  std::string uuid;
-  std::string name;
-  int id;
-};
-
 struct Sweep {
-  // In the order of the rows: by id, that is by when they were started.
-  std::vector<Guest> guests;
+  // In the order of the rows. The same list as the last sweep's where nothing in it has changed.
+  std::shared_ptr<const Guests> guests;
   std::vector<Row> rows;
 };
 

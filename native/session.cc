@@ -44,15 +44,11 @@ void ClosedLatch::LinksClosed() {
   for (const auto& callback : callbacks) callback();
 }
 
-std::string Session::NameOf(const std::string& uuid) const {
-  const std::lock_guard lock(mutex_);
-  const auto it = names_.find(uuid);
-  return it == names_.end() ? std::string() : it->second;
-}
-
-void Session::Name(std::unordered_map<std::string, std::string> names) {
-  const std::lock_guard lock(mutex_);
-  names_ = std::move(names);
+void Session::Listen(std::function<void(const Event&)> listener) const {
+  events->Listen([roster = roster, listener = std::move(listener)](const Event& event) {
+    if (event.kind == Event::Kind::kDeviceAdded) roster->ForgetMaximum(event.uuid);
+    listener(event);
+  });
 }
 
 Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_only,
@@ -63,6 +59,7 @@ Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_o
   session->read_only = read_only;
   session->timer = std::move(timer);
   session->events = std::make_shared<EventSink>();
+  session->roster = std::make_shared<Roster>();
 
   auto read = Link::Open(uri, read_only, session->events);
   if (auto* error = std::get_if<Error>(&read)) return std::move(*error);

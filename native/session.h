@@ -3,16 +3,17 @@
 #ifndef MEMCOORD_SESSION_H_
 #define MEMCOORD_SESSION_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "connection.h"
 #include "error.h"
 #include "guest_gate.h"
+#include "roster.h"
 #include "timer.h"
 #include "worker_pool.h"
 
@@ -41,19 +42,17 @@ struct Session {
   std::shared_ptr<WorkerPool> read_pool;
   std::shared_ptr<WorkerPool> control_pool;
   std::shared_ptr<GuestGate> gate;
+  std::shared_ptr<Roster> roster;
   std::shared_ptr<ClosedLatch> closed;
   // For reading, and for what changes something, which must not wait behind a sweep. The same where
   // read-only or in-process.
   std::shared_ptr<Links> read;
   std::shared_ptr<Links> control;
+  // The hypervisor tells the states of all guests in one call, as far as is known.
+  std::atomic<bool> states_in_bulk{true};
 
-  // Names by UUID, as of the last sweep: for errors about guests that do not answer.
-  std::string NameOf(const std::string& uuid) const;
-  void Name(std::unordered_map<std::string, std::string> names);
-
- private:
-  mutable std::mutex mutex_;
-  std::unordered_map<std::string, std::string> names_;
+  // Hears the events of the read links, after the session itself has.
+  void Listen(std::function<void(const Event&)> listener) const;
 };
 
 // Blocks. The first connection of the process also starts libvirt's event loop.

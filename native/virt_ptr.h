@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace memcoord {
@@ -21,8 +22,21 @@ struct FreeWith {
 // virConnectClose only gives up one reference: domains and registered callbacks hold others.
 using ConnectPtr = std::unique_ptr<virConnect, FreeWith<virConnectClose>>;
 using DomainPtr = std::unique_ptr<virDomain, FreeWith<virDomainFree>>;
+using StatsRecordsPtr =
+    std::unique_ptr<virDomainStatsRecordPtr, FreeWith<virDomainStatsRecordListFree>>;
 // Text that libvirt allocated for the caller.
 using CharPtr = std::unique_ptr<char, FreeWith<std::free>>;
+
+// Both clear the thread's libvirt error.
+inline std::string UuidOf(virDomainPtr domain) {
+  char uuid[VIR_UUID_STRING_BUFLEN] = "";
+  virDomainGetUUIDString(domain, uuid);
+  return uuid;
+}
+inline std::string NameOf(virDomainPtr domain) {
+  const char* name = virDomainGetName(domain);
+  return name == nullptr ? std::string() : name;
+}
 
 // Takes over the array that virConnectListAllDomains filled.
 inline std::vector<DomainPtr> TakeDomains(virDomainPtr* domains, int count) {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { loadBinding } from '../../lib/libvirt/load.js';
 import type { NativeEvent } from '../../lib/libvirt/native.js';
-import { ACTUAL, READ, STATUS } from '../../lib/sweep.js';
+import { ACTUAL, MAXIMUM, READ, STATE, STATUS, STRIDE } from '../../lib/sweep.js';
 import { failureOf, open, runNode, SOON, startDaemon, until } from './support.js';
 
 const TEST = '6695eb01-f6a4-8304-79aa-97f2502e193f';
@@ -71,6 +71,53 @@ t.test('what one connection sets, the other reads', async (t) => {
   t.same(await connection.setMemory([{ uuid: TEST, kib: 1_048_576 }], SOON), [null]);
   t.equal((await connection.sample(SOON)).figures[ACTUAL], 1_048_576);
   t.match(await virsh('dominfo', 'test'), /Used memory:\s+1048576 KiB/);
+});
+
+t.test('the state of a guest is that of the sweep', async (t) => {
+  const { uri, virsh } = await startDaemon(t);
+  const connection = await open(t, uri);
+  const state = async () => (await connection.sample(SOON)).figures[STATE];
+  t.equal(await state(), 1, 'running');
+  await virsh('suspend', 'test');
+  t.equal(await state(), 3, 'paused');
+  await virsh('resume', 'test');
+  t.equal(await state(), 1);
+});
+
+t.test('a guest that was started again, with another maximum and another name, is the new one at once', async (t) => {
+  const { uri, virsh } = await startDaemon(t);
+  const connection = await open(t, uri);
+  const { guests: before } = await connection.sample(SOON);
+  t.same(await connection.setMemory([{ uuid: TEST, kib: 1_048_576 }], SOON), [null]);
+  await virsh('destroy', 'test');
+  t.match(await connection.setMemory([{ uuid: TEST, kib: 1_048_576 }], SOON), [{ code: 'ERR_LIBVIRT_OPERATION_INVALID' }]);
+  await virsh('domrename', 'test', 'renamed');
+  await virsh('setmaxmem', 'renamed', '4194304');
+  await virsh('start', 'renamed');
+  t.same(await connection.setMemory([{ uuid: TEST, kib: 3_145_728 }], SOON), [null], 'before a sweep has seen it');
+  const { guests: after, figures } = await connection.sample(SOON);
+  t.match(after, [{ uuid: TEST, name: 'renamed' }]);
+  t.not(after?.[0]?.id, before?.[0]?.id);
+  t.equal(figures[MAXIMUM], 4_194_304);
+  t.equal(figures[ACTUAL], 3_145_728);
+  t.match(await connection.setMemory([{ uuid: TEST, kib: 9_000_000 }], SOON), [{ domain: 'renamed' }]);
+});
+
+t.test('guests that come and go between sweeps are read while they are there', async (t) => {
+  const { uri, virsh } = await startDaemon(t);
+  const connection = await open(t, uri);
+  const names = async () => {
+    const { guests, figures } = await connection.sample(SOON);
+    t.ok(Array.from({ length: figures.length / STRIDE }, (_, i) => figures[i * STRIDE + STATUS]).every((status) => status === READ));
+    return guests?.map(({ name }) => name);
+  };
+  t.same(await names(), ['test']);
+  for (const name of ['one', 'two']) await virsh('create', await xmlOf(t, name));
+  t.same(await names(), ['test', 'one', 'two']);
+  await virsh('destroy', 'one');
+  t.same(await names(), ['test', 'two']);
+  await virsh('create', await xmlOf(t, 'one'));
+  t.same(await names(), ['test', 'two', 'one']);
 });
 
 t.test('a guest that is gone is still named in errors', async (t) => {

@@ -1,6 +1,8 @@
 /*
- * Makes calls on chosen guests hang, as they do where a guest's QEMU is stopped: preloaded in front of libvirt, it holds such a call for
- * as long as there is a file named after the guest in the directory that the variable HANG names.
+ * Preloaded in front of libvirt, it does what files in the directory that the variable HANG names say:
+ *   NAME          calls on the guest of that name hang for as long as there is the file, as they do where a guest's QEMU is stopped;
+ *   bulk          virConnectGetAllDomainStats hangs, as it does where all workers of libvirtd wait for guests;
+ *   no-bulk       the hypervisor does not have virConnectGetAllDomainStats.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -12,13 +14,27 @@
 /* Node loads libvirt with the addon, so it is not among the libraries that RTLD_NEXT looks through. */
 static void *real(const char *name) { return dlsym(dlopen("libvirt.so.0", RTLD_LAZY | RTLD_NOLOAD), name); }
 
-static void wait_for(virDomainPtr domain) {
-  char path[4096];
+static const char *name_of(virDomainPtr domain) {
+  const char *(*next)(virDomainPtr) = real("virDomainGetName");
+  return next(domain);
+}
+
+static const char *file(const char *name, const char *suffix) {
+  static _Thread_local char path[4096];
   const char *directory = getenv("HANG");
-  if (directory == NULL) return;
-  const char *(*name_of)(virDomainPtr) = real("virDomainGetName");
-  snprintf(path, sizeof path, "%s/%s", directory, name_of(domain));
+  snprintf(path, sizeof path, "%s/%s%s", directory == NULL ? "/nonexistent" : directory, name, suffix);
+  return path;
+}
+
+static void wait_for(virDomainPtr domain) {
+  const char *path = file(name_of(domain), "");
   while (access(path, F_OK) == 0) usleep(5000);
+}
+
+int virConnectGetAllDomainStats(virConnectPtr connect, unsigned int stats, virDomainStatsRecordPtr **records, unsigned int flags) {
+  int (*next)(virConnectPtr, unsigned int, virDomainStatsRecordPtr **, unsigned int) = real("virConnectGetAllDomainStats");
+  while (access(file("bulk", ""), F_OK) == 0) usleep(5000);
+  return access(file("no-bulk", ""), F_OK) == 0 ? -1 : next(connect, stats, records, flags);
 }
 
 int virDomainMemoryStats(virDomainPtr domain, virDomainMemoryStatPtr stats, unsigned int count, unsigned int flags) {

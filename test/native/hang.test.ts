@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
+import { MAXIMUM, STATE, STRIDE } from '../../lib/sweep.js';
 import { CLEAN_ENV, hostOf, makeGuests, ROOT, runNode } from './support.js';
 
 /** Builds hang.c and runs a program with it, on a host of so many guests. */
@@ -21,7 +22,7 @@ async function onHangingHost(t: Test, count: number, program: string) {
     const connection = await binding.open(uri, { readOnly: false, ...SOON });
     const { guests } = await connection.sample(SOON);
     const uuid = (name) => guests.find((guest) => guest.name === name).uuid;
-    const statuses = ({ figures }) => guests.map((_, i) => figures[16 * i]);
+    const statuses = ({ figures }) => guests.map((_, i) => figures[${STRIDE} * i]);
     const sample = async (deadlineMs = 300, options = {}) => statuses(await connection.sample({ deadlineMs, ...options }));
     const set = async (...names) => (await connection.setMemory(names.map((name) => ({ uuid: uuid(name), kib: 600000 })), { deadlineMs: 300 }))
       .map((error) => error && error.code);
@@ -135,4 +136,31 @@ t.test('rule 10: a move waits for the reading that its guest is busy with, and i
   t.same(waited, ['ERR_MEMCOORD_BUSY'], 'not tried, so the guest has what it had');
   t.same(late, [null]);
   t.same(ended, [READ, READ]);
+});
+
+t.test('where the hypervisor does not tell all states in one call, each guest is asked for its own', async (t) => {
+  const [rows] = await onHangingHost(
+    t,
+    2,
+    `hang('no-bulk');
+    for (let i = 0; i < 2; ++i) {
+      const { figures } = await connection.sample(SOON);
+      answers[0] = guests.map((_, row) => [${STATE}, ${MAXIMUM}].map((field) => figures[${STRIDE} * row + field]));
+    }`,
+  );
+  t.same(rows, Array(2).fill([1, 2_097_152]));
+});
+
+t.test('while a guest hangs, the states of all are not asked for in one call, which libvirtd may have no worker for', async (t) => {
+  const [missed, aside] = await onHangingHost(
+    t,
+    2,
+    `hang('guest0');
+    answers.push(await sample());
+    hang('bulk');
+    answers.push(await sample());
+    release('bulk', 'guest0');`,
+  );
+  t.same(missed, [MISSED, READ]);
+  t.same(aside, [SET_ASIDE, READ]);
 });

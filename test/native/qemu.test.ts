@@ -2,7 +2,7 @@ import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { NativeEvent } from '../../lib/libvirt/native.js';
-import { ACTUAL, MISSED, READ, SET_ASIDE, STATE, STATUS, STRIDE, UNUSED } from '../../lib/sweep.js';
+import { ACTUAL, MAXIMUM, MISSED, READ, SET_ASIDE, STATE, STATUS, STRIDE, UNUSED } from '../../lib/sweep.js';
 import { METADATA, open, SOON, startDaemon, until } from './support.js';
 
 const EMULATOR = '/usr/bin/qemu-system-x86_64';
@@ -19,7 +19,8 @@ async function startGuests(t: Test, virsh: (...args: string[]) => Promise<string
     const file = join(t.testdirName, `guest${i}.xml`);
     await writeFile(
       file,
-      `<domain type='qemu'><name>guest${i}</name><memory unit='MiB'>${MIB}</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>
+      `<domain type='qemu'><name>guest${i}</name><maxMemory slots='1' unit='MiB'>${4 * MIB}</maxMemory><memory unit='MiB'>${MIB}</memory>
+        <cpu><numa><cell id='0' cpus='0' memory='${MIB}' unit='MiB'/></numa></cpu><os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>
         <devices><emulator>${EMULATOR}</emulator><memballoon model='virtio'><stats period='1'/></memballoon></devices></domain>`,
     );
     await virsh('create', '--paused', file);
@@ -74,6 +75,15 @@ t.test(
       events.find(({ kind }) => kind === 'deviceAdded'),
       { name: 'guest5', alias: /input/ },
     );
+
+    const dimm = join(t.testdirName, 'dimm.xml');
+    await writeFile(dimm, `<memory model='dimm'><target><size unit='MiB'>${MIB}</size><node>0</node></target></memory>`);
+    const maximum = async () => (await connection.sample(SOON)).figures[5 * STRIDE + MAXIMUM];
+    t.equal(await maximum(), MIB * 1024);
+    events.length = 0;
+    await virsh('attach-device', 'guest5', dimm, '--live');
+    await until('the memory', () => events.some(({ kind }) => kind === 'deviceAdded'));
+    t.equal(await maximum(), 2 * MIB * 1024, 'memory that was plugged in counts from then on');
 
     const uuids = guests.map(({ uuid }) => uuid);
     const period = async () =>
