@@ -17,7 +17,7 @@ export const SET_ASIDE = 3;
 /** Not asked, because the sweep was for other guests. */
 export const NOT_ASKED = 4;
 
-/** One of READ, FAILED, MISSED, SET_ASIDE, NOT_ASKED. All other fields are NaN unless READ (FAILED: see ERROR). */
+/** One of READ, FAILED, MISSED, SET_ASIDE, NOT_ASKED. All other fields but ERROR and REFRESHED are NaN unless READ. */
 export const STATUS = 0;
 /** virErrorNumber where STATUS is FAILED. */
 export const ERROR = 1;
@@ -49,8 +49,13 @@ export const RSS = 13;
 export const LAST_UPDATE = 14;
 /** When the reading came back: CLOCK_MONOTONIC, ms (the clock of `process.hrtime`). */
 export const READ_AT = 15;
+/**
+ * What came of making the guest take new figures first, whatever STATUS is: NaN = not asked for, or not known as the call did not come
+ * back; 0 = done; else the virErrorNumber with which the hypervisor refused, after which the stats period may be off.
+ */
+export const REFRESHED = 16;
 /** Numbers per guest. */
-export const STRIDE = 16;
+export const STRIDE = 17;
 
 /** Who a row of a sweep is about. */
 export interface GuestIdentity {

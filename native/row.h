@@ -26,14 +26,15 @@ enum Field : size_t {
   kRss,
   kLastUpdate,
   kReadAt,
+  kRefreshed,
   kStride,
 };
 
 // Names of the fields in lib/sweep.ts, in order.
 inline constexpr std::array<const char*, kStride> kFieldNames = {
-    "STATUS",      "ERROR",  "STATE",       "MAXIMUM", "ACTUAL",   "UNUSED",
-    "AVAILABLE",   "USABLE", "DISK_CACHES", "SWAP_IN", "SWAP_OUT", "MAJOR_FAULT",
-    "MINOR_FAULT", "RSS",    "LAST_UPDATE", "READ_AT",
+    "STATUS",      "ERROR",  "STATE",       "MAXIMUM", "ACTUAL",    "UNUSED",
+    "AVAILABLE",   "USABLE", "DISK_CACHES", "SWAP_IN", "SWAP_OUT",  "MAJOR_FAULT",
+    "MINOR_FAULT", "RSS",    "LAST_UPDATE", "READ_AT", "REFRESHED",
 };
 
 // Values of kStatus.

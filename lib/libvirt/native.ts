@@ -48,7 +48,7 @@ export interface NativeConnection {
    * latest with what it has; a guest whose call is not back is MISSED. Guests that hang hold at most two of the four slots: where
    * more do, there are as many slots more, up to twelve.
    * With `refresh`, the guests named are first made to take new figures: their stats period is set to 0 and then to `seconds`, which
-   * is what it was before. Ignored on a read-only connection.
+   * is what it was before; field REFRESHED tells what came of it. Ignored on a read-only connection.
    */
   sample(options: {
     deadlineMs: number;

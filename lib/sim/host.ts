@@ -13,6 +13,7 @@ import {
   NOT_ASKED,
   READ,
   READ_AT,
+  REFRESHED,
   RSS,
   STATE,
   STATUS,
@@ -195,6 +196,7 @@ export class SimHost {
         return;
       }
       figures.set(rowOf(guest, this.#at), at);
+      if (refresh.includes(guest.uuid) && guest.period > 0) figures[at + REFRESHED] = 0;
     });
     return { guests: this.#identities, figures };
   }

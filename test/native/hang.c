@@ -1,6 +1,7 @@
 /*
  * Preloaded in front of libvirt, it does what files in the directory that the variable HANG names say:
  *   NAME          calls on the guest of that name hang for as long as there is the file, as they do where a guest's QEMU is stopped;
+ *   NAME.refused  its next stats period but 0 is refused, which takes the file away; NAME.refused2 the one after that;
  *   bulk          virConnectGetAllDomainStats hangs, as it does where all workers of libvirtd wait for guests;
  *   no-bulk       the hypervisor does not have virConnectGetAllDomainStats.
  */
@@ -35,6 +36,13 @@ int virConnectGetAllDomainStats(virConnectPtr connect, unsigned int stats, virDo
   int (*next)(virConnectPtr, unsigned int, virDomainStatsRecordPtr **, unsigned int) = real("virConnectGetAllDomainStats");
   while (access(file("bulk", ""), F_OK) == 0) usleep(5000);
   return access(file("no-bulk", ""), F_OK) == 0 ? -1 : next(connect, stats, records, flags);
+}
+
+int virDomainSetMemoryStatsPeriod(virDomainPtr domain, int period, unsigned int flags) {
+  int (*next)(virDomainPtr, int, unsigned int) = real("virDomainSetMemoryStatsPeriod");
+  const char *name = name_of(domain);
+  if (period != 0 && (unlink(file(name, ".refused")) == 0 || unlink(file(name, ".refused2")) == 0)) return -1;
+  return next(domain, period, flags);
 }
 
 int virDomainMemoryStats(virDomainPtr domain, virDomainMemoryStatPtr stats, unsigned int count, unsigned int flags) {

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
-import { MAXIMUM, STATE, STRIDE } from '../../lib/sweep.js';
+import { MAXIMUM, REFRESHED, STATE, STRIDE } from '../../lib/sweep.js';
 import { CLEAN_ENV, hostOf, makeGuests, ROOT, runNode } from './support.js';
 
 /** Builds hang.c and runs a program with it, on a host of so many guests. */
@@ -163,4 +163,23 @@ t.test('while a guest hangs, the states of all are not asked for in one call, wh
   );
   t.same(missed, [MISSED, READ]);
   t.same(aside, [SET_ASIDE, READ]);
+});
+
+t.test('a stats period that was switched off for a refresh is switched on at the second try', async (t) => {
+  const [once, twice] = await onHangingHost(
+    t,
+    1,
+    `const refresh = async () => {
+      const { figures } = await connection.sample({ ...SOON, refresh: [{ uuid: uuid('guest0'), seconds: 3 }] });
+      const { xml } = await connection.describe(uuid('guest0'), { ...SOON, metadataUri: 'urn:none' });
+      return { status: figures[0], refreshed: figures[${REFRESHED}], on: xml.includes("<stats period='3'/>") };
+    };
+    hang('guest0.refused');
+    answers.push(await refresh());
+    hang('guest0.refused', 'guest0.refused2');
+    answers.push(await refresh());`,
+  );
+  t.same(once, { status: READ, refreshed: 0, on: true });
+  t.match(twice, { status: READ, on: false });
+  t.ok(twice.refreshed > 0, 'and where that is refused too, it is told');
 });

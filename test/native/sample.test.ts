@@ -139,11 +139,25 @@ t.test('a stats period that was set shows in the XML, and a refresh leaves it as
   t.equal(await period(), undefined);
   await connection.setStatsPeriod(guest.uuid, 3, SOON);
   t.equal(await period(), '3');
+  t.ok(Number.isNaN((await connection.sample(SOON)).figures[sweep.REFRESHED]), 'not asked for');
   const started = performance.now();
   const { figures } = await connection.sample({ ...SOON, refresh: [{ uuid: guest.uuid, seconds: 3 }] });
   t.equal(figures[sweep.STATUS], sweep.READ);
-  t.ok(performance.now() - started >= 40, 'the guest was given time to answer');
+  t.equal(figures[sweep.REFRESHED], 0);
+  t.ok(performance.now() - started >= 20, 'the guest was given time to answer');
   t.equal(await period(), '3');
+});
+
+t.test('a refresh that the hypervisor refuses is told with its error, and the guest is read without waiting', async (t) => {
+  const uuid = 'a52f5b3e-5d5c-4ac0-9bd0-1d5f6c0c5a10';
+  const balloonless = `<domain type='test'><name>balloonless</name><uuid>${uuid}</uuid><memory>1048576</memory><os><type>hvm</type></os>
+    <devices><memballoon model='none'/></devices></domain>`;
+  const connection = await open(t, await hostOf(t, [], balloonless));
+  const { figures } = await connection.sample({ ...SOON, refresh: [{ uuid, seconds: 3 }] });
+  t.equal(figures[sweep.STATUS], sweep.READ);
+  const { libvirtCode } = await failureOf(connection.setStatsPeriod(uuid, 3, SOON));
+  t.equal(figures[sweep.REFRESHED], libvirtCode);
+  t.ok(libvirtCode);
 });
 
 t.test('the host tells its capabilities', async (t) => {
