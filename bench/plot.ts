@@ -12,7 +12,7 @@ const LETTER = 6.2;
 
 const colour = (i: number): string => COLOURS[i % COLOURS.length] ?? '#000';
 
-/** Where a value lies on an axis, from 0 to 1, and the values that are written at it. */
+/** Where a value lies on an axis, from 0 to 1 (not finite: nowhere), and the values that are written at it. */
 interface Scale {
   at(value: number): number;
   readonly ticks: readonly number[];
@@ -22,9 +22,9 @@ interface Scale {
 export function scaleOf({ scale = 'linear' }: Axis, values: readonly number[]): Scale {
   const finite = values.filter(Number.isFinite);
   if (scale === 'log') {
-    const positive = finite.filter((value) => value > 0);
-    const low = Math.floor(Math.log10(Math.min(...positive)));
-    const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...positive))));
+    const powers = finite.filter((value) => value > 0).map(Math.log10);
+    const low = powers.length === 0 ? 0 : Math.floor(Math.min(...powers));
+    const high = Math.max(low + 1, Math.ceil(Math.max(...powers)));
     const ticks = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
     return { at: (value) => (Math.log10(value) - low) / (high - low), ticks };
   }
@@ -71,7 +71,9 @@ function lines(plot: Lines): string[] {
     (mark) => `<path class="m" d="M${x(mark.x)} 0v${HEIGHT}"/><text x="${Number(x(mark.x)) + 4}" y="12">${escaped(mark.name)}</text>`,
   );
   const curves = plot.series.map(({ points }, i) => {
-    const path = points.filter((point) => point.every(Number.isFinite)).map(([left, value]) => `${x(left)},${y(vertical, value)}`);
+    const path = points
+      .filter(([left, value]) => Number.isFinite(horizontal.at(left)) && Number.isFinite(vertical.at(value)))
+      .map(([left, value]) => `${x(left)},${y(vertical, value)}`);
     return `<polyline fill="none" stroke="${colour(i)}" stroke-width="2" points="${path.join(' ')}"/>`;
   });
   const title = `<text x="${WIDTH / 2}" y="${HEIGHT + 34}" text-anchor="middle">${escaped(plot.x.title)}</text>`;
@@ -91,7 +93,7 @@ function bars(plot: Bars): string[] {
     parts.push(`<text x="${middle.toFixed(1)}" y="${HEIGHT + 16}" text-anchor="middle">${escaped(name)}</text>`);
     plot.series.forEach(({ values }, k) => {
       const value = values[i] ?? Number.NaN;
-      if (!Number.isFinite(value)) return;
+      if (!Number.isFinite(vertical.at(value))) return;
       const left = middle + (k - plot.series.length / 2) * width;
       const top = Number(y(vertical, value));
       parts.push(
