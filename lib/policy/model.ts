@@ -28,6 +28,7 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { draft
     const known = from !== undefined && model.guests[from]?.id === guest.id;
     const draft = known ? drafts.keep(from) : drafts.meet(guest, context, look.at);
     const { phase, rollback } = draft;
+    unplan(draft);
     read(draft, figure, look, context, config);
     draft.phase = judge(draft, figure, look, context, config);
     if (!known) notices.push(notice('guest-appeared', 'info', draft, `${draft.name} is here`));
@@ -50,6 +51,12 @@ function finder(guests: readonly Belief[]): (row: number, uuid: string) => numbe
     rows ??= new Map(guests.map((belief, i) => [belief.uuid, i]));
     return rows.get(uuid);
   };
+}
+
+/** What the last plan made of it is out of date. */
+function unplan(draft: Draft): void {
+  draft.effectiveFloor = draft.holds = draft.critical = draft.need = draft.allocation = Number.NaN;
+  draft.survivableBurst = draft.planned = Number.NaN;
 }
 
 /** The figures of this look: settings, balloon, guest. Says nothing yet of the phase. */

@@ -50,12 +50,7 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
   const claims = guests.filter(movable);
   const lookMs = lookInterval(claims.length, config);
   let fixed = books.charged;
-  for (const draft of guests) {
-    draft.planned = Number.NaN;
-    if (!movable(draft)) {
-      draft.effectiveFloor = draft.holds = draft.critical = draft.need = draft.allocation = draft.survivableBurst = Number.NaN;
-      continue;
-    }
+  for (const draft of claims) {
     const period = (look.contexts.get(draft.uuid)?.statsPeriod ?? 0) * 1000;
     const reactionMs = reactionTime(lookMs, period, config);
     demand(draft, reactionMs, config);
@@ -77,22 +72,32 @@ function grain(size: number, { effectiveFloor, ceiling }: Belief): number {
 
 /** Steps 3 and 4. Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
 function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, books: Account): { moves: Move[]; waiting: boolean } {
+  const { at } = look;
   const free = Math.max(0, books.capacity - books.charged);
-  const fund = reliefFund(guests, books.capacity);
-  const rollbacks = takeBack(guests, free, look.at);
-  let money = free - cost(guests);
-  const rest = guests.filter((draft) => movable(draft) && Number.isNaN(draft.planned) && look.at >= draft.refusedUntil);
+  const shrinking = guests.filter((draft) => draft.target < draft.actual && movable(draft));
+  const fund = reliefFund(shrinking, books.capacity);
+  const failed = guests.filter(({ rollback }) => rollback !== null);
+  const rollbacks = takeBack(failed, free, at);
+  let money = free - cost(failed);
 
+  const needy: Draft[] = [];
+  const short: Draft[] = [];
+  const rich: Draft[] = [];
+  for (const draft of guests) {
+    if (!movable(draft) || draft.planned > 0 || at < draft.refusedUntil) continue;
+    if (needsRelief(draft)) needy.push(draft);
+    else if (lacking(draft)) short.push(draft);
+    else if (draft.target > draft.allocation) rich.push(draft);
+  }
   // Relief may spend the fund; other growth may not, and waits altogether while the host itself is short.
-  const needy = rest.filter(needsRelief);
   const relief = grow(needy, money, () => 'relief');
   money -= cost(needy);
-  const others = look.host.pressure ? [] : rest.filter((draft) => !needsRelief(draft));
-  const grows = grow(others, Math.max(0, money - fund), growthReason);
+  const grows = look.host.pressure ? [] : grow(short, Math.max(0, money - fund), growthReason);
 
-  const waiting = rest.some(({ allocation, target, planned }) => allocation - Math.max(target, planned || 0) >= GROW_BAND);
-  const donors = rest.filter((draft) => Number.isNaN(draft.planned) && readyToShrink(draft, look, look.contexts.get(draft.uuid), config));
-  const shrinks = take(donors, look.at, books, waiting, inTransit(guests, look.at));
+  const waits = ({ allocation, target, planned }: Belief) => allocation - Math.max(target, planned || 0) >= GROW_BAND;
+  const waiting = needy.some(waits) || short.some(waits);
+  const donors = rich.filter((draft) => readyToShrink(draft, look, look.contexts.get(draft.uuid), config));
+  const shrinks = take(donors, at, books, waiting, inTransit(shrinking, at));
   return { moves: [...shrinks, ...rollbacks, ...relief, ...grows], waiting };
 }
 
@@ -118,20 +123,17 @@ function take(donors: readonly Draft[], at: number, books: Account, waiting: boo
   return moves;
 }
 
-/** What guests have just been asked for and have not given yet. A slow or stuck one must not keep the others from giving. */
-function inTransit(guests: readonly Belief[], at: number): number {
-  let coming = 0;
-  for (const belief of guests) {
-    if (at - belief.orderedAt <= 2 * BALLOON_LATENCY && movable(belief)) coming += Math.max(0, belief.actual - belief.target);
-  }
-  return coming;
+/** What shrinking guests have just been asked for and have not given yet. A slow or stuck one must not keep the others from giving. */
+function inTransit(shrinking: readonly Belief[], at: number): number {
+  const coming = shrinking.filter(({ orderedAt }) => at - orderedAt <= 2 * BALLOON_LATENCY);
+  return coming.reduce((sum, { actual, target }) => sum + actual - target, 0);
 }
 
 /** Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. */
-function takeBack(guests: readonly Draft[], free: number, at: number): Move[] {
+function takeBack(failed: readonly Draft[], free: number, at: number): Move[] {
   const moves: Move[] = [];
   let money = free;
-  for (const draft of guests) {
+  for (const draft of failed) {
     const { rollback } = draft;
     if (rollback === null || at < draft.refusedUntil || !(movable(draft) || draft.phase === 'silent')) continue;
     const { target, actual } = draft;
@@ -155,8 +157,7 @@ function growthReason({ target, effectiveFloor, need }: Belief): Reason {
   return target >= need ? 'surplus' : 'need';
 }
 
-function grow(guests: readonly Draft[], money: number, reason: (belief: Belief) => Reason): Move[] {
-  const short = guests.filter(lacking);
+function grow(short: readonly Draft[], money: number, reason: (belief: Belief) => Reason): Move[] {
   const targets = growth(short, money);
   const moves: Move[] = [];
   short.forEach((draft, i) => {

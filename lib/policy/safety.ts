@@ -54,12 +54,9 @@ export function movable(belief: Belief): boolean {
 }
 
 /** Memory kept back for relief while guests shrink that may come to need it (rule 7 puts targets back up out of it). */
-export function reliefFund(guests: readonly Belief[], capacity: number): number {
-  let near = 0;
-  for (const guest of guests) {
-    if (guest.target < guest.actual - SAME && guest.target - guest.used < LEAST_SPARE && movable(guest)) near++;
-  }
-  return Math.min(near * RELIEF_STEP, capacity * RELIEF_FRACTION);
+export function reliefFund(shrinking: readonly Belief[], capacity: number): number {
+  const near = shrinking.filter(({ target, actual, used }) => target < actual - SAME && target - used < LEAST_SPARE);
+  return Math.min(near.length * RELIEF_STEP, capacity * RELIEF_FRACTION);
 }
 
 /** Rule 8: what a guest's present target leaves it is less than its critical spare. Told by policy and target, not by `actual`. */
