@@ -69,6 +69,7 @@ export class CannedHost {
     return {
       uri: 'canned:///',
       sample: async () => this.sweep(),
+      cpuTimes: (guests) => new Float64Array(guests.length),
       setMemory: async (moves) => {
         for (const { uuid, kib } of moves) this.#figures[(rows.get(uuid) ?? Number.NaN) + field.ACTUAL] = kib;
         return moves.map(() => null);

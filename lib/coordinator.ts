@@ -4,12 +4,14 @@ import type { Config } from './config.js';
 import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestBook, LAST_RETRY_MS } from './guests.js';
 import type { Hypervisor, HypervisorEvent } from './hypervisor.js';
 import { EMPTY_MODEL, type Model } from './policy/belief.js';
-import { type NextLook, nextLook } from './policy/eyes.js';
-import { LEAST_LOOK } from './policy/limits.js';
+import { glanceInterval } from './policy/demand.js';
+import { type Glance, type NextLook, nextLook } from './policy/eyes.js';
+import { LEAST_LOOK, LOOK_COST, SAVED_FOR } from './policy/limits.js';
 import { type Order, ordered } from './policy/orders.js';
 import { type Plan, plan } from './policy/plan.js';
 import type { Look, Move, Notice } from './policy/types.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
+import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from './sweep.js';
 import { machineTime, type Time } from './time.js';
 
 /** A move and what became of it. */
@@ -42,6 +44,7 @@ export interface CoordinatorOptions {
 }
 
 const CLOSE_DEADLINE_MS = 3000;
+const NOT_KNOWN = new Float64Array(0);
 /** A dry run tells a would-be move again only where it differs by this much, KiB. */
 const DRY_RUN_GRAIN = 16 * 1024;
 
@@ -64,6 +67,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #seen: Seen | null = null;
   /** Of `#seen`; null until somebody asks for it. */
   #snapshot: Snapshot | null = null;
+  #lookedAt = Number.NEGATIVE_INFINITY;
+  /** CPU time for extra looks that is left, ms, and when that was reckoned. */
+  #savings = 0;
+  #savedAt = 0;
   #sweepAt = Number.NEGATIVE_INFINITY;
   #off: () => void = () => {};
   #stopping = false;
@@ -160,16 +167,16 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       try {
         if (this.#lost) await this.#detach();
         const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
-        const next = nextLook(this.#model, this.#book.contexts, this.#config);
-        const due = this.#sweepAt + this.#config.intervalMs;
+        const now = this.#time.now();
         // Events call for a sweep at once, but a storm of them must not be one of sweeps.
-        const earliest = this.#model.at + LEAST_LOOK;
-        const wait = Math.max(earliest, Math.min(due, this.#model.at + next.inMs)) - this.#time.now();
-        if (wait > 0) {
-          await this.#sleep(wait);
+        const earliest = this.#lookedAt + LEAST_LOOK;
+        const due = this.#sweepAt + this.#config.intervalMs;
+        const next = nextLook(this.#model, this.#book.contexts, this.#config, this.#glance(hypervisor, now));
+        const sweep = now >= due - 1;
+        if (now < earliest || !(sweep || next.guests.length > 0)) {
+          await this.#sleep(Math.max(earliest, Math.min(due, now + next.againMs)) - now);
           continue;
         }
-        const sweep = this.#time.now() >= this.#sweepAt + this.#config.intervalMs - 1;
         await this.#look(hypervisor, next, sweep);
         retry = FIRST_RETRY_MS;
         // A daemon that hung for a moment has kept the connection: that it answers again is told all the same.
@@ -185,6 +192,19 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         retry = Math.min(2 * retry, LAST_RETRY_MS);
       }
     }
+  }
+
+  /** What is known without a look, and what a look may cost. */
+  #glance(hypervisor: Hypervisor, at: number): Glance {
+    const { eyes } = this.#config;
+    this.#savings = Math.min(SAVED_FOR * eyes, this.#savings + (at - this.#savedAt) * eyes);
+    this.#savedAt = at;
+    return { at, cpu: this.#cpuTimes(hypervisor, this.#model.guests), savings: this.#dryRun ? 0 : this.#savings };
+  }
+
+  /** Where there are too many guests for glances between the sweeps, what they are for is not known. */
+  #cpuTimes(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Float64Array {
+    return glanceInterval(guests.length, this.#config) < this.#config.intervalMs ? hypervisor.cpuTimes(guests) : NOT_KNOWN;
   }
 
   /** After a loss nothing that was believed is trusted. What the stats periods were before us is kept. */
@@ -209,13 +229,20 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     { guests: atRisk, settling }: Pick<NextLook, 'guests' | 'settling'> = { guests: [], settling: [] },
     sweep = true,
   ): Promise<void> {
-    const refresh = this.#dryRun ? [] : sweep ? [...atRisk, ...settling] : atRisk;
-    if (sweep) this.#sweepAt = this.#time.now();
+    const refresh = sweep ? [...atRisk, ...settling] : atRisk;
+    this.#savings -= refresh.length * LOOK_COST;
+    this.#lookedAt = this.#time.now();
+    if (sweep) this.#sweepAt = this.#lookedAt;
+    const before = this.#model.guests;
+    const cpu = this.#cpuTimes(hypervisor, before);
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
     const [read, host] = await Promise.all([
       hypervisor.sample({ deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) }),
       hypervisor.hostMemory(),
     ]);
+    noteCpuTimes(read, isSame(before, read.guests) ? cpu : this.#cpuTimes(hypervisor, read.guests));
+    // A period may have been switched off and not on again: it is read, and set, anew.
+    for (const uuid of refresh.length === 0 ? [] : refused(read)) this.#book.forget(uuid);
     await this.#book.meet(hypervisor, read.guests);
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
@@ -275,6 +302,19 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       moves,
     });
   }
+}
+
+function isSame(before: readonly GuestIdentity[], after: readonly GuestIdentity[]): boolean {
+  return before.length === after.length && after.every(({ uuid, id }, row) => before[row]?.uuid === uuid && before[row]?.id === id);
+}
+
+function noteCpuTimes({ guests, figures }: Sweep, cpu: Float64Array): void {
+  for (let row = 0; row < guests.length; row++) figures[row * STRIDE + CPU_TIME] = cpu[row] ?? Number.NaN;
+}
+
+/** The guests whose refresh the hypervisor refused, by uuid. */
+function refused({ guests, figures }: Sweep): string[] {
+  return guests.filter((_, row) => (figures[row * STRIDE + REFRESHED] ?? Number.NaN) > 0).map(({ uuid }) => uuid);
 }
 
 function outcomeOf(error: { readonly code?: string } | null | undefined): Order['outcome'] {

@@ -59,6 +59,12 @@ export class GuestBook {
     for (const [uuid, known] of this.#known) this.#learn(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
   }
 
+  /** The same for one guest. */
+  forget(uuid: string): void {
+    const known = this.#known.get(uuid);
+    if (known !== undefined) this.#learn(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
+  }
+
   /** Learns the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
   async meet(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
     const now = this.#options.time.now();
@@ -66,7 +72,7 @@ export class GuestBook {
     this.#met = null;
     this.#dueAt = Number.POSITIVE_INFINITY;
     const here = new Set(guests.map(({ uuid }) => uuid));
-    for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#forget(uuid);
+    for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#drop(uuid);
     const strangers = guests.filter(({ uuid, id }) => {
       const known = this.#known.get(uuid);
       if (known === undefined || known.id !== id || now >= known.retryAt) return true;
@@ -83,7 +89,7 @@ export class GuestBook {
     this.#dueAt = Math.min(this.#dueAt, known.retryAt);
   }
 
-  #forget(uuid: string): void {
+  #drop(uuid: string): void {
     this.#known.delete(uuid);
     this.#contexts.delete(uuid);
   }

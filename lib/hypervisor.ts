@@ -1,7 +1,7 @@
 /**
  * What the coordinator needs of a hypervisor. `libvirt/` has it over the addon, `sim/` over a simulated host.
  */
-import type { Sweep } from './sweep.js';
+import type { GuestIdentity, Sweep } from './sweep.js';
 
 /** Facts of a domain that its XML tells; they change only by hot-plug, a restart or an edit. */
 export interface DomainFacts {
@@ -42,6 +42,11 @@ export interface Hypervisor {
   readonly uri: string;
   /** @see NativeConnection.sample in libvirt/native.ts */
   sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[] }): Promise<Sweep>;
+  /**
+   * Time that the virtual CPUs of these guests have run since they were started, ms, in their order; NaN where the host does not tell.
+   * Cheap enough to be asked ten times a second: neither a guest nor a daemon is.
+   */
+  cpuTimes(guests: readonly GuestIdentity[]): Float64Array;
   /** One entry per move: null where the target is stored (not: reached), else the error. `code` ERR_MEMCOORD_DEADLINE = outcome unknown. */
   setMemory(
     moves: readonly { uuid: string; kib: number }[],

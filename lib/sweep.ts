@@ -54,8 +54,13 @@ export const READ_AT = 15;
  * back; 0 = done; else the virErrorNumber with which the hypervisor refused, after which the stats period may be off.
  */
 export const REFRESHED = 16;
+/**
+ * Time that the guest's virtual CPUs have run since it was started, ms, read before everything else of the row and whatever its STATUS;
+ * NaN where the host does not tell. Neither the addon nor the simulated host fills it: the coordinator does.
+ */
+export const CPU_TIME = 17;
 /** Numbers per guest. */
-export const STRIDE = 17;
+export const STRIDE = 18;
 
 /** Who a row of a sweep is about. */
 export interface GuestIdentity {

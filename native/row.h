@@ -27,6 +27,8 @@ enum Field : size_t {
   kLastUpdate,
   kReadAt,
   kRefreshed,
+  // Left to the caller.
+  kCpuTime,
   kStride,
 };
 
@@ -34,7 +36,7 @@ enum Field : size_t {
 inline constexpr std::array<const char*, kStride> kFieldNames = {
     "STATUS",      "ERROR",  "STATE",       "MAXIMUM", "ACTUAL",    "UNUSED",
     "AVAILABLE",   "USABLE", "DISK_CACHES", "SWAP_IN", "SWAP_OUT",  "MAJOR_FAULT",
-    "MINOR_FAULT", "RSS",    "LAST_UPDATE", "READ_AT", "REFRESHED",
+    "MINOR_FAULT", "RSS",    "LAST_UPDATE", "READ_AT", "REFRESHED", "CPU_TIME",
 };
 
 // Values of kStatus.

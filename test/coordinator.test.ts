@@ -188,7 +188,9 @@ t.test('readOnce shows what a coordinator would think, and changes nothing', asy
   const host = new SimHost({ total: 23 * GiB, guests: [idle('a'), idle('silent', { driver: false })] });
   host.guest('a').setPeriod(1);
   await host.pass(2500);
-  const { guests, host: figures } = await readOnce(await host.connect(), defaultConfig(), host.time);
+  const reading = readOnce(await host.connect(), defaultConfig(), host.time);
+  await host.pass(100);
+  const { guests, host: figures } = await reading;
   t.match(guests[0], { name: 'a', phase: 'steady', actual: 512 * MiB, used: 150 * MiB, spare: 362 * MiB });
   t.ok((guests[0]?.survivableBurst ?? 0) > 0);
   t.match(guests[1], { name: 'silent', phase: 'booting', why: /stats period is 0/ });
@@ -232,7 +234,7 @@ t.test('a guest whose stats period cannot be set does not hold up the looks at t
   const started = coordinator.start();
   await host.pass(60_000);
   await started;
-  t.ok(looks > 100, `${looks} looks in 60 s`);
+  t.ok(looks > 70, `${looks} looks in 60 s`);
   t.equal(host.guest('eats').kills, 0);
   const stopped = coordinator.stop();
   await host.pass(10_000);

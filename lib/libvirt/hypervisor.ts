@@ -6,6 +6,7 @@ import type { GuestIdentity, Sweep } from '../sweep.js';
 import { domainFacts, hostUuid } from './describe.js';
 import { loadBinding } from './load.js';
 import type { NativeConnection, NativeEvent } from './native.js';
+import { runDirectory, VcpuTimes } from './vcpus.js';
 
 /** Longer than any healthy daemon needs, a login by ssh included. */
 const OPEN_DEADLINE_MS = 15_000;
@@ -77,6 +78,9 @@ export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = 
   const periods = new Map<string, number>();
   const learn = (uuid: string, seconds: number) => (seconds > 0 ? periods.set(uuid, seconds) : periods.delete(uuid));
 
+  const run = runDirectory(uri);
+  const vcpus = run === null ? null : new VcpuTimes(run);
+
   native.onEvent((native) => {
     const event = translate(native);
     if (event === undefined) return;
@@ -93,6 +97,7 @@ export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = 
       guests = sweep.guests ?? guests;
       return { guests, figures: sweep.figures };
     },
+    cpuTimes: (asked) => vcpus?.read(asked, performance.now()) ?? new Float64Array(asked.length).fill(Number.NaN),
     async setMemory(moves, options) {
       return native.setMemory(moves, options);
     },

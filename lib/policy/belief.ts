@@ -56,6 +56,8 @@ export interface Belief {
   readonly minorFault: number;
   /** When the figures were last seen to change: proof that the guest answers. NaN = never. */
   readonly figuresAt: number;
+  /** They are of a moment after this: of a refresh, or of the stats period before they were seen. */
+  readonly takenAfter: number;
   /** How often they changed since the guest is in this phase. */
   readonly samples: number;
   /** `size - available`: what the guest's kernel keeps from MemTotal, constant for a boot; known once two samples agreed on it. */
@@ -90,6 +92,18 @@ export interface Belief {
   readonly usualFaults: number;
   /** What was taken from it so far is paid off at this time, at the pace of shrinking (safety.ts). */
   readonly paidAt: number;
+
+  /** Time that its virtual CPUs had run at the last look, and when that was; NaN = the host does not tell. */
+  readonly cpu: number;
+  readonly cpuAt: number;
+  /** The same at the last look that did not refresh its figures. */
+  readonly cpuAtSweep: number;
+  /** The same before its figures were taken: what memory it has taken since, it has taken in the time that they ran since. */
+  readonly cpuAtFigures: number;
+  /** When it was last seen at work (eyes.ts). */
+  readonly busyAt: number;
+  /** True where the hypervisor refuses to have it take new figures: it is seen no more often than it tells by itself. */
+  readonly refusesRefresh: boolean;
 
   readonly rebootedAt: number;
   readonly rollback: Rollback | null;
@@ -131,6 +145,8 @@ export interface Model {
   readonly state: HostState;
   readonly stateSince: number;
   readonly pressure: boolean;
+  /** True once it was told that the hypervisor refuses to have figures refreshed. */
+  readonly toldRefusal: boolean;
   /** True while a guest lacks memory that others have yet to give. */
   readonly waiting: boolean;
 }
@@ -145,6 +161,7 @@ export const EMPTY_MODEL: Model = {
   state: 'ample',
   stateSince: Number.NEGATIVE_INFINITY,
   pressure: false,
+  toldRefusal: false,
   waiting: false,
 };
 

@@ -1,57 +1,85 @@
 /** When to look next, and at whom: faster eyes go where spare is too little for the time until the next sweep. */
 
+import { takenAtMost } from './activity.js';
 import type { Belief, Model } from './belief.js';
 import { spareNow } from './belief.js';
-import { lookInterval, reactionTime } from './demand.js';
-import { BALLOON_LATENCY, LOOK_COST, SAME } from './limits.js';
+import { glanceInterval, reactionTime } from './demand.js';
+import { BALLOON_LATENCY, LEAST_LOOK, LOOK_COST, SAME } from './limits.js';
 import { movable } from './safety.js';
 import type { GuestContext, PolicyConfig } from './types.js';
 import { column } from './water.js';
 
+/** What there is to decide on beside the model, right now. */
+export interface Glance {
+  /** Now, ms. */
+  readonly at: number;
+  /** Time that the virtual CPUs of the model's guests have run, ms, in their order; NaN, or nothing at all, where it is not known. */
+  readonly cpu: Float64Array;
+  /** CPU time that may be spent on extra looks, ms: what the budget gave and has not been spent. */
+  readonly savings: number;
+}
+
 export interface NextLook {
-  /** Time until the look, ms. */
-  readonly inMs: number;
-  /** Guests to be read then by forced refresh, most endangered first, by uuid. */
+  /** Guests to be read now by forced refresh, most endangered first, by uuid; empty where there is none or nothing left to spend. */
   readonly guests: readonly string[];
   /** Guests to be refreshed at the next sweep: they were moved and have not answered since, and nothing goes on before they do (rule 6). */
   readonly settling: readonly string[];
+  /** When to ask again, ms from now. */
+  readonly againMs: number;
 }
 
 /**
- * A guest is at risk where its spare does not cover the assumed burst (or its trend) until the next sweep would have been acted on.
- * Those are looked at as often as the budget allows; if it does not allow for all, the most endangered come first.
+ * Whom to look at now. A guest is at risk where what it may have left (activity.ts) would not last, at the assumed burst or its trend,
+ * until a look at the next occasion has been acted on. If the budget does not allow for all, the most endangered come first. Guests
+ * whose spare lasts until the next sweep has been acted on are left to it.
  *
  * What somebody waits for is looked for as soon as it can have come, once for each order, so that it is passed on at once.
  */
-export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContext>, config: PolicyConfig): NextLook {
+export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContext>, config: PolicyConfig, glance: Glance): NextLook {
+  const { at, cpu, savings } = glance;
   const { intervalMs } = config;
-  const lasts = (belief: Belief) => (spareNow(belief) / Math.max(belief.trend, config.burstKiBs)) * 1000;
+  const rateOf = (belief: Belief) => Math.max(belief.trend, config.burstKiBs);
+  const occasion = glanceInterval(model.guests.length, config);
   const risks: Belief[] = [];
   const moved: Belief[] = [];
   const coming: Belief[] = [];
-  for (const belief of model.guests) {
+  /** How long what a guest may have left would last, by the guest. */
+  const lasts = new Map<Belief, number>();
+  let againMs = intervalMs;
+  for (const [i, belief] of model.guests.entries()) {
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
-    if (!movable(belief) || period === 0) continue;
+    if (!movable(belief) || period === 0 || belief.refusesRefresh) continue;
     if (model.waiting && belief.orderedAt >= model.at && belief.target < belief.actual - SAME) coming.push(belief);
-    if (belief.actual < belief.ceiling && lasts(belief) < reactionTime(intervalMs, period, config)) risks.push(belief);
-    else if (belief.orderedAt >= belief.figuresAt) moved.push(belief);
+    const rate = rateOf(belief);
+    const covered = (spareNow(belief) / rate) * 1000 >= reactionTime(intervalMs, period, config);
+    if (belief.actual < belief.ceiling && !covered) {
+      againMs = Math.min(againMs, occasion);
+      const left = ((spareNow(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
+      if (left < reactionTime(occasion, period, config)) {
+        lasts.set(belief, left);
+        risks.push(belief);
+        continue;
+      }
+    }
+    if (belief.orderedAt >= belief.figuresAt) moved.push(belief);
   }
-  // Guests that may be looked at in an interval, once each; two looks an interval are at half as many.
-  const most = Math.floor((intervalMs * config.eyes) / LOOK_COST);
-  const half = Math.max(1, Math.floor(most / 2));
-  if (coming.length > 0 && most > 0) {
-    const guests = [...new Set([...coming, ...least(risks, lasts, half)])].slice(0, half);
-    return { inMs: Math.min(BALLOON_LATENCY, intervalMs), guests: guests.map(uuidOf), settling: [] };
-  }
-  const settling = moved.slice(0, most).map(uuidOf);
-  if (risks.length === 0 || most === 0) return { inMs: intervalMs, guests: [], settling };
-  const inMs = lookInterval(risks.length + settling.length, config);
-  if (inMs < intervalMs) return { inMs, guests: least(risks, lasts, risks.length).map(uuidOf), settling };
-  return { inMs: intervalMs / 2, guests: least(risks, lasts, half).map(uuidOf), settling };
+  const most = Math.max(0, Math.floor(savings / LOOK_COST));
+  const arrives = coming.length === 0 ? Number.POSITIVE_INFINITY : model.at + BALLOON_LATENCY - at;
+  const endangered = least(risks, (belief) => lasts.get(belief) ?? 0, most);
+  const guests = arrives <= 0 ? [...new Set([...coming, ...endangered])].slice(0, most) : endangered;
+  // Until what is to be looked at can be paid for.
+  const short = guests.length === 0 && (risks.length > 0 || arrives <= 0);
+  const paidMs = config.eyes > 0 ? Math.max(LEAST_LOOK, (LOOK_COST - savings) / config.eyes) : intervalMs;
+  return {
+    guests: guests.map(uuidOf),
+    settling: moved.slice(0, Math.max(0, most - guests.length)).map(uuidOf),
+    againMs: short ? Math.min(intervalMs, paidMs) : arrives > 0 ? Math.min(againMs, arrives) : againMs,
+  };
 }
 
 /** The `count` guests of which `of` is least, in its order. Not all are sorted: they may be thousands, and the count a few. */
 function least(guests: readonly Belief[], of: (belief: Belief) => number, count: number): Belief[] {
+  if (count === 0) return [];
   const most = column(guests, of).sort()[count - 1] ?? Number.POSITIVE_INFINITY;
   return guests
     .filter((belief) => of(belief) <= most)

@@ -2,7 +2,7 @@
 import { AVAILABLE, LAST_UPDATE, MAJOR_FAULT, MINOR_FAULT, READ_AT, SWAP_IN, UNUSED, USABLE } from '../sweep.js';
 import { setBack } from './balloon.js';
 import type { Belief, Draft, Figure } from './belief.js';
-import { BALLOON_LATENCY, ORDER_GRACE, SAME, THRASH_FAULTS, THRASH_SWAP_IN, THRASH_WINDOW } from './limits.js';
+import { BALLOON_LATENCY, BUSY_RISE, ORDER_GRACE, REFRESHED_AGE, SAME, THRASH_FAULTS, THRASH_SWAP_IN, THRASH_WINDOW } from './limits.js';
 import type { GuestContext, Look, PolicyConfig } from './types.js';
 
 /**
@@ -21,7 +21,7 @@ export function readFigures(
   const spare = figure(draft.signal === 'unused' ? UNUSED : USABLE);
   if (!(figure(LAST_UPDATE) > 0) || !sane(spare, figure(AVAILABLE), draft.maximum) || !changed(draft, figure)) return;
   // What was there when we came may be as old as the guest's last boot: only a change shows that the guest answers.
-  if (Number.isNaN(draft.lastUpdate) && look.atFirstSight !== true) {
+  if (Number.isNaN(draft.lastUpdate) && look.firstSight === undefined) {
     take(draft, figure);
     return;
   }
@@ -40,6 +40,11 @@ export function readFigures(
     draft.trend = trend(draft, used, elapsed);
     thrash(draft, figure, elapsed, look.at, config);
   }
+  const refreshed = look.refreshed.has(draft.uuid);
+  // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
+  draft.takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
+  draft.cpuAtFigures = refreshed ? draft.cpu : draft.cpuAtSweep;
+  if (used - draft.used > BUSY_RISE) draft.busyAt = look.at;
   take(draft, figure);
   draft.kernel = kernel;
   draft.kernelSeen = kernelSeen;
@@ -81,7 +86,7 @@ function pair(belief: Belief, before: number, available: number, look: Look, con
   // Figures that change after a rest of the balloon longer than they can be old are of this size.
   const old = (refreshed ? 0 : (context?.statsPeriod ?? 0) * 1000) + ORDER_GRACE;
   const arrived = refreshed && Math.abs(actual - belief.target) <= SAME && look.at - belief.orderedAt >= 2 * BALLOON_LATENCY;
-  const resting = look.atFirstSight === true || arrived || look.at - belief.restingSince >= old;
+  const resting = look.firstSight !== undefined || arrived || look.at - belief.restingSince >= old;
   const kernelSeen = follows && resting && available <= actual ? actual - available : belief.kernelSeen;
   const agrees = Math.abs(kernelSeen - belief.kernelSeen) <= SAME;
   const kernel = agrees ? kernelSeen : belief.kernel;

@@ -84,5 +84,25 @@ export const RELIEF_FRACTION = 1 / 64;
 
 /** CPU time of one extra look at one guest, ms, over all processes: two period calls, one reading. */
 export const LOOK_COST = 5;
-/** Shortest time between two looks. */
+/** Looks are saved up for so long, ms: a guest that stirs is looked at again and again until it is known what it does. */
+export const SAVED_FOR = 1000;
+/** CPU time of one glance at the time that a guest's virtual CPUs have run, ms. */
+export const GLANCE_COST = 0.03;
+/** What glances may take of the budget for eyes. */
+export const GLANCE_PART = 1 / 2;
+/** No CPU takes memory into use faster than it can clear pages, KiB per ms of its time: 10 GiB/s on fast machines. */
+export const CLEARING_SPEED = (10 * 1024 * MiB) / 1000;
+/** A guest is at work whose virtual CPUs run for more than this part of the time, and for this many ms between two looks ... */
+export const BUSY_PART = 0.05;
+export const BUSY_LEAST = 8;
+/** ... or whose use rises by this much between two figures; it is calm after so long without, ms. */
+export const BUSY_RISE = 4 * MiB;
+export const CALM_AFTER = 5000;
+/** A guest at work does not always answer in time [M, guests short of CPU]: the reaction allows for a second look after this time. */
+export const SECOND_LOOK = 100;
+/** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */
+export const BURST_LASTS = 3000;
+/** virErrorNumbers by which a hypervisor refuses for good: no support (3), denied (29, 88), unsupported operation, argument or configuration (84, 74, 67). */
+export const REFUSALS: ReadonlySet<number> = new Set([3, 29, 67, 74, 84, 88]);
+/** Shortest time between two looks, from start to start. */
 export const LEAST_LOOK = 100;

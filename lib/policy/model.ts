@@ -2,12 +2,13 @@
  * The model: folds one look into what is believed of the guests (belief.ts). balloon.ts and figures.ts read a guest's figures, this file
  * judges the phase and tells what changed; orders.ts notes the moves. All of them write to drafts (rows.ts) and leave the old model alone.
  */
-import { ACTUAL, MAJOR_FAULT, MAXIMUM, MINOR_FAULT, READ, STATE, STATUS, STRIDE, SWAP_IN } from '../sweep.js';
+import { ACTUAL, CPU_TIME, MAJOR_FAULT, MAXIMUM, MINOR_FAULT, READ, REFRESHED, STATE, STATUS, STRIDE, SWAP_IN } from '../sweep.js';
 import { formatSize } from '../units.js';
+import { readActivity } from './activity.js';
 import { progress, readBalloon, stillOpen } from './balloon.js';
 import type { Belief, Draft, Figure, Model, Rollback } from './belief.js';
 import { readFigures } from './figures.js';
-import { ADOPTED_QUIET, DEFAULT_SHARE, FLOOR_FRACTION, LEAST_FLOOR, REBOOT_BLIND, SAME } from './limits.js';
+import { ADOPTED_QUIET, DEFAULT_SHARE, FLOOR_FRACTION, LEAST_FLOOR, REBOOT_BLIND, REFUSALS, SAME } from './limits.js';
 import { Drafts } from './rows.js';
 import type { GuestContext, Look, Notice, Phase, PolicyConfig } from './types.js';
 
@@ -66,6 +67,8 @@ function read(draft: Draft, figure: Figure, look: Look, context: GuestContext | 
   // The counters fall once the guest's new figures are there: that is the same reboot.
   const seen = draft.samples > 0 && look.at - draft.rebootedAt >= REBOOT_BLIND && runsBackwards(draft, figure);
   if (told || seen) forget(draft, look.at);
+  readActivity(draft, figure(CPU_TIME), look);
+  if (REFUSALS.has(figure(REFRESHED))) draft.refusesRefresh = true;
   if (figure(STATUS) !== READ || !(figure(ACTUAL) > 0)) return;
   const before = draft.actual;
   readBalloon(draft, figure, look.at, config);
@@ -116,7 +119,7 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
     draft.why = 'not running';
     return 'paused';
   }
-  const enough = look.atFirstSight === true ? 1 : 2;
+  const enough = look.firstSight === undefined ? 2 : 1;
   if (!Number.isFinite(draft.figuresAt) || at - draft.rebootedAt < REBOOT_BLIND || draft.samples < enough) {
     if (draft.samples === 0) draft.why = silence(draft, context);
     return 'booting';

@@ -3,7 +3,7 @@ import { formatSize, MiB } from '../units.js';
 import { allocate } from './allocation.js';
 import type { Belief, Draft, HostState, Model } from './belief.js';
 import { charge, spareNow } from './belief.js';
-import { demand, lookInterval, reactionTime, survivableBurst } from './demand.js';
+import { couldGive, demand, reactions, survivableBurst } from './demand.js';
 import { BALLOON_LATENCY, FIRST_PAUSE, GROW_BAND, GROWTH_REST, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
 import { observe } from './model.js';
 import type { Account } from './safety.js';
@@ -19,6 +19,12 @@ export interface Plan {
   readonly state: HostState;
 }
 
+const REFUSAL: Notice = {
+  kind: 'no-refresh',
+  level: 'info',
+  message:
+    'this hypervisor does not let guests be asked for new figures at once: they are read as they come, and keep more spare memory for it',
+};
 /** Moves are whole MiB, as the balloon's are. */
 const GRAIN = MiB;
 /** A state of the host is told when it has held for this long. */
@@ -41,22 +47,31 @@ export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
   if (tell) notices.push({ ...TOLD[state](books), figures: { capacity: books.capacity, charged: books.charged } });
   if (host.pressure !== before.pressure) notices.push(pressureNotice(host));
   const told = tell ? state : before.told;
-  const model: Model = { at, guests, numbers, told, state, stateSince, pressure: host.pressure, waiting };
+  const refusal = guests.some(({ refusesRefresh }) => refusesRefresh);
+  if (refusal && !before.toldRefusal) notices.push(REFUSAL);
+  const toldRefusal = before.toldRefusal || refusal;
+  const model: Model = { at, guests, numbers, told, state, stateSince, pressure: host.pressure, toldRefusal, waiting };
   return { model, moves, notices, account: books, state };
 }
 
 /** Steps 1 and 2 over the guests that can be moved; the others are charged first. */
 function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books: Account): HostState {
   const claims = guests.filter(movable);
-  const lookMs = lookInterval(claims.length, config);
+  const reaction = reactions(claims, look.at, config);
+  const periodOf = ({ uuid }: Belief) => (look.contexts.get(uuid)?.statsPeriod ?? 0) * 1000;
+  // What could be given within the time of a burst.
+  let supply = Math.max(0, books.capacity - books.charged);
   let fixed = books.charged;
   for (const draft of claims) {
-    const period = (look.contexts.get(draft.uuid)?.statsPeriod ?? 0) * 1000;
-    const reactionMs = reactionTime(lookMs, period, config);
+    const reactionMs = reaction.of(draft, periodOf(draft));
     demand(draft, reactionMs, config);
-    draft.survivableBurst = survivableBurst(draft, reactionMs);
+    supply += couldGive(draft, reactionMs);
     draft.holds = charge(draft);
     fixed -= draft.holds;
+  }
+  for (const draft of claims) {
+    const reactionMs = reaction.of(draft, periodOf(draft));
+    draft.survivableBurst = survivableBurst(draft, reactionMs, supply - couldGive(draft, reactionMs));
   }
   const { state, sizes } = allocate(claims, books.capacity - fixed, config.surplus);
   claims.forEach((draft, i) => {

@@ -38,6 +38,7 @@ const NUMBERS = [
   'majorFault',
   'minorFault',
   'figuresAt',
+  'takenAfter',
   'samples',
   'kernel',
   'kernelSeen',
@@ -55,6 +56,11 @@ const NUMBERS = [
   'grownAt',
   'usualFaults',
   'paidAt',
+  'cpu',
+  'cpuAt',
+  'cpuAtSweep',
+  'cpuAtFigures',
+  'busyAt',
   'rebootedAt',
   'adoptedToldAt',
   'effectiveFloor',
@@ -109,6 +115,7 @@ class Row extends NumberCells implements Draft {
   why: Draft['why'];
   signal: Draft['signal'];
   pinned: boolean;
+  refusesRefresh: boolean;
   paired: boolean;
   rollback: Draft['rollback'];
   adopting: boolean;
@@ -123,6 +130,7 @@ class Row extends NumberCells implements Draft {
     this.why = words.why;
     this.signal = words.signal;
     this.pinned = words.pinned;
+    this.refusesRefresh = words.refusesRefresh;
     this.paired = words.paired;
     this.rollback = words.rollback;
     this.adopting = words.adopting;
@@ -165,6 +173,7 @@ export class Drafts {
       why: null,
       signal: 'usable',
       pinned: false,
+      refusesRefresh: false,
       paired: false,
       rollback: null,
       adopting: false,
@@ -179,7 +188,7 @@ export class Drafts {
     draft.restingSince = draft.windowAt = draft.paidAt = at;
     draft.samples = draft.trend = draft.reachable = draft.usualFaults = 0;
     draft.orderedAt = draft.refusedUntil = draft.shrinkAfter = draft.shrunkAt = Number.NEGATIVE_INFINITY;
-    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = Number.NEGATIVE_INFINITY;
+    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = Number.NEGATIVE_INFINITY;
     return draft;
   }
 

@@ -134,6 +134,7 @@ export class SimHost {
   readonly connect = async (): Promise<Hypervisor> => ({
     uri: 'sim:///host',
     sample: (options) => this.#sample(options),
+    cpuTimes: (guests) => Float64Array.from(guests, ({ uuid }) => this.#find(uuid)?.cpu ?? Number.NaN),
     setMemory: async (moves) => {
       this.#live(this.#at + ORDER_MS);
       return moves.map(({ uuid, kib }) => {

@@ -1,9 +1,10 @@
 import t from 'tap';
-import { lookInterval, reactionTime } from '../../lib/policy/demand.js';
-import { nextLook } from '../../lib/policy/eyes.js';
+import { isCalm } from '../../lib/policy/activity.js';
+import { glanceInterval, lookInterval, reactionTime } from '../../lib/policy/demand.js';
+import { type Glance, type NextLook, nextLook } from '../../lib/policy/eyes.js';
 import type { GuestContext } from '../../lib/policy/types.js';
 import { MiB } from '../../lib/units.js';
-import { CONFIG, guest, World } from './world.js';
+import { CONFIG, guest, World, type WorldGuest } from './world.js';
 
 const contexts = (world: World): Map<string, GuestContext> =>
   new Map(world.guests.map(({ name }) => [name, { facts: null, overrides: {}, included: true, statsPeriod: 1 }]));
@@ -11,11 +12,35 @@ const contexts = (world: World): Map<string, GuestContext> =>
 const many = (count: number, used: number) =>
   Array.from({ length: count }, (_, i) => guest(`g${i}`, { used: used + i * 10, actual: 512 * MiB }));
 
-t.test('four guests get some 2.5 looks a second out of 5 % of a core', async (t) => {
+/** Asks whom to look at `ms` after the last look. By default ten looks are paid for. */
+function next(world: World, ms: number, { savings = 50, ...glance }: Partial<Glance> = {}): NextLook {
+  const cpu = Float64Array.from(world.guests, (each) => each.cpu);
+  return nextLook(world.model, contexts(world), CONFIG, { at: world.at + ms, cpu, savings, ...glance });
+}
+
+/** A guest at rest with 110 MiB to spare, whose host tells what its virtual CPU does. */
+const still = (name: string, settings: Partial<WorldGuest> = {}) => guest(name, { used: 402 * MiB, cpu: 1000, ...settings });
+
+/** Lets a second pass again and again, in which the virtual CPUs run for so long. */
+function pass(world: World, seconds: number, ran: number): void {
+  for (let second = 0; second < seconds; second++) {
+    for (const each of world.guests) each.cpu += ran;
+    world.run(1);
+  }
+}
+
+t.test('four guests at work get some 2.5 looks a second out of 5 % of a core', async (t) => {
   t.equal(lookInterval(4, CONFIG), 400);
   t.equal(lookInterval(1, CONFIG), 100);
   t.equal(lookInterval(100, CONFIG), 1000);
   t.equal(lookInterval(1, { ...CONFIG, eyes: 0 }), 1000, 'no budget: the interval');
+});
+
+t.test('glances are as many as half of the budget allows, and none where they would not come between the sweeps', async (t) => {
+  t.equal(glanceInterval(4, CONFIG), 100);
+  t.equal(glanceInterval(500, CONFIG), 600);
+  t.equal(glanceInterval(5000, CONFIG), 1000);
+  t.equal(glanceInterval(4, { ...CONFIG, eyes: 0 }), 1000);
 });
 
 t.test('the reaction time counts the age of the figures, the wait for the next look and the balloon', async (t) => {
@@ -24,46 +49,119 @@ t.test('the reaction time counts the age of the figures, the wait for the next l
 });
 
 t.test(
-  'only guests whose spare does not cover the burst until the next sweep are looked at in between, most endangered first',
+  'where the host tells nothing of their work, guests are looked at when the assumed burst may have used their spare up',
   async (t) => {
     const world = new World([
       guest('safe', { actual: 1500 * MiB }),
       guest('some', { used: 300 * MiB }),
       guest('none', { used: 500 * MiB }),
     ]);
+    world.refreshed = new Set(['some']);
     world.run(4, { arrive: false });
-    t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 200, guests: ['none', 'some'], settling: [] });
+    t.same(next(world, 100).guests, ['none'], 'the other could have lost 30 of its 212 MiB');
+    t.same(next(world, 900).guests, ['none', 'some'], 'most endangered first; the safe one is left to the sweep');
   },
 );
+
+t.test('a guest that does not run takes no memory: it is not looked at, however long', async (t) => {
+  const world = new World([still('a')]);
+  pass(world, 8, 2);
+  t.ok(isCalm(world.model.guests[0] as never, world.at));
+  t.same(next(world, 900), { guests: [], settling: [], againMs: 100 });
+});
+
+t.test('one that stirs is looked at at the next glance', async (t) => {
+  const world = new World([still('a')]);
+  pass(world, 8, 2);
+  world.find('a').cpu += 20;
+  t.same(next(world, 100).guests, ['a']);
+});
+
+t.test('one at work is looked at when both the burst and its CPU may have used its spare up', async (t) => {
+  const world = new World([still('a')]);
+  world.refreshed = new Set(['a']);
+  pass(world, 8, 500);
+  t.notOk(isCalm(world.model.guests[0] as never, world.at));
+  t.same(next(world, 100).guests, [], 'it has more spare while it is at work, and cannot have lost it yet');
+  world.find('a').cpu += 200;
+  t.same(next(world, 600).guests, ['a']);
+});
+
+t.test('a guest whose balloon is moved is not taken to be at work for it', async (t) => {
+  const world = new World([still('a', { actual: 1500 * MiB })]);
+  pass(world, 10, 100);
+  t.ok(world.find('a').actual < 1200 * MiB, 'it gives');
+  t.ok(isCalm(world.model.guests[0] as never, world.at));
+});
+
+t.test('one whose use rises is at work, whatever its CPU tells', async (t) => {
+  const world = new World([still('a')]);
+  pass(world, 8, 2);
+  world.find('a').used += 10 * MiB;
+  pass(world, 1, 2);
+  t.notOk(isCalm(world.model.guests[0] as never, world.at));
+});
+
+t.test('a calm guest needs less spare than one at work, as it is seen sooner', async (t) => {
+  const world = new World([still('calm'), still('busy', { cpu: Number.NaN })]);
+  pass(world, 8, 2);
+  const [calm, busy] = world.model.guests;
+  t.equal(calm?.need, 402 * MiB + (48 + 200 * 0.3) * MiB);
+  t.equal(busy?.need, 402 * MiB + (48 + 200 * 0.4) * MiB);
+});
 
 t.test('with nobody at risk the next look is the next sweep', async (t) => {
   const world = new World([guest('safe', { actual: 2000 * MiB })]);
   world.run(4, { arrive: false });
-  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 1000, guests: [], settling: [] });
+  t.same(next(world, 900), { guests: [], settling: [], againMs: 1000 });
 });
 
-t.test('where the budget does not allow for all, the most endangered get it', async (t) => {
+t.test('where the budget does not allow for all, the most endangered get it; nothing saved, nobody does, until there is', async (t) => {
   const world = new World(many(40, 400 * MiB));
   world.run(4, { arrive: false });
-  const { inMs, guests } = nextLook(world.model, contexts(world), CONFIG);
-  t.equal(inMs, 500);
-  t.same(guests, ['g39', 'g38', 'g37', 'g36', 'g35']);
+  t.same(next(world, 900, { savings: 25 }).guests, ['g39', 'g38', 'g37', 'g36', 'g35']);
+  t.same(next(world, 900, { savings: 0 }), { guests: [], settling: [], againMs: 100 });
+  t.same(next(world, 900, { savings: -20 }), { guests: [], settling: [], againMs: 500 });
 });
 
 t.test('a guest whose figures are off is not looked at: there is nothing to see', async (t) => {
   const world = new World([guest('a', { used: 500 * MiB })]);
   world.run(4, { arrive: false });
-  t.same(nextLook(world.model, new Map(), CONFIG), { inMs: 1000, guests: [], settling: [] });
+  const glance = { at: world.at + 900, cpu: new Float64Array(0), savings: 50 };
+  t.same(nextLook(world.model, new Map(), CONFIG, glance).guests, []);
 });
 
 t.test('a guest that was moved is asked at the next sweep how it fares, since nothing is taken before it has answered', async (t) => {
   const world = new World([guest('gives', { actual: 2000 * MiB })]);
   world.run(3);
-  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 1000, guests: [], settling: ['gives'] });
+  t.same(next(world, 900).settling, ['gives']);
 });
 
 t.test('what somebody waits for is looked for as soon as it can have come, with those at risk', async (t) => {
   const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
   world.run(3, { arrive: false });
-  t.same(nextLook(world.model, contexts(world), CONFIG), { inMs: 150, guests: ['donor', 'taker'], settling: [] });
+  t.ok(next(world, 100).againMs <= 50);
+  t.same(next(world, 150).guests, ['donor', 'taker']);
+});
+
+t.test('where the hypervisor refuses to refresh figures, that is told once, and the guest keeps spare for it', async (t) => {
+  const world = new World([still('a', { refreshed: 3 }), still('b', { refreshed: 3 })]);
+  pass(world, 8, 2);
+  t.same(
+    world.notices.filter(({ kind }) => kind === 'no-refresh').map(({ level }) => level),
+    ['info'],
+  );
+  t.same(next(world, 900).guests, []);
+  t.equal(world.model.guests[0]?.need, 402 * MiB + (48 + 200 * 2.15) * MiB);
+});
+
+t.test('a refresh that failed for another reason is tried again', async (t) => {
+  const world = new World([still('a', { refreshed: 68 })]);
+  pass(world, 8, 2);
+  world.find('a').cpu += 50;
+  t.same(next(world, 100).guests, ['a']);
+  t.same(
+    world.notices.filter(({ kind }) => kind === 'no-refresh'),
+    [],
+  );
 });

@@ -367,7 +367,7 @@ t.test('donors that never give do not keep the others from giving', async (t) =>
 });
 
 t.test('a growth that does not come stays charged until libvirt has been told otherwise', async (t) => {
-  const world = new World([guest('a', { actual: 462 * MiB, used: 350 * MiB })]);
+  const world = new World([guest('a', { actual: 462 * MiB, used: 330 * MiB })]);
   world.run(4);
   world.find('a').used = 440 * MiB;
   const [grown] = world.look().moves;

@@ -18,6 +18,10 @@ export interface WorldGuest {
   target: number;
   id: number;
   state: number;
+  /** Time that its virtual CPUs have run, ms; NaN = the host does not tell. */
+  cpu: number;
+  /** What came of refreshing it. */
+  refreshed: number;
   /** False: the figures stand still. */
   answers: boolean;
   /** False: never answered. */
@@ -38,6 +42,8 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
     target: actual,
     id: 1,
     state: 1,
+    cpu: Number.NaN,
+    refreshed: Number.NaN,
     answers: true,
     driver: true,
     swapIn: 0,
@@ -60,6 +66,8 @@ export class World {
   available: number | null = null;
   pressure = false;
   rebooted = new Set<string>();
+  /** Guests whose figures the next looks refresh. */
+  refreshed = new Set<string>();
   /** Guests that the next looks do not read. */
   unread = new Set<string>();
   notices: Notice[] = [];
@@ -84,7 +92,7 @@ export class World {
     );
     const look: Look = {
       at: this.at,
-      refreshed: new Set(),
+      refreshed: this.refreshed,
       rebooted: this.rebooted,
       contexts,
       sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
@@ -135,6 +143,8 @@ export class World {
 
   #row(each: WorldGuest): number[] {
     const row = new Array<number>(sweep.STRIDE).fill(Number.NaN);
+    row[sweep.CPU_TIME] = each.cpu;
+    row[sweep.REFRESHED] = each.refreshed;
     row[sweep.STATUS] = this.unread.has(each.name) ? sweep.NOT_ASKED : sweep.READ;
     if (this.unread.has(each.name)) return row;
     row[sweep.STATE] = each.state;

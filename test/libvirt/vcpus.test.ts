@@ -1,0 +1,69 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'tap';
+import { runDirectory, VcpuTimes } from '../../lib/libvirt/vcpus.js';
+
+const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
+const guest = { uuid: UUID, name: 'web', id: 3 };
+
+test('run directory: of the system, of the session, none for other drivers and hosts', async (t) => {
+  t.equal(runDirectory('qemu:///system'), '/run/libvirt/qemu');
+  t.equal(runDirectory('qemu+unix:///system?socket=/x'), '/run/libvirt/qemu');
+  t.equal(runDirectory('qemu:///session', { XDG_RUNTIME_DIR: '/run/user/7' }), '/run/user/7/libvirt/qemu/run');
+  t.equal(runDirectory('qemu+ssh://there/system'), null);
+  t.equal(runDirectory('test:///default'), null);
+});
+
+/** A host with one guest of two virtual CPUs, in a folder. */
+function host(root: string, uuid = UUID): VcpuTimes {
+  const tasks = join(root, 'proc/77/task');
+  const threads = { 77: ['qemu-system-x86', 5e9], 80: ['CPU 0/KVM', 2e6], 81: ['CPU 1/KVM', 3e6] } as const;
+  for (const [task, [comm, ns]] of Object.entries(threads)) {
+    mkdirSync(join(tasks, task), { recursive: true });
+    writeFileSync(join(tasks, task, 'comm'), `${comm}\n`);
+    writeFileSync(join(tasks, task, 'schedstat'), `${ns} 99 7\n`);
+  }
+  writeFileSync(join(root, 'proc/77/cmdline'), `qemu\0-name\0guest=web\0-uuid\0${uuid}\0`);
+  mkdirSync(join(root, 'run'), { recursive: true });
+  writeFileSync(join(root, 'run/web.pid'), '77\n');
+  return new VcpuTimes(join(root, 'run'), join(root, 'proc'));
+}
+
+test('sums the threads of the virtual CPUs, and only those', async (t) => {
+  const times = host(t.testdir());
+  t.same([...times.read([guest], 0)], [5]);
+});
+
+test('a guest that the host says nothing of is not known, and does not disturb the others', async (t) => {
+  const times = host(t.testdir());
+  const stranger = { uuid: 'x', name: 'stranger', id: 4 };
+  t.same([...times.read([stranger, guest], 0)], [Number.NaN, 5]);
+});
+
+test('a pid file whose process is not the guest is not believed', async (t) => {
+  const times = host(t.testdir(), '00000000-0000-0000-0000-000000000000');
+  t.same([...times.read([guest], 0)], [Number.NaN]);
+});
+
+test('a virtual CPU that was unplugged, or plugged in, is noticed', async (t) => {
+  const root = t.testdir();
+  const times = host(root);
+  times.read([guest], 0);
+  rmSync(join(root, 'proc/77/task/81'), { recursive: true });
+  t.same([...times.read([guest], 100)], [Number.NaN], 'once, while the threads are out of date');
+  t.same([...times.read([guest], 200)], [2]);
+  mkdirSync(join(root, 'proc/77/task/82'));
+  writeFileSync(join(root, 'proc/77/task/82/comm'), 'CPU 1/KVM\n');
+  writeFileSync(join(root, 'proc/77/task/82/schedstat'), '4000000 0 0\n');
+  t.same([...times.read([guest], 300)], [2]);
+  t.same([...times.read([guest], 60_000)], [6]);
+});
+
+test('another start of the guest is another process', async (t) => {
+  const root = t.testdir();
+  const times = host(root);
+  times.read([guest], 0);
+  writeFileSync(join(root, 'proc/77/task/80/schedstat'), '9000000 0 0\n');
+  rmSync(join(root, 'run/web.pid'));
+  t.same([...times.read([{ ...guest, id: 4 }], 100)], [Number.NaN]);
+});
