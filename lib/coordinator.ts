@@ -11,6 +11,7 @@ import { type Order, ordered } from './policy/orders.js';
 import { type Plan, plan } from './policy/plan.js';
 import type { Look, Move, Notice } from './policy/types.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
+import type { State } from './state.js';
 import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from './sweep.js';
 import { machineTime, type Time } from './time.js';
 
@@ -41,6 +42,11 @@ export interface CoordinatorOptions {
   readonly dryRun?: boolean;
   /** The machine's by default; a simulated host brings its own. */
   readonly time?: Time;
+  /**
+   * Asked once, on the first connection, where to keep what must outlive this process: the guests' stats periods, which the next
+   * coordinator then puts back after a crash of this one. null, or not given: nowhere. Not asked in a dry run.
+   */
+  readonly state?: (hypervisor: Hypervisor) => Promise<State | null>;
 }
 
 const CLOSE_DEADLINE_MS = 3000;
@@ -59,6 +65,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #dryRun: boolean;
   readonly #time: Time;
   readonly #book: GuestBook;
+  readonly #state: CoordinatorOptions['state'];
   #config: Config;
   #hypervisor: Hypervisor | null = null;
   #model: Model = EMPTY_MODEL;
@@ -79,8 +86,9 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #wake: () => void = () => {};
   #loop: Promise<void> = Promise.resolve();
 
-  constructor({ connect, config, dryRun = false, time = machineTime }: CoordinatorOptions) {
+  constructor({ connect, config, dryRun = false, time = machineTime, state }: CoordinatorOptions) {
     super();
+    this.#state = dryRun ? undefined : state;
     this.#connect = connect;
     this.#config = config;
     this.#dryRun = dryRun;
@@ -107,6 +115,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #begin(): Promise<void> {
     const hypervisor = await this.#attach();
     try {
+      const state = await this.#state?.(hypervisor);
+      if (state != null) await this.#book.remember(state);
       await this.#look(hypervisor);
     } catch (error) {
       await this.#detach();

@@ -4,6 +4,7 @@ import { guestOverrides, isIncluded } from './config.js';
 import type { DomainFacts, Hypervisor } from './hypervisor.js';
 import { parseMetadata } from './metadata.js';
 import type { GuestContext, GuestOverrides, Notice } from './policy/types.js';
+import type { SavedPeriods, State } from './state.js';
 import type { GuestIdentity } from './sweep.js';
 import type { Time } from './time.js';
 
@@ -16,8 +17,8 @@ export const LAST_RETRY_MS = 30_000;
 interface Known {
   readonly id: number;
   readonly context: GuestContext;
-  /** Stats period before we came, seconds; null = not changed by us. */
-  readonly originalPeriod: number | null;
+  /** Stats periods, seconds: before a coordinator came, and what it set; null = not changed. */
+  readonly changed: { readonly original: number; readonly set: number } | null;
   /** When it is to be described and set up again because something failed or changed; Infinity = not. */
   readonly retryAt: number;
   /** Pause until the try after that, ms. */
@@ -41,11 +42,20 @@ export class GuestBook {
   #dueAt = Number.POSITIVE_INFINITY;
   /** Period calls under way, by guest: no look waits for them, since a guest that hangs must not hold up the others (rule 10). */
   #setting = new Map<string, Promise<void>>();
+  #state: State | null = null;
+  /** What the last coordinator of this host left behind. */
+  #left: SavedPeriods = new Map();
   /** Goes up when what is known of guests may be out of date: what was being read meanwhile is then read again. */
   #generation = 0;
 
   constructor(options: GuestBookOptions) {
     this.#options = options;
+  }
+
+  /** Keeps on disk what a crash must not lose, and learns what one has left. */
+  async remember(state: State): Promise<void> {
+    this.#state = state;
+    this.#left = await state.load();
   }
 
   /** What the policy is told of each guest, by uuid: a view that is always up to date. */
@@ -101,7 +111,7 @@ export class GuestBook {
     if (facts === null) {
       // What was known of this start of the guest holds on: settings and obstacles do not go away because libvirt does not answer.
       const context = before?.id === id ? before.context : contextOf(name, null, this.#options.config()).context;
-      this.#learn(uuid, this.#later({ id, context, originalPeriod: before?.originalPeriod ?? null }, before));
+      this.#learn(uuid, this.#later({ id, context, changed: before?.changed ?? null }, before));
       return;
     }
     const { context, problems } = contextOf(name, facts, this.#options.config());
@@ -109,19 +119,38 @@ export class GuestBook {
       this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
     }
     const retryAt = generation === this.#generation ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
-    const known: Known = { id, context, originalPeriod: before?.originalPeriod ?? null, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
+    const changed = before?.changed ?? this.#leftBehind(uuid, id, facts.statsPeriod);
+    const known: Known = { id, context, changed, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
     this.#learn(uuid, known);
     const wanted = Math.max(1, Math.round(this.#options.config().intervalMs / 1000));
     const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
     if (!coordinated || facts.statsPeriod === wanted) return;
     if (!this.#options.dryRun)
-      return this.#switchOn(hypervisor, uuid, wanted, { ...known, originalPeriod: known.originalPeriod ?? facts.statsPeriod });
+      return this.#switchOn(hypervisor, uuid, wanted, {
+        ...known,
+        changed: { original: changed?.original ?? facts.statsPeriod, set: wanted },
+      });
     if (facts.statsPeriod > 0) return;
     const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${name} --period ${wanted} --live`;
     this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message });
   }
 
-  /** Sets the stats period, without waiting for it. The original is noted before: a call that times out may yet take effect. */
+  /** A period that is neither what the last coordinator set nor off, as in the middle of a refresh, was set by somebody else since. */
+  #leftBehind(uuid: string, id: number, period: number): Known['changed'] {
+    const left = this.#left.get(uuid);
+    return left?.id === id && (period === left.set || period === 0) ? { original: left.original, set: left.set } : null;
+  }
+
+  async #save(): Promise<void> {
+    if (this.#state === null) return;
+    const changed = [...this.#known].flatMap(([uuid, { id, changed }]) => (changed === null ? [] : [[uuid, { id, ...changed }] as const]));
+    await this.#state.save(new Map(changed));
+  }
+
+  /**
+   * Sets the stats period, without waiting for it. The original is noted before, here and on disk: a call that times out may yet take
+   * effect.
+   */
   #switchOn(hypervisor: Hypervisor, uuid: string, period: number, known: Known): void {
     if (this.#setting.has(uuid)) {
       // The call under way may be for an earlier start of the guest.
@@ -129,7 +158,11 @@ export class GuestBook {
       return;
     }
     this.#learn(uuid, known);
-    const called = hypervisor.setStatsPeriod(uuid, period, { deadlineMs: CONTROL_DEADLINE_MS }).then(
+    const call = async () => {
+      await this.#save();
+      await hypervisor.setStatsPeriod(uuid, period, { deadlineMs: CONTROL_DEADLINE_MS });
+    };
+    const called = call().then(
       () => this.#change(uuid, known.id, (now) => ({ ...now, context: { ...now.context, statsPeriod: period }, pause: FIRST_RETRY_MS })),
       () => this.#change(uuid, known.id, (now) => this.#later(now, now)),
     );
@@ -154,12 +187,17 @@ export class GuestBook {
   async putBack(hypervisor: Hypervisor): Promise<void> {
     await Promise.all(this.#setting.values());
     await Promise.all(
-      [...this.#known].map(async ([uuid, { originalPeriod }]) => {
-        if (originalPeriod === null) return;
-        // The guest may be gone by now; there is nobody left to tell otherwise.
-        await hypervisor.setStatsPeriod(uuid, originalPeriod, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => {});
+      [...this.#known].map(async ([uuid, known]) => {
+        if (known.changed === null) return;
+        try {
+          await hypervisor.setStatsPeriod(uuid, known.changed.original, { deadlineMs: CONTROL_DEADLINE_MS });
+          this.#learn(uuid, { ...known, changed: null });
+        } catch {
+          // The guest may be gone by now; else what is on disk is for the next coordinator.
+        }
       }),
     );
+    await this.#save();
   }
 }
 

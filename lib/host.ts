@@ -46,6 +46,12 @@ export function hostMemoryReader(root = '/proc', now: () => number = () => perfo
 /** The memory of this machine. */
 export const readHostMemory: () => Promise<HostMemory> = hostMemoryReader();
 
+/** Names this boot of the machine; null where it has no name. */
+export async function bootId(root = '/proc'): Promise<string | null> {
+  const id = await readFile(join(root, 'sys/kernel/random/boot_id'), 'utf8').catch(() => null);
+  return id?.trim() ?? null;
+}
+
 function numberAfter(text: string, pattern: RegExp): number | undefined {
   const match = pattern.exec(text);
   return match?.[1] === undefined ? undefined : Number(match[1]);

@@ -12,5 +12,6 @@ export { type Plan, plan } from './policy/plan.js';
 export type { Account } from './policy/safety.js';
 export type { GuestContext, GuestOverrides, Look, Move, Notice, Phase, PolicyConfig, Reason, Signal } from './policy/types.js';
 export { type GuestView, readOnce, type Snapshot } from './snapshot.js';
+export { fileState, type SavedPeriod, type SavedPeriods, type State, statePath } from './state.js';
 export type { GuestIdentity, Sweep } from './sweep.js';
 export { formatSize, GiB, MiB, parseSize } from './units.js';

@@ -6,6 +6,8 @@ import type { Notice } from '../lib/policy/types.js';
 import type { GuestSpec } from '../lib/sim/guest.js';
 import { SimHost } from '../lib/sim/host.js';
 import { readOnce } from '../lib/snapshot.js';
+import type { SavedPeriods, State } from '../lib/state.js';
+import { REFRESHED } from '../lib/sweep.js';
 import { GiB, MiB } from '../lib/units.js';
 
 const idle = (name: string, settings: Partial<GuestSpec> = {}): GuestSpec => ({
@@ -91,6 +93,114 @@ t.test('the stats period is set to the interval and put back on stop', async (t)
     host.guests.map(({ period }) => period),
     [0, 5],
   );
+});
+
+/** A state that is kept in memory: what one coordinator leaves behind is there for the next. */
+function kept(left: SavedPeriods = new Map()): State & { periods: SavedPeriods } {
+  const state = {
+    periods: left,
+    load: async () => state.periods,
+    save: async (periods: SavedPeriods) => {
+      state.periods = periods;
+    },
+  };
+  return state;
+}
+
+t.test('the stats period of before a crash is put back by the next coordinator, and then forgotten', async (t) => {
+  const state = kept();
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a'), idle('b')] });
+  host.guest('b').setPeriod(5);
+  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
+  // One that is never stopped.
+  await new Coordinator(options).start();
+  await host.pass(100);
+  t.same(
+    [...state.periods.values()].map(({ original, set }) => [original, set]),
+    [
+      [0, 1],
+      [5, 1],
+    ],
+  );
+  host.guest('a').setPeriod(0);
+  const next = new Coordinator(options);
+  await next.start();
+  await host.pass(3000);
+  const stopped = next.stop();
+  await host.pass(10_000);
+  await stopped;
+  t.same(
+    host.guests.map(({ period }) => period),
+    [0, 5],
+  );
+  t.equal(state.periods.size, 0);
+});
+
+t.test('what was left behind says nothing of another start of the guest, or once somebody else has set the period', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('other'), idle('set')] });
+  const [other, set] = host.guests;
+  const state = kept(
+    new Map([
+      [other?.uuid ?? '', { id: 77, original: 9, set: 1 }],
+      [set?.uuid ?? '', { id: set?.id ?? 0, original: 9, set: 2 }],
+    ]),
+  );
+  other?.setPeriod(1);
+  set?.setPeriod(5);
+  const { coordinator } = coordinate([], { connect: host.connect, time: host.time, state: async () => state });
+  await coordinator.start();
+  await host.pass(3000);
+  const stopped = coordinator.stop();
+  await host.pass(10_000);
+  await stopped;
+  t.same(
+    host.guests.map(({ period }) => period),
+    [1, 5],
+  );
+});
+
+t.test('a period that could not be put back stays on record', async (t) => {
+  const state = kept();
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  let refuse = false;
+  const connect = withCalls(host, (real) => ({
+    setStatsPeriod: async (...args) => {
+      if (refuse) throw new Error('the guest hangs');
+      return real.setStatsPeriod(...args);
+    },
+  }));
+  const { coordinator } = coordinate([], { connect, time: host.time, state: async () => state });
+  await coordinator.start();
+  await host.pass(3000);
+  refuse = true;
+  const stopped = coordinator.stop();
+  await host.pass(10_000);
+  await stopped;
+  t.equal(state.periods.size, 1);
+});
+
+t.test('where a refresh was refused the stats period is read, and set, anew', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a', { uses: (at) => (150 + Math.max(0, at / 1000 - 10) * 20) * MiB })] });
+  let refusals = 0;
+  const connect = withCalls(host, (real) => ({
+    sample: async (options) => {
+      const sweep = await real.sample({ ...options, refresh: [] });
+      if ((options.refresh ?? []).length === 0 || refusals > 0) return sweep;
+      refusals++;
+      host.guest('a').setPeriod(0);
+      sweep.figures[REFRESHED] = 38;
+      return sweep;
+    },
+  }));
+  const { coordinator } = coordinate([], { connect, time: host.time });
+  await coordinator.start();
+  await host.pass(20_000);
+  t.equal(refusals, 1);
+  t.equal(host.guest('a').period, 1);
+  const stopped = coordinator.stop();
+  await host.pass(10_000);
+  await stopped;
+  t.equal(host.guest('a').period, 0, 'and put back to what it was at first');
 });
 
 t.test('a dry run says what it would do, once, and changes nothing', async (t) => {

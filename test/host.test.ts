@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { hostMemoryReader, readHostMemory } from '../lib/host.js';
+import { bootId, hostMemoryReader, readHostMemory } from '../lib/host.js';
 
 const MEMINFO = 'MemTotal:       24064000 kB\nMemFree:         1000000 kB\nMemAvailable:   20000000 kB\n';
 
@@ -65,4 +65,10 @@ t.test('a /proc without MemAvailable is an error that names the field', async (t
 t.test('this machine has memory', async (t) => {
   const { total, available } = await readHostMemory();
   t.ok(available > 0 && available <= total);
+});
+
+t.test('a boot of the machine has a name, where the kernel gives it one', async (t) => {
+  const root = t.testdir({ sys: { kernel: { random: { boot_id: '0e1c\n' } } } });
+  t.equal(await bootId(root), '0e1c');
+  t.equal(await bootId(join(root, 'elsewhere')), null);
 });

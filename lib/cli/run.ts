@@ -1,9 +1,11 @@
 /** `memcoord run`: coordinates until it is told to stop. */
 import { type Config, ConfigError } from '../config.js';
 import { Coordinator } from '../coordinator.js';
+import { bootId } from '../host.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { type Lock, takeLock } from '../lock.js';
 import { createLog, type Log, type LogFormat, logMove, logNotice } from '../log.js';
+import { fileState, type State, statePath } from '../state.js';
 import type { Time } from '../time.js';
 import { formatSize } from '../units.js';
 import { FAILED, UsageError } from './failure.js';
@@ -44,7 +46,12 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
       throw error;
     }
   };
-  const coordinator = new Coordinator({ connect: attach, config, dryRun, ...(time === undefined ? {} : { time }) });
+  const state = async (hypervisor: Hypervisor): Promise<State | null> => {
+    const hostId = await hypervisor.hostId();
+    if (hostId === null) return null;
+    return fileState(statePath(hostId), await bootId(), (message) => log.warn({ kind: 'state' }, message));
+  };
+  const coordinator = new Coordinator({ connect: attach, config, dryRun, state, ...(time === undefined ? {} : { time }) });
   let connected = false;
   coordinator.on('connected', (uri) => {
     connected = true;

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -97,6 +98,8 @@ t.test('a second coordinator of the same host is refused with the pid of the fir
   const held = await takeLock(id);
   const host = hostWith();
   let closed = 0;
+  process.env.STATE_DIRECTORY = t.testdir();
+  t.teardown(() => delete process.env.STATE_DIRECTORY);
   const connect = connectTo(host, () => ({ hostId: async () => id, close: async () => void closed++ }));
   await t.rejects(
     runWhile(host, {}, () => host.pass(100), connect),
@@ -107,6 +110,32 @@ t.test('a second coordinator of the same host is refused with the pid of the fir
   t.equal((await runWhile(host, {}, () => host.pass(1000), connect)).code, 0, 'and let in once the first is gone');
   const again = await takeLock(id);
   await again.release();
+});
+
+t.test('what must outlive the process is kept while it runs, and a broken record of the last one is told', async (t) => {
+  const id = randomUUID();
+  const folder = t.testdir({ [`${id}.json`]: '{"half":' });
+  process.env.STATE_DIRECTORY = folder;
+  t.teardown(() => delete process.env.STATE_DIRECTORY);
+  const host = hostWith(idle('one'));
+  const record = () => JSON.parse(readFileSync(join(folder, `${id}.json`), 'utf8')) as { periods: Record<string, object> };
+  const { code, log } = await runWhile(
+    host,
+    {},
+    async () => {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await host.pass(2000);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      t.match(record().periods, { [host.guest('one').uuid]: { original: 0, set: 1 } });
+    },
+    connectTo(host, () => ({ hostId: async () => id })),
+  );
+  t.equal(code, 0);
+  t.same(record().periods, {});
+  t.match(
+    log.filter(({ kind }) => kind === 'state').map(({ msg }) => msg),
+    [/set aside as .*\.bad/],
+  );
 });
 
 t.test('SIGHUP reads the configuration again; a bad one is refused and the old one stays', async (t) => {

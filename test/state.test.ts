@@ -1,0 +1,95 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { test } from 'tap';
+import { fileState, type SavedPeriod, statePath } from '../lib/state.js';
+
+const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
+const PERIODS = new Map<string, SavedPeriod>([[UUID, { id: 7, original: 10, set: 1 }]]);
+
+test('what was saved is there for the next process, and for nobody else', async (t) => {
+  const path = join(t.testdir(), 'lib/host.json');
+  const warnings: string[] = [];
+  await fileState(path, 'boot 1', (line) => warnings.push(line)).save(PERIODS);
+  t.same(await fileState(path, 'boot 1', (line) => warnings.push(line)).load(), PERIODS);
+  t.equal(statSync(path).mode & 0o077, 0);
+  t.same(warnings, []);
+});
+
+test('libvirt counts its guests anew after a boot: what was before says nothing', async (t) => {
+  const path = join(t.testdir(), 'host.json');
+  await fileState(path, 'boot 1', () => {}).save(PERIODS);
+  t.same(await fileState(path, 'boot 2', () => {}).load(), new Map());
+});
+
+test('no file is no news', async (t) => {
+  const warnings: string[] = [];
+  t.same(await fileState(join(t.testdir(), 'none.json'), null, (line) => warnings.push(line)).load(), new Map());
+  t.same(warnings, []);
+});
+
+test('saves that overlap end with the last one, whole', async (t) => {
+  const path = join(t.testdir(), 'host.json');
+  const state = fileState(path, null, () => {});
+  await Promise.all([5, 6, 7, 8].map((original) => state.save(new Map([[UUID, { id: 1, original, set: 1 }]]))));
+  t.equal((await state.load()).get(UUID)?.original, 8);
+});
+
+test('a file of a later version is set aside, and kept', async (t) => {
+  const path = join(t.testdir({ 'host.json': '{"version":2,"more":"of it"}' }), 'host.json');
+  const warnings: string[] = [];
+  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
+  t.match(warnings, [/not what memcoord of this version writes.*set aside as .*host\.json\.bad/]);
+  t.equal(readFileSync(`${path}.bad`, 'utf8'), '{"version":2,"more":"of it"}');
+  t.notOk(existsSync(path));
+});
+
+test('whatever stands in the file, it is never fatal, and never believed where it is not whole', async (t) => {
+  const path = join(t.testdir(), 'host.json');
+  await fileState(path, null, () => {}).save(PERIODS);
+  const whole = readFileSync(path, 'utf8');
+  const broken = fc.oneof(
+    fc.string(),
+    fc.json(),
+    fc.nat(whole.length - 3).map((length) => whole.slice(0, length)),
+    fc.constantFrom(
+      whole.replace('"original":10', '"original":-1'),
+      whole.replace('"id":7', '"id":"7"'),
+      whole.replace(UUID, '../../etc/passwd'),
+    ),
+  );
+  await fc.assert(
+    fc.asyncProperty(broken, async (text) => {
+      writeFileSync(path, text);
+      const warnings: string[] = [];
+      const read = await fileState(path, null, (line) => warnings.push(line)).load();
+      return read.size === 0 && warnings.length === 1 && readFileSync(`${path}.bad`, 'utf8') === text;
+    }),
+  );
+});
+
+test('a file that cannot be written is told once, and again after it could be', async (t) => {
+  const folder = t.testdir({ 'in-the-way': '' });
+  const warnings: string[] = [];
+  const state = fileState(join(folder, 'in-the-way/host.json'), null, (line) => warnings.push(line));
+  await state.save(PERIODS);
+  await state.save(PERIODS);
+  t.equal(warnings.length, 1);
+  t.match(warnings[0], /cannot be written, so a crash would leave the guests' stats periods changed/);
+});
+
+test('a folder in place of the file is told, and nothing is believed', async (t) => {
+  const path = join(t.testdir(), 'host.json');
+  mkdirSync(path);
+  chmodSync(path, 0o700);
+  const warnings: string[] = [];
+  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
+  t.match(warnings, [/cannot be read/]);
+});
+
+test('the state is where the system, or the user, keeps such things; a URI is no path', async (t) => {
+  t.equal(statePath('abc', { STATE_DIRECTORY: '/srv/state' }, true), '/srv/state/abc.json');
+  t.equal(statePath('abc', {}, true), '/var/lib/memcoord/abc.json');
+  t.equal(statePath('abc', { XDG_STATE_HOME: '/home/x/state' }, false), '/home/x/state/memcoord/abc.json');
+  t.equal(statePath('test+unix:///a/../b', {}, true), '/var/lib/memcoord/test%2Bunix%3A%2F%2F%2Fa%2F..%2Fb.json');
+});
