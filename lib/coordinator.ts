@@ -251,8 +251,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       hypervisor.hostMemory(),
     ]);
     noteCpuTimes(read, isSame(before, read.guests) ? cpu : this.#cpuTimes(hypervisor, read.guests));
-    // A period may have been switched off and not on again: it is read, and set, anew.
-    for (const uuid of refresh.length === 0 ? [] : refused(read)) this.#book.forget(uuid);
+    // Its period may have been switched off and not on again: it is read, and set, anew.
+    for (const uuid of notRefreshed(read, refresh)) this.#book.forget(uuid);
     await this.#book.meet(hypervisor, read.guests);
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
@@ -322,9 +322,10 @@ function noteCpuTimes({ guests, figures }: Sweep, cpu: Float64Array): void {
   for (let row = 0; row < guests.length; row++) figures[row * STRIDE + CPU_TIME] = cpu[row] ?? Number.NaN;
 }
 
-/** The guests whose refresh the hypervisor refused, by uuid. */
-function refused({ guests, figures }: Sweep): string[] {
-  return guests.filter((_, row) => (figures[row * STRIDE + REFRESHED] ?? Number.NaN) > 0).map(({ uuid }) => uuid);
+/** The guests whose refresh was asked for and refused, or has not come back, by uuid. */
+function notRefreshed({ guests, figures }: Sweep, asked: readonly string[]): string[] {
+  if (asked.length === 0) return [];
+  return guests.filter(({ uuid }, row) => asked.includes(uuid) && figures[row * STRIDE + REFRESHED] !== 0).map(({ uuid }) => uuid);
 }
 
 function outcomeOf(error: { readonly code?: string } | null | undefined): Order['outcome'] {

@@ -39,7 +39,7 @@ export const BALLOON_SPEED = 400 * MiB;
 
 /** From the call until the guest has the memory: 30 to 70 ms until the target is stored [M], and the driver's own time. */
 export const BALLOON_LATENCY = 150;
-/** Age of figures that a forced refresh brought: the answer is there some 30 ms later [M]. */
+/** Age of figures that a forced refresh brought: the calls, and the 20 ms that the addon waits for them [M]. */
 export const REFRESHED_AGE = 50;
 
 /** A shrink that brings less than this in PROGRESS_WINDOW makes no progress (rule 7). squeezed takes one byte for progress and is fooled by it. */

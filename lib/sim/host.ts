@@ -29,8 +29,8 @@ import { type GuestSpec, SimGuest } from './guest.js';
 
 /** Time from setting a target until it is stored [M: 30 to 70 ms]. */
 const ORDER_MS = 50;
-/** Time from a forced refresh until the figures are there [M: some 30 ms]. */
-const REFRESH_MS = 30;
+/** Time that a forced refresh takes [M: two calls of 2 ms, and 20 ms that the addon waits for the figures]. */
+const REFRESH_MS = 25;
 /** Largest step in which guests live. */
 const STEP_MS = 20;
 
