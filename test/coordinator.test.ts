@@ -112,9 +112,13 @@ t.test('the stats period of before a crash is put back by the next coordinator, 
   const host = new SimHost({ total: 23 * GiB, guests: [idle('a'), idle('b')] });
   host.guest('b').setPeriod(5);
   const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
-  // One that is never stopped.
-  await new Coordinator(options).start();
+  let crashed = false;
+  const connect = withCalls(host, (real) => ({
+    sample: async (asked) => (crashed ? new Promise(() => {}) : real.sample(asked)),
+  }));
+  await new Coordinator({ ...options, connect }).start();
   await host.pass(100);
+  crashed = true;
   t.same(
     [...state.periods.values()].map(({ original, set }) => [original, set]),
     [
