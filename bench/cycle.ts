@@ -1,5 +1,6 @@
 /** How long does a cycle take, and what does it cost? virsh, python, C and memcoord in turn, on the same guests. */
-import { run, sleep } from '../test/lab/shell.js';
+import { read, Virsh } from '../test/lab/observer.js';
+import { run, sleep, until } from '../test/lab/shell.js';
 import { Contender } from './contender.js';
 import { compileFloor } from './floor.js';
 import { cpuExact } from './process.js';
@@ -22,9 +23,9 @@ interface Cycles {
   readonly set: readonly Times[];
 }
 
-/** Sizes that cycles which set memory set all guests to, KiB: the one and the other in turn, so that each cycle moves each guest. */
-const SIZES = [508 * 1024, 512 * 1024] as const;
-/** After each cycle: what it has set off in libvirt's daemon, and in the guests where it set them, is to be over before the next. */
+/** What a cycle that sets memory takes every guest from, and sets it to, KiB: every contender makes the same moves, each time. */
+const [FROM, TO] = [512 * 1024, 508 * 1024];
+/** After each cycle, ms: what it has set off in libvirt's daemon, and in the guests where it set them, is to be over before the next. */
 const PAUSE_MS = { read: 20, set: 60 };
 
 const LOOP = 'virsh loop';
@@ -47,20 +48,43 @@ async function commands({ uri, lab }: Host): Promise<{ readonly name: string; re
   ];
 }
 
+/** Brings the guests to where every cycle begins, and sees that it took them to where it should. */
+class Moves {
+  readonly #virsh: Virsh;
+  readonly #guests: readonly string[];
+
+  constructor(virsh: Virsh, guests: readonly string[]) {
+    this.#virsh = virsh;
+    this.#guests = guests;
+  }
+
+  async begin(): Promise<void> {
+    await this.#virsh.ask(this.#guests.map((guest) => `setmem ${guest} ${FROM} --live`));
+    await this.#arrive('the balloons to be back where a cycle begins', FROM);
+  }
+
+  /** @throws LabError where the contender did not make its moves. */
+  async check(contender: string): Promise<void> {
+    await this.#arrive(`the balloons to be where ${contender} should have taken them`, TO);
+  }
+
+  async #arrive(what: string, size: number): Promise<void> {
+    await until(what, 10_000, 10, async () => {
+      const { actual } = await read(this.#virsh, this.#guests, () => 0);
+      return actual.every((each) => each === size) ? true : undefined;
+    });
+  }
+}
+
 /** Time for all contenders together in a race, s. */
 const SECONDS = { quick: 10, normal: 25, full: 120 };
 /** Cycles of the shell loop over 1,000 guests, which take through as many processes as there are guests, quarter of a minute each. */
 const LONG_CYCLES = { quick: 0, normal: 2, full: 5 };
 
-/**
- * All contenders in turn, a cycle each, round after round: whatever drifts, drifts for all. The first round warms up and does not count.
- *
- * The size to set alternates from cycle to cycle. As the number of contenders that set is odd, each of them meets both directions.
- */
-async function race(contenders: readonly Contender[], { host, mode, signal }: Bench, sets: boolean): Promise<Times[]> {
+/** All contenders in turn, a cycle each, round after round: whatever drifts, drifts for all. The first round warms up and does not count. */
+async function race(contenders: readonly Contender[], { host, mode, signal }: Bench, moves: Moves | null): Promise<Times[]> {
   const all = contenders.map(({ name }) => ({ name, wall: [] as number[], cpuBefore: 0, cpuAfter: 0, daemon: 0 }));
   const isLong = (name: string): boolean => name === LOOP && host.name === 'test1000';
-  let cycles = 0;
   let left = SECONDS[mode] * 1000;
   for (let round = 0; left > 0 || round < 4; round++) {
     for (const [i, contender] of contenders.entries()) {
@@ -68,10 +92,13 @@ async function race(contenders: readonly Contender[], { host, mode, signal }: Be
       const times = all[i];
       const long = isLong(contender.name);
       if (times === undefined || (long && (round === 0 || round > LONG_CYCLES[mode]))) continue;
+      await moves?.begin();
       const before = await cpuExact(host.daemon);
       const startedAt = performance.now();
-      const { wall, cpuSoFar } = await contender.cycle(sets ? (SIZES[cycles++ % 2] ?? null) : null);
-      await sleep(sets ? PAUSE_MS.set : PAUSE_MS.read);
+      const { wall, cpuSoFar } = await contender.cycle(moves === null ? null : TO);
+      await sleep(moves === null ? PAUSE_MS.read : PAUSE_MS.set);
+      const daemon = (await cpuExact(host.daemon)) - before;
+      await moves?.check(contender.name);
       times.cpuAfter = cpuSoFar;
       if (round === 0) {
         times.cpuBefore = cpuSoFar;
@@ -79,7 +106,7 @@ async function race(contenders: readonly Contender[], { host, mode, signal }: Be
       }
       if (!long) left -= performance.now() - startedAt;
       times.wall.push(wall);
-      times.daemon += (await cpuExact(host.daemon)) - before;
+      times.daemon += daemon;
     }
   }
   return all.map(({ name, wall, cpuBefore, cpuAfter, daemon }) => ({
@@ -97,17 +124,19 @@ async function measure(bench: Bench): Promise<Cycles> {
     for (const guest of host.guests) await run('virsh', ['-q', '-c', host.uri, 'dommemstat', guest, '--period', String(seconds), '--live']);
   };
   const contenders: Contender[] = [];
+  const virsh = new Virsh(host.uri);
   // As under a coordinator: the guests send figures once a second.
   await periods(1);
   try {
     for (const { name, command } of await commands(host)) contenders.push(await Contender.start(name, command, signal));
     say(`cycles that read ${host.guests.length} guests`);
-    const read = await race(contenders, bench, false);
+    const read = await race(contenders, bench, null);
     if (host.lab === null) return { read, set: [] };
     say(`cycles that read and set ${host.guests.length} guests`);
-    return { read, set: await race(contenders, bench, true) };
+    return { read, set: await race(contenders, bench, new Moves(virsh, host.guests)) };
   } finally {
     for (const contender of contenders) contender.end();
+    virsh.end();
     await periods(0);
   }
 }
@@ -205,7 +234,7 @@ function answer(found: ReadonlyMap<HostName, Cycles>): Answer {
     ratios: ratios(found),
     plot,
     notes: [
-      "CPU is the contender's and its children's. Contenders take turns, a cycle each; cycles that set move every guest by 4 MiB, to and fro.",
+      "CPU is the contender's and its children's. Contenders take turns, a cycle each; cycles that set take 4 MiB from every guest, which are given back before the next.",
       ...(found.has('test1000')
         ? ['Over the test driver they only read, and the bulk call is left out, as that driver answers it without figures.']
         : []),
