@@ -5,9 +5,9 @@ import { type Contender, coordinated, eat, type Meal, rest, theLabOf } from './w
 /** What the guest takes, MiB: with what an idle one uses it then uses 1.8 GiB of its 2. */
 const AMOUNT = 1640;
 /** Rates tried, MiB/s: doubled from the first while the guest survives, then halved in between, so often. */
-const FIRST = 25;
-const LAST = 1600;
-const HALVINGS = 3;
+const FIRST = 40;
+const LAST = 640;
+const HALVINGS = 2;
 
 const CONTENDERS: Readonly<Record<string, Contender>> = {
   memcoord: { kind: 'memcoord', options: [] },
@@ -41,7 +41,7 @@ async function measure(bench: Bench): Promise<Searches> {
       };
       let [good, bad] = [0, FIRST];
       while (bad <= LAST && (await survives(bad))) [good, bad] = [bad, 2 * bad];
-      for (let halving = 0; halving < HALVINGS && good > 0; halving++) {
+      for (let halving = 0; halving < HALVINGS; halving++) {
         const middle = Math.round((good + bad) / 2);
         if (await survives(middle)) good = middle;
         else bad = middle;

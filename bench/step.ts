@@ -1,6 +1,7 @@
 /** A guest that has idled suddenly takes 600 MiB: does its eater live? And does `memcoord status` tell beforehand what it would survive? */
+import { say } from '../test/lab/agent.js';
 import type { Answer, Bench, HostName, Mode, Question } from './question.js';
-import { type Contender, coordinated, eat, type Meal, rest, survivableBurst, theLabOf } from './workload.js';
+import { type Contender, coordinated, eat, type Meal, rest, settle, survivableBurst, theLabOf } from './workload.js';
 
 const STEP = 600;
 const RATE = 200;
@@ -8,8 +9,8 @@ const RATE = 200;
 const IDLE = 60_000;
 
 const ROOM: Readonly<Record<string, { readonly contender: Contender; readonly runs: Readonly<Record<Mode, number>> }>> = {
-  memcoord: { contender: { kind: 'memcoord', options: [] }, runs: { quick: 0, normal: 2, full: 10 } },
-  'virsh loop, 2 s': { contender: { kind: 'virsh' }, runs: { quick: 0, normal: 1, full: 2 } },
+  memcoord: { contender: { kind: 'memcoord', options: [] }, runs: { quick: 0, normal: 4, full: 10 } },
+  'virsh loop, 2 s': { contender: { kind: 'virsh' }, runs: { quick: 0, normal: 2, full: 4 } },
 };
 
 /** A pool without room: four guests at their floor of 256 MiB, and nothing to give. */
@@ -38,8 +39,11 @@ async function measure(bench: Bench): Promise<Steps> {
       for (let run = 0; run < runs[bench.mode]; run++) {
         const guest = lab.guests[run % lab.guests.length];
         if (guest === undefined) throw new Error('the lab has guests');
-        await rest(bench, coordination, IDLE);
+        // Those whose turn comes later idle on, and what the last one has eaten is given back meanwhile.
+        if (run % lab.guests.length === 0) await rest(bench, coordination, IDLE);
+        else await settle(bench, coordination);
         const meal = await eat(bench, guest, coordination, STEP, RATE);
+        await say(guest.name, guest.socket, 'free', 30_000);
         bench.say(`${name}: ${guest.name} ${meal.fate}, least spare ${Math.round(meal.leastSpare / 1024)} MiB`);
         all.push(meal);
       }

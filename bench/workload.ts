@@ -101,13 +101,18 @@ export async function rest(bench: Bench, coordination: Coordination, restMs: num
   const lab = theLabOf(bench);
   await Promise.all(lab.guests.map(async ({ name, socket }) => await say(name, socket, 'free', 30_000)));
   for (const { name } of lab.guests) await virsh('setmem', name, String(START), '--live');
-  const end = performance.now() + 60_000;
-  // Five seconds without a move that matters: coordinators that never come to rest are taken as they are.
-  const quiet = (): boolean =>
-    coordination.orders.every(({ at, from, to }) => performance.now() - at > 5000 || Math.abs(to - from) < 8 * MiB);
-  await wait(bench, 8000);
-  while (!quiet() && performance.now() < end) await wait(bench, 500);
+  // Who is moved behind its back leaves a guest alone for a while.
+  await wait(bench, 6000);
+  await settle(bench, coordination);
   await wait(bench, restMs);
+}
+
+/** Resolves after four seconds without a move that matters; coordinators that never come to rest are taken as they are after a minute. */
+export async function settle(bench: Bench, { orders }: Coordination): Promise<void> {
+  const end = performance.now() + 60_000;
+  const quiet = (): boolean => orders.every(({ at, from, to }) => performance.now() - at > 4000 || Math.abs(to - from) < 8 * MiB);
+  await wait(bench, 4000);
+  while (!quiet() && performance.now() < end) await wait(bench, 500);
 }
 
 async function wait({ signal }: Bench, ms: number): Promise<void> {
