@@ -23,6 +23,7 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
   draft.rss = rss;
   if (rss > 0) draft.overhead = Math.max(LEAST_OVERHEAD, rss - actual);
   const moved = actual - before;
+  draft.rising = false;
   if (Math.abs(moved) <= SAME) return;
   draft.restingSince = at;
   if (Number.isNaN(before)) {
@@ -39,6 +40,7 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
     draft.target = draft.windowActual = actual;
     draft.windowAt = at;
     draft.adopting = true;
+    draft.rising = moved > 0;
     draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
     return;
   }

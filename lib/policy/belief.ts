@@ -109,6 +109,8 @@ export interface Belief {
   readonly rollback: Rollback | null;
   /** Somebody else's move is being adopted and has not been told yet. */
   readonly adopting: boolean;
+  /** It was seen to rise unasked at the last reading and may go on: where to, nobody tells us. */
+  readonly rising: boolean;
   /** When people were last told of one. */
   readonly adoptedToldAt: number;
   readonly lastReason: Reason | null;

@@ -101,6 +101,8 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
   for (const draft of guests) {
     if (!movable(draft) || draft.planned > 0 || at < draft.refusedUntil) continue;
     if (needsRelief(draft)) needy.push(draft);
+    // What somebody else is giving it must not be cut short by a grant of less.
+    else if (draft.rising) continue;
     else if (lacking(draft)) short.push(draft);
     else if (draft.target > draft.allocation) rich.push(draft);
   }

@@ -119,6 +119,7 @@ class Row extends NumberCells implements Draft {
   paired: boolean;
   rollback: Draft['rollback'];
   adopting: boolean;
+  rising: boolean;
   lastReason: Draft['lastReason'];
 
   constructor(numbers: Float64Array, row: number, words: Words) {
@@ -134,6 +135,7 @@ class Row extends NumberCells implements Draft {
     this.paired = words.paired;
     this.rollback = words.rollback;
     this.adopting = words.adopting;
+    this.rising = words.rising;
     this.lastReason = words.lastReason;
   }
 }
@@ -177,6 +179,7 @@ export class Drafts {
       paired: false,
       rollback: null,
       adopting: false,
+      rising: false,
       lastReason: null,
     });
     draft.share = DEFAULT_SHARE;

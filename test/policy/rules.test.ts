@@ -366,6 +366,17 @@ t.test('donors that never give do not keep the others from giving', async (t) =>
   t.ok(rounds < 12, `${rounds} rounds`);
 });
 
+t.test('a guest that somebody is raising is not stopped on its way by a grant of less', async (t) => {
+  const world = new World([guest('a', { actual: 300 * MiB, used: 160 * MiB })]);
+  world.run(4);
+  Object.assign(world.find('a'), { actual: 330 * MiB, used: 240 * MiB });
+  t.same(world.look(100).moves, [], 'it is on its way to where nobody knows');
+  world.find('a').actual = 512 * MiB;
+  t.same(world.look(100).moves, []);
+  world.find('a').used = 460 * MiB;
+  t.match(world.look(100).moves, [{ reason: 'need' }], 'once it is there, it gets what it needs');
+});
+
 t.test('a growth that does not come stays charged until libvirt has been told otherwise', async (t) => {
   const world = new World([guest('a', { actual: 462 * MiB, used: 330 * MiB })]);
   world.run(4);
