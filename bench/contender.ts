@@ -9,6 +9,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { LabError, ROOT } from '../test/lab/shell.js';
 
+/** Longer than any cycle takes: the shell's over 1,000 guests takes some 20 s, and more where the machine is busy. */
+const LIMIT_MS = 180_000;
+
 export interface Cycle {
   /** ms. */
   readonly wall: number;
@@ -55,9 +58,16 @@ export class Contender {
     this.#child.kill('SIGKILL');
   }
 
-  /** @throws LabError where it has ended, with what it said. */
+  /** @throws LabError where it has ended, with what it said, or does not answer. */
   async #next(): Promise<string> {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.end();
+    }, LIMIT_MS);
     const { value, done } = await this.#lines.next();
+    clearTimeout(timer);
+    if (late) throw new LabError(`${this.name} has not answered for ${LIMIT_MS / 1000} s`);
     if (done === true) throw new LabError(`${this.name} ended: ${this.#errors.trim() || 'it said nothing'}`);
     return value;
   }

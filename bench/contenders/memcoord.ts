@@ -44,53 +44,62 @@ async function sweeps(hypervisor: Hypervisor): Promise<void> {
   }
 }
 
-/** The coordinator rests between looks; here it rests until it is told to make the next, and no shorter than it wants. */
+/**
+ * A look begins with the sweep, and is over when the coordinator goes to rest, or asks for the next sweep where it has no time to. The next
+ * waits until it is told to begin. The first one also makes the guests' acquaintance.
+ */
 async function cycles(hypervisor: Hypervisor, uri: string): Promise<void> {
   let guests: readonly { readonly uuid: string }[] = [];
-  let [looked, startedAt]: [boolean, number | null] = [false, null];
   let size: number | null | undefined = null;
-  const watched: Hypervisor = {
-    ...hypervisor,
-    async sample(options) {
-      const sweep = await hypervisor.sample(options);
-      guests = sweep.guests;
-      looked = true;
-      return sweep;
-    },
-  };
+  let startedAt: number | null = null;
+  let begun = Promise.resolve();
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => {
     end = resolve;
   });
-  const rest = async (ms: number): Promise<void> => {
-    const until = performance.now() + ms;
-    if (looked) {
-      looked = false;
-      if (startedAt === null) process.stdout.write('ready\n');
-      else {
-        if (typeof size === 'number') await setAll(hypervisor, guests, size);
-        answer(startedAt);
-      }
-      size = await told();
-      if (size === undefined) {
-        end();
-        return new Promise(() => undefined);
-      }
+  const finish = async (): Promise<void> => {
+    if (startedAt === null) return;
+    if (typeof size === 'number') await setAll(hypervisor, guests, size);
+    answer(startedAt);
+    startedAt = null;
+  };
+  const begin = async (): Promise<void> => {
+    await finish();
+    size = await told();
+    if (size === undefined) {
+      end();
+      return new Promise(() => undefined);
     }
-    await sleep(Math.max(0, until - performance.now()));
     startedAt = performance.now();
+  };
+  const watched: Hypervisor = {
+    ...hypervisor,
+    async sample(options) {
+      begun = begin();
+      await begun;
+      const sweep = await hypervisor.sample(options);
+      guests = sweep.guests;
+      return sweep;
+    },
+    async hostMemory() {
+      await begun;
+      return hypervisor.hostMemory();
+    },
   };
   const time: CoordinatorOptions['time'] = {
     now: () => Number(process.hrtime.bigint()) / 1e6,
-    sleep: (ms) => ({ done: rest(ms), wake: () => undefined }),
+    sleep: (ms) => ({ done: finish().then(() => sleep(ms)), wake: () => undefined }),
   };
-  const config = { ...defaultConfig(), uri, intervalMs: 100 };
+  // No extra looks at some guests: every look is a cycle. The interval is the shortest that there is.
+  const config = { ...defaultConfig(), uri, intervalMs: 100, eyes: 0 };
   const coordinator = new Coordinator({ connect: async () => watched, config, dryRun: true, time });
-  coordinator.on('lost', (error) => {
+  const fail = (error: Error): void => {
     console.error(error);
     process.exit(1);
-  });
-  await coordinator.start();
+  };
+  coordinator.on('lost', fail);
+  process.stdout.write('ready\n');
+  coordinator.start().catch(fail);
   await ended;
 }
 
