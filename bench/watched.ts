@@ -18,8 +18,9 @@ interface Cost {
   readonly moves: number;
 }
 
-/** Until the guests have given what they do not need, and the first looks are over. */
-const SETTLE_S = 12;
+/** The guests have given what they do not need when memcoord has moved nobody for so long; waited for that at most so long. */
+const QUIET_S = 10;
+const SETTLE_S = 90;
 const DEFAULT_EYES = '--eyes 5% (default)';
 const WITHOUT = 'without memcoord';
 
@@ -47,9 +48,12 @@ async function watch({ name, seconds, options }: Watch, { host, signal, say }: B
   // Detached: Ctrl-C is for us, who then stop it in order.
   const child = options === null ? null : spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let moves = 0;
+  let movedAt = performance.now();
   if (child !== null)
     createInterface({ input: child.stderr }).on('line', (line) => {
-      if (parseMove(line, 0) !== null) moves++;
+      if (parseMove(line, 0) === null) return;
+      moves++;
+      movedAt = performance.now();
     });
   const exited = child === null ? null : once(child, 'exit');
   const rest = async (ms: number): Promise<void> => {
@@ -59,7 +63,8 @@ async function watch({ name, seconds, options }: Watch, { host, signal, say }: B
     if (child !== null && child.exitCode !== null) throw new LabError(`memcoord ended by itself (exit code ${child.exitCode})`);
   };
   try {
-    if (child !== null) await rest(SETTLE_S * 1000);
+    const settled = performance.now() + SETTLE_S * 1000;
+    while (child !== null && performance.now() < Math.min(settled, movedAt + QUIET_S * 1000)) await rest(500);
     const read = async (): Promise<number[]> => {
       const cpu = await Promise.all(
         [child?.pid ?? null, host.daemon, ...qemus].map(async (pid) => (pid === null ? 0 : await cpuTicks(pid))),
@@ -120,7 +125,7 @@ function answer(found: ReadonlyMap<HostName, readonly Cost[]>): Answer {
     ratios: [],
     plot,
     notes: [
-      `After ${SETTLE_S} s in which the guests give what they do not need. Under software emulation a guest that takes figures once a second costs more than it would with KVM.`,
+      `Measured once memcoord has moved no guest for ${QUIET_S} s, or after ${SETTLE_S} s. Under software emulation a guest that takes figures once a second costs more than it would with KVM.`,
     ],
   };
 }
