@@ -3,10 +3,9 @@ import type { Config } from './config.js';
 import { CONTROL_DEADLINE_MS, contextOf } from './guests.js';
 import type { Hypervisor } from './hypervisor.js';
 import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/belief.js';
-import { BUSY_LEAST } from './policy/limits.js';
 import { type Plan, plan } from './policy/plan.js';
 import type { GuestContext, Look, Phase, Reason } from './policy/types.js';
-import { LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
+import { CPU_TIME, LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
 import { machineTime, type Time } from './time.js';
 
 /** A guest as people see it. Sizes KiB; NaN = not known. */
@@ -57,13 +56,12 @@ export interface Snapshot {
   readonly guests: readonly GuestView[];
 }
 
-/** A reading sees for so long which guests are at work, ms. */
-const ACTIVITY_WINDOW = 60;
-
 /** One reading of host and guests. Changes nothing, and works on a read-only connection. */
 export async function readOnce(hypervisor: Hypervisor, config: Config, time: Time = machineTime): Promise<Snapshot> {
   const [sweep, host] = await Promise.all([hypervisor.sample({ deadlineMs: CONTROL_DEADLINE_MS }), hypervisor.hostMemory()]);
-  const [before, since] = [hypervisor.cpuTimes(sweep.guests), time.now()];
+  hypervisor.cpuTimes(sweep.guests).forEach((time, row) => {
+    sweep.figures[row * STRIDE + CPU_TIME] = time;
+  });
   const contexts = new Map<string, GuestContext>();
   await Promise.all(
     sweep.guests.map(async ({ uuid, name }) => {
@@ -71,12 +69,7 @@ export async function readOnce(hypervisor: Hypervisor, config: Config, time: Tim
       contexts.set(uuid, contextOf(name, facts, config).context);
     }),
   );
-  await time.sleep(Math.max(0, since + ACTIVITY_WINDOW - time.now())).done;
-  const after = hypervisor.cpuTimes(sweep.guests);
-  const calm = new Set(
-    sweep.guests.filter((_, i) => (after[i] ?? Number.NaN) - (before[i] ?? Number.NaN) <= BUSY_LEAST).map(({ uuid }) => uuid),
-  );
-  const look: Look = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), firstSight: { calm }, host, contexts };
+  const look: Look = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
   const snapshot = snapshotOf({ wallClock: Date.now(), look, config, ...plan(EMPTY_MODEL, look, config) });
   // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
   const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));

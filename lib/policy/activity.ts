@@ -12,7 +12,7 @@ export function readActivity(draft: Draft, cpu: number, look: Look): void {
   // Where the host does not tell it may be at work. A balloon on its way keeps a guest busy too: that says nothing of its own work.
   const moving = Math.abs(draft.target - draft.actual) > SAME || look.at - draft.orderedAt <= ORDER_GRACE;
   const busy = Number.isNaN(cpu) || (ran > Math.max(BUSY_LEAST, BUSY_PART * (look.at - draft.cpuAt)) && !moving);
-  if (busy || look.firstSight?.calm.has(draft.uuid) === false) draft.busyAt = look.at;
+  if (busy) draft.busyAt = look.at;
   if (!look.refreshed.has(draft.uuid)) draft.cpuAtSweep = draft.cpu;
   draft.cpu = cpu;
   draft.cpuAt = look.at;

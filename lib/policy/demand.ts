@@ -1,9 +1,9 @@
 /** Step 1: what a guest needs. */
 
-import { isCalm } from './activity.js';
 import type { Belief, Draft } from './belief.js';
 import { spareNow } from './belief.js';
 import {
+  AT_ONCE,
   BALLOON_LATENCY,
   BRISK_RATE,
   BURST_LASTS,
@@ -16,7 +16,6 @@ import {
   LOOK_COST,
   MOST_CUSHION_FRACTION,
   REFRESHED_AGE,
-  SECOND_LOOK,
   WATERMARKS,
 } from './limits.js';
 import type { PolicyConfig } from './types.js';
@@ -42,22 +41,16 @@ export function reactionTime(lookMs: number, statsPeriodMs: number, config: Poli
   return age + lookMs + BALLOON_LATENCY;
 }
 
-/** Reaction times, ms, for a look at guests of which `movable` can be moved: of those that are calm, at work, or seen once an interval. */
-export interface Reactions {
-  of(belief: Belief, statsPeriodMs: number): number;
-}
-
-export function reactions(movable: readonly Belief[], at: number, config: PolicyConfig): Reactions {
-  const glance = glanceInterval(movable.length, config);
-  const atWork = movable.reduce((sum, belief) => sum + (isCalm(belief, at) ? 0 : 1), 0);
-  const look = lookInterval(atWork, config);
-  return {
-    of(belief, statsPeriodMs) {
-      if (belief.refusesRefresh) return reactionTime(config.intervalMs, statsPeriodMs, config);
-      if (isCalm(belief, at)) return reactionTime(glance, statsPeriodMs, config);
-      return reactionTime(look, statsPeriodMs, config) + (look < config.intervalMs ? SECOND_LOOK : 0);
-    },
-  };
+/**
+ * Reaction time, ms, by guest, while `movable` can be moved. Where the host tells which guests are at work, the budget for looks is
+ * reckoned to serve AT_ONCE that rise at the same time; where it does not, all of them. The same for guests at rest and at work: a
+ * cushion that came and went with the work would have memory go to and fro.
+ */
+export function reactions(movable: readonly Belief[], config: PolicyConfig): (belief: Belief, statsPeriodMs: number) => number {
+  let told = 0;
+  for (const { cpu } of movable) if (!Number.isNaN(cpu)) told++;
+  const lookMs = lookInterval(movable.length - told + Math.min(told, AT_ONCE), config);
+  return (belief, statsPeriodMs) => reactionTime(belief.refusesRefresh ? config.intervalMs : lookMs, statsPeriodMs, config);
 }
 
 /**

@@ -21,7 +21,7 @@ export function readFigures(
   const spare = figure(draft.signal === 'unused' ? UNUSED : USABLE);
   if (!(figure(LAST_UPDATE) > 0) || !sane(spare, figure(AVAILABLE), draft.maximum) || !changed(draft, figure)) return;
   // What was there when we came may be as old as the guest's last boot: only a change shows that the guest answers.
-  if (Number.isNaN(draft.lastUpdate) && look.firstSight === undefined) {
+  if (Number.isNaN(draft.lastUpdate) && look.atFirstSight !== true) {
     take(draft, figure);
     return;
   }
@@ -86,7 +86,7 @@ function pair(belief: Belief, before: number, available: number, look: Look, con
   // Figures that change after a rest of the balloon longer than they can be old are of this size.
   const old = (refreshed ? 0 : (context?.statsPeriod ?? 0) * 1000) + ORDER_GRACE;
   const arrived = refreshed && Math.abs(actual - belief.target) <= SAME && look.at - belief.orderedAt >= 2 * BALLOON_LATENCY;
-  const resting = look.firstSight !== undefined || arrived || look.at - belief.restingSince >= old;
+  const resting = look.atFirstSight === true || arrived || look.at - belief.restingSince >= old;
   const kernelSeen = follows && resting && available <= actual ? actual - available : belief.kernelSeen;
   const agrees = Math.abs(kernelSeen - belief.kernelSeen) <= SAME;
   const kernel = agrees ? kernelSeen : belief.kernel;

@@ -98,8 +98,8 @@ export const BUSY_LEAST = 8;
 /** ... or whose use rises by this much between two figures; it is calm after so long without, ms. */
 export const BUSY_RISE = 4 * MiB;
 export const CALM_AFTER = 5000;
-/** A guest at work does not always answer in time [M, guests short of CPU]: the reaction allows for a second look after this time. */
-export const SECOND_LOOK = 100;
+/** Guests that are reckoned to rise at the same time, where it is known which are at work. */
+export const AT_ONCE = 2;
 /** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */
 export const BURST_LASTS = 3000;
 /** virErrorNumbers by which a hypervisor refuses for good: no support (3), denied (29, 88), unsupported operation, argument or configuration (84, 74, 67). */

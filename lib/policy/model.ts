@@ -119,7 +119,7 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
     draft.why = 'not running';
     return 'paused';
   }
-  const enough = look.firstSight === undefined ? 2 : 1;
+  const enough = look.atFirstSight === true ? 1 : 2;
   if (!Number.isFinite(draft.figuresAt) || at - draft.rebootedAt < REBOOT_BLIND || draft.samples < enough) {
     if (draft.samples === 0) draft.why = silence(draft, context);
     return 'booting';

@@ -57,20 +57,20 @@ export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
 /** Steps 1 and 2 over the guests that can be moved; the others are charged first. */
 function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books: Account): HostState {
   const claims = guests.filter(movable);
-  const reaction = reactions(claims, look.at, config);
+  const reaction = reactions(claims, config);
   const periodOf = ({ uuid }: Belief) => (look.contexts.get(uuid)?.statsPeriod ?? 0) * 1000;
   // What could be given within the time of a burst.
   let supply = Math.max(0, books.capacity - books.charged);
   let fixed = books.charged;
   for (const draft of claims) {
-    const reactionMs = reaction.of(draft, periodOf(draft));
+    const reactionMs = reaction(draft, periodOf(draft));
     demand(draft, reactionMs, config);
     supply += couldGive(draft, reactionMs);
     draft.holds = charge(draft);
     fixed -= draft.holds;
   }
   for (const draft of claims) {
-    const reactionMs = reaction.of(draft, periodOf(draft));
+    const reactionMs = reaction(draft, periodOf(draft));
     draft.survivableBurst = survivableBurst(draft, reactionMs, supply - couldGive(draft, reactionMs));
   }
   const { state, sizes } = allocate(claims, books.capacity - fixed, config.surplus);

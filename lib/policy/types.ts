@@ -141,11 +141,8 @@ export interface Look {
   readonly refreshed: ReadonlySet<string>;
   /** Guests that told of a reboot since the last look, by uuid. */
   readonly rebooted: ReadonlySet<string>;
-  /**
-   * Believe the guests at first sight: for a reading that moves nothing. A coordinator waits for figures that agree, and for guests to be
-   * calm for a while; here `calm` has those, by uuid, that are so right now.
-   */
-  readonly firstSight?: { readonly calm: ReadonlySet<string> };
+  /** Believe a guest's figures at first sight: for a reading that moves nothing. A coordinator waits for two that agree. */
+  readonly atFirstSight?: boolean;
   readonly host: HostMemory;
   /** By uuid; a guest that is not in it is taken with defaults. */
   readonly contexts: ReadonlyMap<string, GuestContext>;
