@@ -5,7 +5,7 @@ import { type Contender, coordinated, eat, type Meal, rest, theLabOf } from './w
 
 /** What the guest suddenly needs, MiB, and how fast it takes it, MiB/s. */
 const NEED = 400;
-const RATE = 100;
+const RATE = 200;
 /** memcoord's target, ms. */
 const RAISED_WITHIN = 300;
 

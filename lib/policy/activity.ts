@@ -3,7 +3,7 @@
  * microseconds, refreshing a guest's figures some milliseconds; so one that idles is only glanced at, and looked at when it stirs.
  */
 import type { Belief, Draft } from './belief.js';
-import { BUSY_LEAST, BUSY_PART, CALM_AFTER, CLEARING_SPEED, ORDER_GRACE, SAME } from './limits.js';
+import { BUSY_LEAST, BUSY_PART, CALM_AFTER, CLEARING_SPEED, ORDER_GRACE, SAME, STIRRING } from './limits.js';
 import type { Look } from './types.js';
 
 /** Notes the time that the guest's virtual CPUs have run at a look, and whether they were at work since the last. */
@@ -12,10 +12,16 @@ export function readActivity(draft: Draft, cpu: number, look: Look): void {
   // Where the host does not tell it may be at work. A balloon on its way keeps a guest busy too: that says nothing of its own work.
   const moving = Math.abs(draft.target - draft.actual) > SAME || look.at - draft.orderedAt <= ORDER_GRACE;
   const busy = Number.isNaN(cpu) || (ran > Math.max(BUSY_LEAST, BUSY_PART * (look.at - draft.cpuAt)) && !moving);
-  if (busy) draft.busyAt = look.at;
+  if (busy) noteWork(draft, look.at);
   if (!look.refreshed.has(draft.uuid)) draft.cpuAtSweep = draft.cpu;
   draft.cpu = cpu;
   draft.cpuAt = look.at;
+}
+
+/** Notes that the guest is at work. */
+export function noteWork(draft: Draft, at: number): void {
+  if (isCalm(draft, at)) draft.stirredAt = at;
+  draft.busyAt = at;
 }
 
 /** A guest that has not been at work for a while. */
@@ -30,11 +36,11 @@ export function isCalm(belief: Belief, at: number): boolean {
  *     taken ≤ rate × time since the figures        the rise that the policy readies for
  *     taken ≤ clearing speed × time run since      what its CPUs can do
  *
- * One that was calm counts by the second alone: it is looked at as soon as it stirs.
+ * One that was calm counts by the second alone: it is looked at as soon as it stirs, and again and again until it shows what it does.
  */
 export function takenAtMost(belief: Belief, rate: number, at: number, cpu: number): number {
   const byTime = (rate * (at - belief.takenAfter)) / 1000;
   const byWork = (cpu - belief.cpuAtFigures) * CLEARING_SPEED;
   if (Number.isNaN(byWork)) return byTime;
-  return isCalm(belief, at) ? byWork : Math.min(byTime, byWork);
+  return isCalm(belief, at) || at - belief.stirredAt < STIRRING ? byWork : Math.min(byTime, byWork);
 }

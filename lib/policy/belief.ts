@@ -100,8 +100,9 @@ export interface Belief {
   readonly cpuAtSweep: number;
   /** The same before its figures were taken: what memory it has taken since, it has taken in the time that they ran since. */
   readonly cpuAtFigures: number;
-  /** When it was last seen at work (eyes.ts). */
+  /** When it was last seen at work (activity.ts), and when it was so first after it had been calm. */
   readonly busyAt: number;
+  readonly stirredAt: number;
   /** True where the hypervisor refuses to have it take new figures: it is seen no more often than it tells by itself. */
   readonly refusesRefresh: boolean;
 

@@ -1,5 +1,6 @@
 /** Reading a look, second part: the guest's own figures, paired with the balloon's size at their time. */
 import { AVAILABLE, LAST_UPDATE, MAJOR_FAULT, MINOR_FAULT, READ_AT, SWAP_IN, UNUSED, USABLE } from '../sweep.js';
+import { noteWork } from './activity.js';
 import { setBack } from './balloon.js';
 import type { Belief, Draft, Figure } from './belief.js';
 import { BALLOON_LATENCY, BUSY_RISE, ORDER_GRACE, REFRESHED_AGE, SAME, THRASH_FAULTS, THRASH_SWAP_IN, THRASH_WINDOW } from './limits.js';
@@ -44,7 +45,7 @@ export function readFigures(
   // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
   draft.takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
   draft.cpuAtFigures = refreshed ? draft.cpu : draft.cpuAtSweep;
-  if (used - draft.used > BUSY_RISE) draft.busyAt = look.at;
+  if (used - draft.used > BUSY_RISE) noteWork(draft, look.at);
   take(draft, figure);
   draft.kernel = kernel;
   draft.kernelSeen = kernelSeen;

@@ -98,6 +98,8 @@ export const BUSY_LEAST = 8;
 /** ... or whose use rises by this much between two figures; it is calm after so long without, ms. */
 export const BUSY_RISE = 4 * MiB;
 export const CALM_AFTER = 5000;
+/** How long one that was calm is looked at, once it stirs, whenever its CPUs run, ms. */
+export const STIRRING = 1000;
 /** Guests that are reckoned to rise at the same time, where it is known which are at work. */
 export const AT_ONCE = 2;
 /** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */

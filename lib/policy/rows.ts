@@ -61,6 +61,7 @@ const NUMBERS = [
   'cpuAtSweep',
   'cpuAtFigures',
   'busyAt',
+  'stirredAt',
   'rebootedAt',
   'adoptedToldAt',
   'effectiveFloor',
@@ -191,7 +192,7 @@ export class Drafts {
     draft.restingSince = draft.windowAt = draft.paidAt = at;
     draft.samples = draft.trend = draft.reachable = draft.usualFaults = 0;
     draft.orderedAt = draft.refusedUntil = draft.shrinkAfter = draft.shrunkAt = Number.NEGATIVE_INFINITY;
-    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = Number.NEGATIVE_INFINITY;
+    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = draft.stirredAt = Number.NEGATIVE_INFINITY;
     return draft;
   }
 

@@ -77,6 +77,24 @@ t.test('one that stirs is looked at at the next glance', async (t) => {
   t.same(next(world, 100).guests, ['a']);
 });
 
+t.test('one that has stirred is looked at again while it runs, until it shows what it does', async (t) => {
+  const world = new World([still('a')]);
+  pass(world, 8, 2);
+  world.refreshed = new Set(['a']);
+  const look = () => {
+    world.find('a').cpu += 20;
+    world.find('a').majorFault++;
+    world.run(1, { ms: 100 });
+  };
+  look();
+  t.same(next(world, 100).guests, [], 'it does not run any more');
+  world.find('a').cpu += 20;
+  t.same(next(world, 100).guests, ['a'], 'long before the burst could have used its spare up');
+  for (let round = 0; round < 12; round++) look();
+  world.find('a').cpu += 20;
+  t.same(next(world, 100).guests, []);
+});
+
 t.test('one at work is looked at when both the burst and its CPU may have used its spare up', async (t) => {
   const world = new World([still('a')]);
   world.refreshed = new Set(['a']);
