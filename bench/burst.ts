@@ -1,6 +1,6 @@
 /** The fastest steady rise that a guest survives, found by search. */
 import type { Answer, Bench, HostName, Question } from './question.js';
-import { type Contender, coordinated, eat, type Meal, rest, theLabOf } from './workload.js';
+import { COORDINATORS, coordinated, eat, type Meal, rest, theLabOf } from './workload.js';
 
 /** What the guest takes, MiB: with what an idle one uses it then uses 1.8 GiB of its 2. */
 const AMOUNT = 1640;
@@ -8,12 +8,6 @@ const AMOUNT = 1640;
 const FIRST = 40;
 const LAST = 640;
 const HALVINGS = 2;
-
-const CONTENDERS: Readonly<Record<string, Contender>> = {
-  memcoord: { kind: 'memcoord', options: [] },
-  'memcoord, fast eyes off': { kind: 'memcoord', options: ['--eyes', '0%'] },
-  'virsh loop, 2 s': { kind: 'virsh' },
-};
 
 interface Try {
   readonly rate: number;
@@ -24,7 +18,7 @@ type Searches = Readonly<Record<string, readonly Try[]>>;
 async function measure(bench: Bench): Promise<Searches> {
   const lab = theLabOf(bench);
   const searches: Record<string, readonly Try[]> = {};
-  for (const [name, contender] of Object.entries(CONTENDERS)) {
+  for (const [name, contender] of Object.entries(COORDINATORS)) {
     searches[name] = await coordinated(bench, contender, async (coordination) => {
       const tries: Try[] = [];
       const survives = async (rate: number): Promise<boolean> => {

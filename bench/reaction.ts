@@ -1,19 +1,13 @@
 /** How long a guest that suddenly needs memory waits for it. */
 import type { Answer, Bench, HostName, Mode, Question } from './question.js';
 import { median } from './statistics.js';
-import { type Contender, coordinated, eat, type Meal, rest, theLabOf } from './workload.js';
+import { COORDINATORS, coordinated, eat, type Meal, rest, theLabOf } from './workload.js';
 
 /** What the guest suddenly needs, MiB, and how fast it takes it, MiB/s. */
 const NEED = 400;
 const RATE = 200;
 /** memcoord's target, ms. */
 const RAISED_WITHIN = 300;
-
-const CONTENDERS: Readonly<Record<string, Contender>> = {
-  memcoord: { kind: 'memcoord', options: [] },
-  'memcoord, fast eyes off': { kind: 'memcoord', options: ['--eyes', '0%'] },
-  'virsh loop, 2 s': { kind: 'virsh' },
-};
 
 const ROUNDS: Readonly<Record<Mode, number>> = { quick: 1, normal: 3, full: 5 };
 
@@ -23,12 +17,12 @@ type Meals = Readonly<Record<string, readonly Meal[]>>;
 async function measure(bench: Bench): Promise<Meals> {
   const lab = theLabOf(bench);
   const meals: Record<string, Meal[]> = {};
-  const names = Object.keys(CONTENDERS).filter((name) => bench.mode !== 'quick' || name === 'memcoord');
+  const asked = Object.entries(COORDINATORS).filter(([name]) => bench.mode !== 'quick' || name === 'memcoord');
   for (let round = 0; round < ROUNDS[bench.mode]; round++) {
-    for (const name of names) {
+    for (const [name, contender] of asked) {
       const guest = lab.guests[round % lab.guests.length];
       if (guest === undefined) throw new Error('the lab has guests');
-      const meal = await coordinated(bench, CONTENDERS[name] as Contender, async (coordination) => {
+      const meal = await coordinated(bench, contender, async (coordination) => {
         await rest(bench, coordination, 0);
         return await eat(bench, guest, coordination, NEED, RATE);
       });

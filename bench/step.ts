@@ -1,17 +1,18 @@
 /** A guest that has idled suddenly takes 600 MiB: does its eater live? And does `memcoord status` tell beforehand what it would survive? */
 import { say } from '../test/lab/agent.js';
 import type { Answer, Bench, HostName, Mode, Question } from './question.js';
-import { type Contender, coordinated, eat, type Meal, rest, settle, survivableBurst, theLabOf } from './workload.js';
+import { COORDINATORS, coordinated, eat, type Meal, rest, settle, survivableBurst, theLabOf } from './workload.js';
 
 const STEP = 600;
 const RATE = 200;
 /** How long the guest idles before, ms. */
 const IDLE = 60_000;
 
-const ROOM: Readonly<Record<string, { readonly contender: Contender; readonly runs: Readonly<Record<Mode, number>> }>> = {
-  memcoord: { contender: { kind: 'memcoord', options: [] }, runs: { quick: 0, normal: 4, full: 10 } },
-  'virsh loop, 2 s': { contender: { kind: 'virsh' }, runs: { quick: 0, normal: 2, full: 4 } },
-};
+/** Runs with room, by coordinator. */
+const RUNS = {
+  memcoord: { quick: 0, normal: 4, full: 10 },
+  'virsh loop, 2 s': { quick: 0, normal: 2, full: 4 },
+} as const satisfies Readonly<Partial<Record<keyof typeof COORDINATORS, Readonly<Record<Mode, number>>>>>;
 
 /** A pool without room: four guests at their floor of 256 MiB, and nothing to give. */
 const NO_ROOM = ['--pool', '1024MiB'];
@@ -33,8 +34,9 @@ interface Steps {
 async function measure(bench: Bench): Promise<Steps> {
   const lab = theLabOf(bench);
   const room: Record<string, Meal[]> = {};
-  for (const [name, { contender, runs }] of Object.entries(ROOM)) {
-    const meals = await coordinated(bench, contender, async (coordination) => {
+  for (const name of ['memcoord', 'virsh loop, 2 s'] as const) {
+    const runs = RUNS[name];
+    const meals = await coordinated(bench, COORDINATORS[name], async (coordination) => {
       const all: Meal[] = [];
       for (let run = 0; run < runs[bench.mode]; run++) {
         const guest = lab.guests[run % lab.guests.length];

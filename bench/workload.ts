@@ -33,6 +33,13 @@ export interface Coordination {
 /** memcoord with some options, or the shell loop. */
 export type Contender = { readonly kind: 'memcoord'; readonly options: readonly string[] } | { readonly kind: 'virsh' };
 
+/** Those that the questions compare, by the name that the tables have. */
+export const COORDINATORS = {
+  memcoord: { kind: 'memcoord', options: [] },
+  'memcoord, fast eyes off': { kind: 'memcoord', options: ['--eyes', '0%'] },
+  'virsh loop, 2 s': { kind: 'virsh' },
+} as const satisfies Readonly<Record<string, Contender>>;
+
 /** The lab of a host that has real guests. */
 export function theLabOf({ host }: Bench): Lab {
   if (host.lab === null) throw new Error(`the host ${host.name} has no real guests`);

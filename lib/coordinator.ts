@@ -181,13 +181,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         // Events call for a sweep at once, but a storm of them must not be one of sweeps.
         const earliest = this.#lookedAt + LEAST_LOOK;
         const due = this.#sweepAt + this.#config.intervalMs;
-        const next = nextLook(this.#model, this.#book.contexts, this.#config, this.#glance(hypervisor, now));
+        const glance = this.#glance(hypervisor, now);
+        const next = nextLook(this.#model, this.#book.contexts, this.#config, glance);
         const sweep = now >= due - 1;
         if (now < earliest || !(sweep || next.guests.length > 0)) {
           await this.#sleep(Math.max(earliest, Math.min(due, now + next.againMs)) - now);
           continue;
         }
-        await this.#look(hypervisor, next, sweep);
+        await this.#look(hypervisor, next, sweep, glance.cpu);
         retry = FIRST_RETRY_MS;
         // A daemon that hung for a moment has kept the connection: that it answers again is told all the same.
         if (told && hypervisor === failed) this.emit('connected', hypervisor.uri);
@@ -238,13 +239,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     hypervisor: Hypervisor,
     { guests: atRisk, settling }: Pick<NextLook, 'guests' | 'settling'> = { guests: [], settling: [] },
     sweep = true,
+    cpu: Float64Array = NOT_KNOWN,
   ): Promise<void> {
     const refresh = sweep ? [...atRisk, ...settling] : atRisk;
     this.#savings -= refresh.length * LOOK_COST;
     this.#lookedAt = this.#time.now();
     if (sweep) this.#sweepAt = this.#lookedAt;
     const before = this.#model.guests;
-    const cpu = this.#cpuTimes(hypervisor, before);
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
     const [read, host] = await Promise.all([
       hypervisor.sample({ deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) }),

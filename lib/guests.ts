@@ -66,7 +66,7 @@ export class GuestBook {
   /** What is known of the guests stays in force until it has been read again, at the next look. */
   forgetAll(): void {
     this.#generation++;
-    for (const [uuid, known] of this.#known) this.#learn(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
+    for (const uuid of this.#known.keys()) this.forget(uuid);
   }
 
   /** The same for one guest. */

@@ -38,7 +38,6 @@ export interface NextLook {
 export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContext>, config: PolicyConfig, glance: Glance): NextLook {
   const { at, cpu, savings } = glance;
   const { intervalMs } = config;
-  const rateOf = (belief: Belief) => Math.max(belief.trend, config.burstKiBs);
   const occasion = glanceInterval(model.guests.length, config);
   const risks: Belief[] = [];
   const moved: Belief[] = [];
@@ -50,7 +49,7 @@ export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContex
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
     if (!movable(belief) || period === 0 || belief.refusesRefresh) continue;
     if (model.waiting && belief.orderedAt >= model.at && belief.target < belief.actual - SAME) coming.push(belief);
-    const rate = rateOf(belief);
+    const rate = Math.max(belief.trend, config.burstKiBs);
     const covered = (spareNow(belief) / rate) * 1000 >= reactionTime(intervalMs, period, config);
     if (belief.actual < belief.ceiling && !covered) {
       againMs = Math.min(againMs, occasion);
