@@ -51,6 +51,8 @@ export interface CoordinatorOptions {
 
 const CLOSE_DEADLINE_MS = 3000;
 const NOT_KNOWN = new Float64Array(0);
+/** A dry run may not refresh a guest's figures: it has sweeps alone. */
+const NO_LOOK: NextLook = { guests: [], settling: [], againMs: Number.POSITIVE_INFINITY };
 /** A dry run tells a would-be move again only where it differs by this much, KiB. */
 const DRY_RUN_GRAIN = 16 * 1024;
 
@@ -182,7 +184,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         const earliest = this.#lookedAt + LEAST_LOOK;
         const due = this.#sweepAt + this.#config.intervalMs;
         const glance = this.#glance(hypervisor, now);
-        const next = nextLook(this.#model, this.#book.contexts, this.#config, glance);
+        const next = this.#dryRun ? NO_LOOK : nextLook(this.#model, this.#book.contexts, this.#config, glance);
         const sweep = now >= due - 1;
         if (now < earliest || !(sweep || next.guests.length > 0)) {
           await this.#sleep(Math.max(earliest, Math.min(due, now + next.againMs)) - now);
@@ -210,7 +212,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const { eyes } = this.#config;
     this.#savings = Math.min(SAVED_FOR * eyes, this.#savings + (at - this.#savedAt) * eyes);
     this.#savedAt = at;
-    return { at, cpu: this.#cpuTimes(hypervisor, this.#model.guests), savings: this.#dryRun ? 0 : this.#savings };
+    return { at, cpu: this.#cpuTimes(hypervisor, this.#model.guests), savings: this.#savings };
   }
 
   /** Where there are too many guests for glances between the sweeps, what they are for is not known. */
@@ -237,7 +239,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   /** One look: at all guests (`sweep`), or only at those at risk. */
   async #look(
     hypervisor: Hypervisor,
-    { guests: atRisk, settling }: Pick<NextLook, 'guests' | 'settling'> = { guests: [], settling: [] },
+    { guests: atRisk, settling }: NextLook = NO_LOOK,
     sweep = true,
     cpu: Float64Array = NOT_KNOWN,
   ): Promise<void> {

@@ -1,5 +1,8 @@
-# For a contender in the shell that has a function `cycle`: makes one for each line of stdin and answers as ../contender.ts has it.
+# For a contender in the shell that is called with a URI and has a function `cycle`: makes one for each line of stdin and answers as ../contender.ts has it.
 
+set -u
+export LC_ALL=C
+uri=$1
 ticks=$(getconf CLK_TCK)
 
 # Milliseconds of CPU that this shell, and its children that have ended, took so far (proc(5): utime, stime, cutime, cstime).

@@ -1,8 +1,5 @@
 #!/bin/bash
 # virsh-bulk.sh URI: the better loop: one virsh reads all guests; setting takes one for each guest all the same.
-set -u
-export LC_ALL=C
-uri=$1
 source "${BASH_SOURCE%/*}/answer.sh"
 
 declare -A usable

@@ -1,9 +1,6 @@
 #!/bin/bash
 # virsh-loop.sh URI: a coordinator's loop as people write it in the shell: one virsh for each guest and each call.
 # Kinder to the shell than most: no awk or grep is started, what virsh prints is read by bash itself.
-set -u
-export LC_ALL=C
-uri=$1
 source "${BASH_SOURCE%/*}/answer.sh"
 
 declare -A usable
