@@ -1,11 +1,13 @@
 /** The configuration: defaults, under a YAML file, under the command line. */
 import { readFile } from 'node:fs/promises';
 import picomatch from 'picomatch';
-import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import { z } from 'zod';
 import type { GuestOverrides, PolicyConfig } from './policy/types.js';
-import { didYouMean, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
+import { GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
 import { MiB } from './units.js';
+import { ConfigError, readYaml } from './yaml.js';
+
+export { ConfigError };
 
 export interface Config extends PolicyConfig {
   /** libvirt connection URI. */
@@ -16,12 +18,6 @@ export interface Config extends PolicyConfig {
   readonly exclude: readonly string[];
   /** Settings by globs of guests' names; later entries win, key by key. */
   readonly guests: readonly { readonly match: string; readonly settings: GuestOverrides }[];
-}
-
-/** A setting that is not allowed. The message names the file or option, the line, the setting and what is allowed. */
-export class ConfigError extends Error {
-  readonly code = 'ERR_MEMCOORD_CONFIG';
-  override readonly name = 'ConfigError';
 }
 
 export function defaultConfig(): Config {
@@ -40,14 +36,15 @@ export function defaultConfig(): Config {
   };
 }
 
-const GUEST_KEYS = ['match', ...Object.keys(GUEST_SETTINGS)];
-const HOST_KEYS = [...Object.keys(HOST_SETTINGS), 'guests'];
+export const GUEST_KEYS = ['match', ...Object.keys(GUEST_SETTINGS)];
+export const HOST_KEYS = [...Object.keys(HOST_SETTINGS), 'guests'];
 
 const guestEntry = z
   .strictObject({ ...z.object(GUEST_SETTINGS).partial().shape, match: HOST_SETTINGS.connect }, 'must be a mapping with the key match')
   .refine(({ min, max }) => min === undefined || max === undefined || min <= max, { message: 'must not be more than max', path: ['min'] });
 
-const schema = z
+/** A configuration file. */
+export const settingsSchema = z
   .strictObject(
     { ...HOST_SETTINGS, guests: z.array(guestEntry, 'must be a list of mappings, each with the key match') },
     'must be a mapping',
@@ -55,7 +52,7 @@ const schema = z
   .partial();
 
 /** Settings as they are written in a file, read: what {@link withSettings} puts over a configuration. */
-export type Settings = z.infer<typeof schema>;
+export type Settings = z.infer<typeof settingsSchema>;
 
 /** Puts what is set over `config`. */
 export function withSettings(config: Config, settings: Settings): Config {
@@ -96,47 +93,8 @@ export async function loadConfig(path: string): Promise<Config> {
 
 /** {@link loadConfig} on a text; `file` is the name in messages. */
 export function parseConfig(text: string, file: string): Config {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const flaw = document.errors[0] ?? document.warnings[0];
-  if (flaw !== undefined) throw new ConfigError(`${file}:${lines.linePos(flaw.pos[0]).line}: not YAML: ${flaw.message}`);
-  const read = schema.safeParse(toPlain(document, file) ?? {});
-  if (read.success) return withSettings(defaultConfig(), read.data);
-  const at = (offset: number | undefined): string => (offset === undefined ? file : `${file}:${lines.linePos(offset).line}`);
-  const complaints = read.error.issues.flatMap((issue) => {
-    const node = document.getIn(issue.path, true) as Node | undefined;
-    const where = (keys: readonly PropertyKey[]): string =>
-      keys
-        .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
-        .join('')
-        .replace(/^\./, '');
-    if (issue.code === 'unrecognized_keys') {
-      const known = issue.path.length === 0 ? HOST_KEYS : GUEST_KEYS;
-      return issue.keys.map((key) => {
-        const hint = didYouMean(key, known) || `; known: ${known.join(', ')}`;
-        return `${at(keyOffset(node, key))}: ${where([...issue.path, key])}: no such setting${hint}`;
-      });
-    }
-    const offset = node?.range?.[0] ?? (document.getIn(issue.path.slice(0, -1), true) as Node | undefined)?.range?.[0];
-    const message = issue.code === 'invalid_type' && node === undefined ? 'is missing' : issue.message;
-    return [`${at(offset)}: ${where(issue.path) || 'the file'}: ${message}`];
-  });
-  throw new ConfigError(complaints.join('\n'));
-}
-
-/** @throws ConfigError where aliases grow beyond all bounds. */
-function toPlain(document: ReturnType<typeof parseDocument>, file: string): unknown {
-  try {
-    return document.toJS();
-  } catch (error) {
-    throw new ConfigError(`${file}: not YAML: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
-
-function keyOffset(node: unknown, key: string): number | undefined {
-  if (!isMap(node)) return undefined;
-  const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === key);
-  return isScalar(pair?.key) ? pair.key.range?.[0] : undefined;
+  const settings = readYaml(text, file, settingsSchema, (path) => (path.length === 0 ? HOST_KEYS : GUEST_KEYS));
+  return withSettings(defaultConfig(), settings);
 }
 
 /** A domain's name is no path: `*` matches any of it, a leading dot too, and `!` is a letter like others. */

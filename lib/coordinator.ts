@@ -8,8 +8,9 @@ import { glanceInterval } from './policy/demand.js';
 import { type Glance, type NextLook, nextLook } from './policy/eyes.js';
 import { LEAST_LOOK, LOOK_COST, SAVED_FOR } from './policy/limits.js';
 import { type Order, ordered } from './policy/orders.js';
-import { type Plan, plan } from './policy/plan.js';
+import { plan } from './policy/plan.js';
 import type { Look, Move, Notice } from './policy/types.js';
+import { type RecordedLook, toLine } from './recording.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
 import type { State } from './state.js';
 import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from './sweep.js';
@@ -42,6 +43,8 @@ export interface CoordinatorOptions {
   readonly dryRun?: boolean;
   /** The machine's by default; a simulated host brings its own. */
   readonly time?: Time;
+  /** Numbers from 0 to 1, for the pauses between tries to connect; `Math.random` by default. */
+  readonly random?: () => number;
   /**
    * Asked once, on the first connection, where to keep what must outlive this process: the guests' stats periods, which the next
    * coordinator then puts back after a crash of this one. null, or not given: nowhere. Not asked in a dry run.
@@ -51,6 +54,7 @@ export interface CoordinatorOptions {
 
 const CLOSE_DEADLINE_MS = 3000;
 const NOT_KNOWN = new Float64Array(0);
+const NOT_ORDERED = { outcomes: [], orderedAt: 0 };
 /** A dry run may not refresh a guest's figures: it has sweeps alone. */
 const NO_LOOK: NextLook = { guests: [], settling: [], againMs: Number.POSITIVE_INFINITY };
 /** A dry run tells a would-be move again only where it differs by this much, KiB. */
@@ -66,6 +70,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #connect: () => Promise<Hypervisor>;
   readonly #dryRun: boolean;
   readonly #time: Time;
+  readonly #random: () => number;
   readonly #book: GuestBook;
   readonly #state: CoordinatorOptions['state'];
   #config: Config;
@@ -73,6 +78,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #model: Model = EMPTY_MODEL;
   #rebooted = new Set<string>();
   #rehearsed = new Map<string, Move>();
+  /** The configuration that the recording has last. */
+  #recorded: Config | null = null;
   #seen: Seen | null = null;
   /** Of `#seen`; null until somebody asks for it. */
   #snapshot: Snapshot | null = null;
@@ -88,13 +95,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #wake: () => void = () => {};
   #loop: Promise<void> = Promise.resolve();
 
-  constructor({ connect, config, dryRun = false, time = machineTime, state }: CoordinatorOptions) {
+  constructor({ connect, config, dryRun = false, time = machineTime, random = Math.random, state }: CoordinatorOptions) {
     super();
     this.#state = dryRun ? undefined : state;
     this.#connect = connect;
     this.#config = config;
     this.#dryRun = dryRun;
     this.#time = time;
+    this.#random = random;
     this.#book = new GuestBook({ config: () => this.#config, dryRun, time, tell: (notice) => this.emit('notice', notice) });
   }
 
@@ -201,7 +209,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         failed = this.#hypervisor;
         if (this.#hypervisor?.isAlive() !== true) this.#lost = true;
         // Full jitter between half and all of the pause, so that many hosts do not come back at the same moment.
-        await this.#sleep(retry * (0.5 + Math.random() / 2));
+        await this.#sleep(retry * (0.5 + this.#random() / 2));
         retry = Math.min(2 * retry, LAST_RETRY_MS);
       }
     }
@@ -260,15 +268,17 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
     const look: Look = { at: this.#time.now(), sweep: read, refreshed: new Set(refresh), rebooted, host, contexts: this.#book.contexts };
-    const made = plan(this.#model, look, this.#config);
+    const config = this.#config;
+    const made = plan(this.#model, look, config);
+    const anew = this.#model === EMPTY_MODEL;
     this.#model = made.model;
-    this.#record(look, made);
     for (const notice of made.notices) this.emit('notice', notice);
     this.#tellEmpty(read.guests.length === 0);
     if (this.#dryRun) this.#rehearse(made.moves);
-    else await this.#carryOut(hypervisor, made.moves);
+    const { outcomes, orderedAt } = this.#dryRun ? NOT_ORDERED : await this.#carryOut(hypervisor, made.moves);
+    this.#record({ look, config, anew, moves: made.moves, outcomes, orderedAt });
     const { account, state } = made;
-    this.#seen = { wallClock: Date.now(), look, config: this.#config, model: this.#model, account, state };
+    this.#seen = { wallClock: Date.now(), look, config, model: this.#model, account, state };
     this.#snapshot = null;
     if (this.listenerCount('look') > 0 && this.snapshot !== null) this.emit('look', this.snapshot);
   }
@@ -279,18 +289,20 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#toldEmpty = empty;
   }
 
-  async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<void> {
-    if (moves.length === 0) return;
+  async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<Pick<RecordedLook, 'outcomes' | 'orderedAt'>> {
+    if (moves.length === 0) return NOT_ORDERED;
     const errors = await hypervisor.setMemory(
       moves.map(({ uuid, to }) => ({ uuid, kib: to })),
       { deadlineMs: CONTROL_DEADLINE_MS },
     );
     const orders = moves.map((move, i): Order => ({ move, outcome: outcomeOf(errors[i]) }));
-    this.#model = ordered(this.#model, orders, this.#time.now());
+    const orderedAt = this.#time.now();
+    this.#model = ordered(this.#model, orders, orderedAt);
     for (const [i, move] of moves.entries()) {
       const error = errors[i] ?? null;
       this.emit('move', error === null ? { ...move, applied: true } : { ...move, applied: false, error });
     }
+    return { outcomes: orders.map(({ outcome }) => outcome), orderedAt };
   }
 
   #rehearse(moves: readonly Move[]): void {
@@ -302,18 +314,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
   }
 
-  #record(look: Look, { moves }: Plan): void {
+  #record({ config, ...rest }: RecordedLook & { readonly config: Config }): void {
     if (this.listenerCount('record') === 0) return;
-    const { sweep, refreshed, rebooted, contexts, ...rest } = look;
-    this.emit('record', {
-      ...rest,
-      guests: sweep.guests,
-      figures: [...sweep.figures],
-      refreshed: [...refreshed],
-      rebooted: [...rebooted],
-      contexts: Object.fromEntries(contexts),
-      moves,
-    });
+    this.emit('record', toLine(config === this.#recorded ? rest : { config, ...rest }));
+    this.#recorded = config;
   }
 }
 

@@ -13,29 +13,45 @@ export interface LogOptions {
   readonly color: boolean;
   /** Takes one line at a time, its end included. */
   readonly write: (line: string) => void;
+  /** Ms since the start of a simulation, in place of the time of day. */
+  readonly simulated?: () => number;
 }
 
 /** A log. Lines are handed to `write` as they come: nothing waits that could be lost when the process ends. */
-export function createLog({ format, color, write }: LogOptions): Log {
-  if (format === 'json') return pino({ base: null }, { write });
-  const pretty = prettyFactory({ colorize: color, hideObject: true, ignore: 'level,time', messageFormat });
-  return pino({ base: null }, { write: (line) => write(pretty(line)) });
+export function createLog({ format, color, write, simulated }: LogOptions): Log {
+  const options = { base: null, ...(simulated === undefined ? {} : { timestamp: () => `,"time":${simulated()}` }) };
+  if (format === 'json') return pino(options, { write });
+  const time = simulated === undefined ? timeOfDay : sinceStart;
+  const pretty = prettyFactory({ colorize: color, hideObject: true, ignore: 'level,time', messageFormat: lineWith(time) });
+  return pino(options, { write: (line) => write(pretty(line)) });
 }
 
+function timeOfDay(ms: number): string {
+  return new Date(ms).toTimeString().slice(0, 8);
+}
+
+function sinceStart(ms: number): string {
+  return `${(ms / 1000).toFixed(1).padStart(7)} s`;
+}
+
+type MessageFormat = Exclude<NonNullable<PrettyOptions['messageFormat']>, string | false>;
+
 /** The line of an entry. Moves are known by `msg: "move"`, as programs that read the JSON know them. */
-const messageFormat: NonNullable<PrettyOptions['messageFormat']> = (log, messageKey, _levelLabel, { colors }) => {
-  const time = colors.gray(new Date(Number(log.time)).toTimeString().slice(0, 8));
-  const text = String(log[messageKey]);
-  if (text !== 'move') {
-    const level = Number(log.level);
-    return `${time} ${level >= 50 ? `${colors.red('ERROR')} ` : level >= 40 ? `${colors.yellow('WARN')} ` : ''}${text}`;
-  }
-  const { guest, from, to, reason, dryRun, error } = log;
-  const paint = error !== undefined ? colors.red : Number(to) > Number(from) ? colors.green : colors.cyan;
-  const figures = `used ${mib(log.used)}, spare ${mib(log.spare)}, need ${mib(log.need)}, allocation ${mib(log.allocation)}`;
-  const fate = error !== undefined ? `  failed: ${error}` : dryRun === true ? '  (dry run)' : '';
-  return `${time} ${String(guest).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to).padStart(4)} MiB`)}  ${String(reason).padEnd(10)} ${figures}${fate}`;
-};
+const lineWith =
+  (timeText: (ms: number) => string): MessageFormat =>
+  (log, messageKey, _levelLabel, { colors }) => {
+    const time = colors.gray(timeText(Number(log.time)));
+    const text = String(log[messageKey]);
+    if (text !== 'move') {
+      const level = Number(log.level);
+      return `${time} ${level >= 50 ? `${colors.red('ERROR')} ` : level >= 40 ? `${colors.yellow('WARN')} ` : ''}${text}`;
+    }
+    const { guest, from, to, reason, dryRun, error } = log;
+    const paint = error !== undefined ? colors.red : Number(to) > Number(from) ? colors.green : colors.cyan;
+    const figures = `used ${mib(log.used)}, spare ${mib(log.spare)}, need ${mib(log.need)}, allocation ${mib(log.allocation)}`;
+    const fate = error !== undefined ? `  failed: ${error}` : dryRun === true ? '  (dry run)' : '';
+    return `${time} ${String(guest).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to).padStart(4)} MiB`)}  ${String(reason).padEnd(10)} ${figures}${fate}`;
+  };
 
 /** A figure that is not known (NaN; null in JSON) is a dash. */
 function mib(kib: unknown): string {

@@ -6,7 +6,7 @@ import { LEAST_RESERVE } from './policy/limits.js';
 import { formatSize, parseSize } from './units.js';
 
 /** A setting that is written as text; what `read` throws is the message. */
-function written<T>(read: (text: string) => T): z.ZodType<T> {
+export function written<T>(read: (text: string) => T): z.ZodType<T> {
   return z.unknown().transform((value, context) => {
     try {
       return read(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));

@@ -68,7 +68,9 @@ ${EXIT_CODES}`,
     .allowExcessArguments()
     .action(async (options, { args: [stray] }: Command) => {
       if (stray !== undefined)
-        run.error(`error: unknown command '${stray}': there are run, status, monitor and doctor`, { code: 'commander.unknownCommand' });
+        run.error(`error: unknown command '${stray}': there are run, status, monitor, doctor and simulate`, {
+          code: 'commander.unknownCommand',
+        });
       const { run: go } = await import('./run.js');
       // By exit, since a libvirt call that hangs would hold the process.
       process.exit(await go(options));
@@ -121,6 +123,24 @@ ${EXIT_CODES}`,
     .action(async (options) => {
       const { doctor: go } = await import('./doctor.js');
       process.exitCode = await go(options);
+    });
+
+  program
+    .command('simulate')
+    .argument('<file>', 'scenario, YAML')
+    .summary('run a scenario on a simulated host')
+    .description(
+      'Runs the same coordinator on a simulated host, with the guests, workloads and faults of a scenario file, as fast as the machine\n' +
+        'allows, and checks at every step that no guest or host was hurt. Needs no libvirt. Exits with 1 where an invariant was violated.',
+    )
+    .option('--seed <n>', 'of what is left to chance (default: the one in the file, else 1)')
+    .option('--log', 'print moves and notices, with the simulated time, to stderr')
+    .option('--record <file>', 'write every look and its moves to a file, as JSON lines')
+    .option('--json', 'print JSON, sizes in KiB')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (file, options) => {
+      const { simulate: go } = await import('./simulate.js');
+      process.exitCode = await go(file, options);
     });
 
   for (const command of [program, ...program.commands]) {

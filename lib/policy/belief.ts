@@ -152,6 +152,8 @@ export interface Model {
   readonly toldRefusal: boolean;
   /** True while a guest lacks memory that others have yet to give. */
   readonly waiting: boolean;
+  /** What the host had for guests at the last two looks at all of them, KiB (safety.ts). */
+  readonly rooms: readonly [number, number];
 }
 
 export type HostState = 'ample' | 'contended' | 'overcommitted';
@@ -166,6 +168,7 @@ export const EMPTY_MODEL: Model = {
   pressure: false,
   toldRefusal: false,
   waiting: false,
+  rooms: [Number.NaN, Number.NaN],
 };
 
 /** Memory that the host must count on for a guest, without overhead (rule 3). */

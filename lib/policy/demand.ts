@@ -1,7 +1,6 @@
 /** Step 1: what a guest needs. */
 
 import type { Belief, Draft } from './belief.js';
-import { spareNow } from './belief.js';
 import {
   AT_ONCE,
   BALLOON_LATENCY,
@@ -75,22 +74,49 @@ export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): 
   draft.need = Math.min(ceiling, Math.max(floor, used + cushion));
 }
 
+/** What there is for a guest that bursts, KiB. */
+export interface Supply {
+  /** Capacity less charges: negative where too much is charged, and then what others give goes there first. */
+  readonly free: number;
+  /** What the others could give within BURST_LASTS. */
+  readonly gives: number;
+}
+
 /**
- * Burst that the guest would survive right now, KiB/s, for BURST_LASTS: until the reaction it lives on its spare, and in all it can have
- * no more than its spare and `supply`, what could be given to it in that time, KiB.
+ * Burst that the guest would survive right now, KiB/s, for BURST_LASTS. It lives on its spare until the reaction; then it has what is free;
+ * and what others give, who are asked at the reaction, when it has been seen to come: the same time later. Where too much is charged that
+ * goes first. As fast as its balloon goes, up to its ceiling:
  *
- *     burst = min(spare / reaction, (spare + min(supply, ceiling − actual)) / lasts)
+ *     relayed = 2 × reaction, and what it takes the others to give what is charged too much
+ *     burst   = min(spare / reaction, (spare + free) / relayed, (spare + free + gives) / lasts)
  */
-export function survivableBurst(belief: Belief, reactionMs: number, supply: number): number {
-  const spare = Math.max(0, spareNow(belief));
-  const comes = Math.max(0, Math.min(supply, belief.ceiling - belief.actual));
-  return Math.min(spare / reactionMs, (spare + comes) / BURST_LASTS) * 1000;
+export function survivableBurst(belief: Belief, reactionMs: number, supply: Supply): number {
+  // What a shrink under way takes is no longer there for a burst, nor what the kernel keeps for itself.
+  const spare = Math.max(0, Math.min(belief.actual, belief.target) - belief.used - watermarks(belief));
+  const { free, gives } = supply;
+  const most = Math.max(0, Math.min(belief.ceiling - belief.actual, belief.speed * secondsAfter(reactionMs)));
+  const debt = free >= 0 ? 0 : (-free / gives) * 1000 * secondsAfter(2 * reactionMs);
+  const relayed = Math.min(BURST_LASTS, 2 * reactionMs + debt);
+  const atOnce = Math.min(BURST_LASTS, reactionMs);
+  return (
+    1000 *
+    Math.min(
+      spare / atOnce,
+      (spare + Math.min(most, Math.max(0, free))) / relayed,
+      (spare + Math.min(most, Math.max(0, free + gives))) / BURST_LASTS,
+    )
+  );
 }
 
 /** What a guest could give to others within BURST_LASTS, KiB. */
-export function couldGive(belief: Belief, reactionMs: number): number {
-  const time = Math.max(0, BURST_LASTS - reactionMs) / 1000;
-  return Math.max(0, Math.min(belief.actual - belief.critical, BRISK_RATE * time));
+export function couldGive(belief: Belief, reactionMs: number, at: number): number {
+  if (belief.phase !== 'steady' || at < belief.shrinkAfter) return 0;
+  return Math.max(0, Math.min(belief.actual - belief.critical, Math.min(BRISK_RATE, belief.speed) * secondsAfter(2 * reactionMs)));
+}
+
+/** What is left of a burst after so long. */
+function secondsAfter(ms: number): number {
+  return Math.max(0, BURST_LASTS - ms) / 1000;
 }
 
 /** What of the guest's spare cannot be used, where the signal is MemFree: the kernel keeps the watermarks for itself. */

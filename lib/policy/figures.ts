@@ -9,11 +9,11 @@ import type { GuestContext, Look, PolicyConfig } from './types.js';
 /**
  * The guest's own figures, paired with the balloon's size at their time.
  *
- * @param before size of the balloon at the look before, KiB
+ * @param before the balloon at the last reading
  */
 export function readFigures(
   draft: Draft,
-  before: number,
+  before: Pick<Belief, 'actual' | 'actualAt'>,
   figure: Figure,
   look: Look,
   context: GuestContext | undefined,
@@ -27,14 +27,17 @@ export function readFigures(
     return;
   }
 
-  const { kernel, kernelSeen, size, paired } = pair(draft, before, figure(AVAILABLE), look, context);
+  const { kernel, kernelSeen, size, paired } = pair(draft, before.actual, figure(AVAILABLE), look, context);
   // More spare than memory: the figures are of another size than we think.
   if (spare > size) {
     take(draft, figure);
     return;
   }
   const readAt = figure(READ_AT);
-  const at = Number.isFinite(readAt) ? Math.min(readAt, look.at) : look.at;
+  const seenAt = Number.isFinite(readAt) ? Math.min(readAt, look.at) : look.at;
+  // After a gap in the readings (libvirt or QEMU hung) they can be as old as the last reading: no older guest answers look new.
+  const gap = look.at - before.actualAt > 2 * Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs);
+  const at = gap && !look.refreshed.has(draft.uuid) ? Math.max(before.actualAt, draft.figuresAt || 0) : seenAt;
   const used = size - spare;
   const elapsed = at - draft.figuresAt;
   if (elapsed > 0) {

@@ -70,9 +70,9 @@ function read(draft: Draft, figure: Figure, look: Look, context: GuestContext | 
   readActivity(draft, figure(CPU_TIME), look);
   if (REFUSALS.has(figure(REFRESHED))) draft.refusesRefresh = true;
   if (figure(STATUS) !== READ || !(figure(ACTUAL) > 0)) return;
-  const before = draft.actual;
+  const { actual, actualAt } = draft;
   readBalloon(draft, figure, look.at, config);
-  readFigures(draft, before, figure, look, context, config);
+  readFigures(draft, { actual, actualAt }, figure, look, context, config);
 }
 
 /** The settings in force. */

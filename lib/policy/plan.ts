@@ -4,7 +4,17 @@ import { allocate } from './allocation.js';
 import type { Belief, Draft, HostState, Model } from './belief.js';
 import { charge, spareNow } from './belief.js';
 import { couldGive, demand, reactions, survivableBurst } from './demand.js';
-import { BALLOON_LATENCY, FIRST_PAUSE, GROW_BAND, GROWTH_REST, IN_TRANSIT, IN_TRANSIT_FRACTION, PAGE, SAME } from './limits.js';
+import {
+  BALLOON_LATENCY,
+  BURST_LASTS,
+  FIRST_PAUSE,
+  GROW_BAND,
+  GROWTH_REST,
+  IN_TRANSIT,
+  IN_TRANSIT_FRACTION,
+  PAGE,
+  SAME,
+} from './limits.js';
 import { observe } from './model.js';
 import type { Account } from './safety.js';
 import { account, growth, lacking, movable, needsRelief, readyToShrink, reliefFund, step } from './safety.js';
@@ -38,7 +48,7 @@ const STATE_HOLDS = 5000;
 export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
   const { drafts, notices } = observe(before, look, config);
   const { guests, numbers } = drafts;
-  const books = account(guests, look, config);
+  const books = account(guests, look, config, before.rooms);
   const state = share(guests, look, config, books);
   const { moves, waiting } = decide(guests, look, config, books);
   const { at, host } = look;
@@ -50,7 +60,7 @@ export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
   const refusal = guests.some(({ refusesRefresh }) => refusesRefresh);
   if (refusal && !before.toldRefusal) notices.push(REFUSAL);
   const toldRefusal = before.toldRefusal || refusal;
-  const model: Model = { at, guests, numbers, told, state, stateSince, pressure: host.pressure, toldRefusal, waiting };
+  const model: Model = { at, guests, numbers, told, state, stateSince, pressure: host.pressure, toldRefusal, waiting, rooms: books.rooms };
   return { model, moves, notices, account: books, state };
 }
 
@@ -59,19 +69,22 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
   const claims = guests.filter(movable);
   const reaction = reactions(claims, config);
   const periodOf = ({ uuid }: Belief) => (look.contexts.get(uuid)?.statsPeriod ?? 0) * 1000;
-  // What could be given within the time of a burst.
-  let supply = Math.max(0, books.capacity - books.charged);
+  const free = books.capacity - books.charged;
+  let gives = 0;
   let fixed = books.charged;
   for (const draft of claims) {
     const reactionMs = reaction(draft, periodOf(draft));
     demand(draft, reactionMs, config);
-    supply += couldGive(draft, reactionMs);
+    gives += couldGive(draft, reactionMs, look.at);
     draft.holds = charge(draft);
     fixed -= draft.holds;
   }
+  // No more than is on its way at a time, from order to order.
+  const passedOn = (mostInTransit(books) * BURST_LASTS) / (2 * BALLOON_LATENCY);
   for (const draft of claims) {
     const reactionMs = reaction(draft, periodOf(draft));
-    draft.survivableBurst = survivableBurst(draft, reactionMs, supply - couldGive(draft, reactionMs));
+    const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn);
+    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others });
   }
   const { state, sizes } = allocate(claims, books.capacity - fixed, config.surplus);
   claims.forEach((draft, i) => {
@@ -88,7 +101,7 @@ function grain(size: number, { effectiveFloor, ceiling }: Belief): number {
 /** Steps 3 and 4. Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
 function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, books: Account): { moves: Move[]; waiting: boolean } {
   const { at } = look;
-  const free = Math.max(0, books.capacity - books.charged);
+  const free = Math.max(0, books.capacity - books.charged - unasked(guests, config));
   const shrinking = guests.filter((draft) => draft.target < draft.actual && movable(draft));
   const fund = reliefFund(shrinking, books.capacity);
   const failed = guests.filter(({ rollback }) => rollback !== null);
@@ -121,7 +134,7 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
 /** Shrinks, those with the largest excess first. What waits for is given in small steps, so that little is under way at a time. */
 function take(donors: readonly Draft[], at: number, books: Account, waiting: boolean, underWay: number): Move[] {
   const over = books.charged > books.capacity;
-  const transit = Math.max(IN_TRANSIT, books.capacity * IN_TRANSIT_FRACTION);
+  const transit = mostInTransit(books);
   let money = waiting && !over ? transit - underWay : Number.POSITIVE_INFINITY;
   const moves: Move[] = [];
   const excess = ({ target, allocation }: Belief) => target - allocation;
@@ -138,6 +151,16 @@ function take(donors: readonly Draft[], at: number, books: Account, waiting: boo
     moves.push(move(draft, to, target > ceiling ? 'bounds' : over ? 'over-capacity' : waiting ? 'make-room' : 'give'));
   }
   return moves;
+}
+
+/** What guests that somebody else is raising may take until they are seen again. */
+function unasked(guests: readonly Belief[], { intervalMs }: PolicyConfig): number {
+  const rising = guests.filter((belief) => belief.rising);
+  return rising.reduce((sum, belief) => sum + Math.min(belief.maximum - charge(belief), (belief.speed * intervalMs) / 1000), 0);
+}
+
+function mostInTransit({ capacity }: Account): number {
+  return Math.max(IN_TRANSIT, capacity * IN_TRANSIT_FRACTION);
 }
 
 /** What shrinking guests have just been asked for and have not given yet. A slow or stuck one must not keep the others from giving. */

@@ -1,4 +1,5 @@
 /** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in balloon.ts and figures.ts, each named in its place. */
+import { NOT_ASKED, STATUS, STRIDE } from '../sweep.js';
 import type { Belief } from './belief.js';
 import { charge, spareNow } from './belief.js';
 import {
@@ -25,6 +26,8 @@ export interface Account {
   readonly overhead: number;
   /** What the guests' balloons may add up to. */
   readonly capacity: number;
+  /** What the host had for guests at the last two looks at all of them, the later one first. */
+  readonly rooms: readonly [number, number];
   /** Sum of the charges, overhead aside. */
   readonly charged: number;
 }
@@ -32,8 +35,13 @@ export interface Account {
 /**
  * Rules 3 and 4. What the guests may hold: what they hold now and what is available, less reserve and overheads, and no more than
  * the pool.
+ *
+ * Both must be of the same moment: what a balloon has given since its guest was read would count twice. So only a look at all guests
+ * tells, and of two in a row the one that says less is believed.
+ *
+ * @param before what the last two such looks have told
  */
-export function account(guests: readonly Belief[], look: Look, config: PolicyConfig): Account {
+export function account(guests: readonly Belief[], look: Look, config: PolicyConfig, before: Account['rooms']): Account {
   const { total, available } = look.host;
   const reserve = Math.max(LEAST_RESERVE, config.reserveKiB ?? Math.max(total * RESERVE_FRACTION, DEFAULT_RESERVE));
   let held = 0;
@@ -44,8 +52,15 @@ export function account(guests: readonly Belief[], look: Look, config: PolicyCon
     overhead += guest.overhead;
     charged += charge(guest) || 0;
   }
-  const host = Math.max(0, held + available - reserve - overhead);
-  return { reserve, overhead, charged, capacity: Math.min(config.poolKiB ?? host, host) };
+  const room = Math.max(0, held + available - reserve - overhead);
+  const [last] = before;
+  const rooms: Account['rooms'] = Number.isNaN(last) ? [room, room] : isWhole(look) ? [room, last] : before;
+  return { reserve, overhead, charged, capacity: Math.min(config.poolKiB ?? Number.POSITIVE_INFINITY, ...rooms), rooms };
+}
+
+function isWhole({ sweep: { figures } }: Look): boolean {
+  for (let at = STATUS; at < figures.length; at += STRIDE) if (figures[at] === NOT_ASKED) return false;
+  return true;
 }
 
 /** Rule 9 and the phases: only a guest that runs, answers and may be coordinated is moved. */

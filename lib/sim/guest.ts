@@ -1,13 +1,24 @@
-/** A simulated guest: memory in use follows a program, the balloon moves at finite speed, figures lag. KiB, ms, KiB/s. */
+/** A simulated guest: programs that take memory, a balloon of finite speed, figures that lag. KiB, ms, KiB/s. */
 import { MiB } from '../units.js';
+import type { Workload } from './workload.js';
 
 export interface GuestSpec {
   readonly name: string;
   readonly maximum: number;
   /** Balloon size and target at the start; `maximum` by default. */
   readonly current?: number;
-  /** Memory in use at a time, its kernel's share included. */
-  readonly uses: (at: number) => number;
+  /** Memory in use, its kernel's share included; what is over `base` is a program's, which the OOM killer takes. */
+  readonly uses: Workload;
+  /** What is left in use when its program is killed; half of what was used by default. */
+  readonly base?: number;
+  /** Files in memory: nothing gives them back but their owner, and the balloon cannot take them. */
+  readonly tmpfs?: Workload;
+  /** Page cache that the guest fills where memory is free: counts as spare. */
+  readonly cache?: Workload;
+  /** Page cache that its work needs: where there is less, it reads from disk again and again. */
+  readonly hot?: number;
+  /** Size of its swap. */
+  readonly swap?: number;
   /** MemTotal is the balloon's size less this; 69 MiB for a guest of 2 GiB [M]. */
   readonly kernel?: number;
   /** Speed of the balloon; 500 MiB/s by default [M: 400 to 600]. */
@@ -19,21 +30,41 @@ export interface GuestSpec {
   readonly autodeflate?: boolean;
   /** False: no balloon driver answers. */
   readonly driver?: boolean;
+  /** What it says of itself, where that is not the truth: nothing at all (`none`: Windows without its service), or nonsense. */
+  readonly figures?: FiguresKind;
 }
+
+export const FIGURES = ['honest', 'none', 'zero', 'negative', 'huge', 'nan', 'greedy'] as const;
+export type FiguresKind = (typeof FIGURES)[number];
 
 /** MemAvailable is this much under MemFree: the watermarks [M: 100 MiB unused are some 31 MiB usable]. */
 const WATERMARK = 69 * MiB;
-
 /** Memory that a CPU takes into use, KiB a ms: 2 GiB/s. */
 const CLEARING_SPEED = (2 * 1024 * MiB) / 1000;
+/** Memory of QEMU itself: what the policy takes it for where it cannot see it. */
+export const OVERHEAD = 48 * MiB;
+/** Rate of swapping. */
+const SWAP_RATE = 100 * MiB;
+/** Major faults a second of work that has none of its hot page cache. */
+const MOST_FAULTS = 2000;
+/** From a reboot until the balloon driver is there: till then the guest holds its maximum, and libvirt shows the figures from before [M]. */
+const REBOOT_MS = 4500;
+/** From the start of a guest until its balloon driver is there. */
+export const BOOT_MS = 5000;
 
 /** What the guest last answered. */
 export interface Figures {
   readonly unused: number;
   readonly usable: number;
   readonly available: number;
-  /** Host's wall clock, whole seconds. */
-  readonly lastUpdate: number;
+  readonly caches: number;
+  readonly swapIn: number;
+  readonly swapOut: number;
+  readonly majorFault: number;
+  /** When it answered, ms of the simulation. */
+  readonly at: number;
+  /** How far the host's wall clock had been set then, ms. */
+  readonly clockSet: number;
 }
 
 export class SimGuest {
@@ -44,80 +75,215 @@ export class SimGuest {
   target: number;
   /** Seconds; 0 = off. */
   period = 0;
+  /** How far the host's wall clock was set, ms. */
+  clockSet = 0;
   paused = false;
-  /** True: the balloon driver answers nothing and moves nothing. */
+  /** True: in distress, its balloon driver answers nothing and moves nothing. */
   frozen = false;
+  /** True: the balloon does not move, though figures come. */
+  stuck = false;
+  /** True: QEMU is stopped and answers no call. */
+  hung = false;
+  /** True: it is being migrated, libvirt stores no target. */
+  migrating = false;
+  /** True: a device pins all its memory. */
+  pinned = false;
+  /** True: the driver was taken out; the guest has its maximum. */
+  unloaded = false;
   figures: Figures | null = null;
-  /** Times that the guest ran out of memory; what its program uses over its size is killed and does not come back. */
+  /** Times that the guest ran out of memory; what its program held is gone. */
   kills = 0;
+  onKill: () => void = () => {};
+  /** When its balloon last gave memory back by itself, ms of the host's clock. */
+  deflatedAt = Number.NEGATIVE_INFINITY;
   /** Lowest spare seen, KiB. */
   leastSpare = Number.POSITIVE_INFINITY;
   /** Time that its virtual CPU has run, ms. */
   cpu = 0;
   swapIn = 0;
+  swapOut = 0;
   majorFault = 0;
+  #swapped = 0;
   #killed = 0;
+  #overBefore = 0;
+  #dead = false;
+  #panicked = false;
+  /** What lay in tmpfs when it was rebooted. */
+  #lost = 0;
   #used = 0;
+  #touched = 0;
+  /** The guest's own clock stands while it is paused. */
+  #clock: number;
   #at: number;
+  /** On the guest's clock: when its driver is there. */
+  #bootedAt: number;
   #nextFigures = Number.POSITIVE_INFINITY;
+  /** The balloon gave memory back by itself: it rests until it is told something. */
+  #rests = false;
 
-  constructor(spec: GuestSpec, uuid: string, id: number, at: number) {
+  constructor(spec: GuestSpec, uuid: string, id: number, at: number, bootMs = 0) {
     this.spec = spec;
     this.uuid = uuid;
     this.id = id;
-    this.actual = spec.current ?? spec.maximum;
-    this.target = this.actual;
+    this.target = spec.current ?? spec.maximum;
+    this.actual = bootMs > 0 ? spec.maximum : this.target;
     this.#at = at;
+    this.#clock = at;
+    this.#bootedAt = at + bootMs;
+    this.#used = this.used;
+    this.#touched = this.#used;
   }
 
   get used(): number {
-    return Math.max(0, this.spec.uses(this.#at) - this.#killed);
+    return Math.max(0, this.spec.uses(this.#clock) - this.#killed - this.#swapped) + this.#files;
   }
 
-  /** Resident memory: what it has touched, never more than its balloon leaves it, and the process itself. */
+  /** True while no driver has its hand on the balloon, so that the guest may hold its maximum. */
+  get unballooned(): boolean {
+    return this.spec.driver === false || this.unloaded || this.#clock < this.#bootedAt;
+  }
+
+  /** What the host must count on: the truth that the coordinator's charge must not be under. */
+  get charge(): number {
+    return this.unballooned || this.pinned ? this.spec.maximum : Math.max(this.target, this.actual);
+  }
+
+  /** Resident memory: what it has touched and the balloon has not taken, and the process itself. */
   get rss(): number {
-    return Math.min(this.actual, this.used) + 60 * MiB;
+    return (this.pinned ? this.spec.maximum : this.#touched) + OVERHEAD;
   }
 
   setPeriod(seconds: number): void {
-    if (seconds > 0 && this.period === 0) this.#nextFigures = this.#at;
+    if (seconds > 0 && this.period === 0) this.#nextFigures = this.#clock;
     this.period = seconds;
+  }
+
+  setTarget(kib: number): void {
+    this.target = kib;
+    this.#rests = false;
+  }
+
+  /** Starts anew inside the same QEMU: for a while libvirt shows what was there before. */
+  reboot(): void {
+    this.#bootedAt = this.#clock + REBOOT_MS;
+    this.frozen = this.#panicked = false;
+    this.#dead = true;
+    this.#killed = this.#over();
+    this.#lost += this.#files;
+    this.#swapped = 0;
+    this.swapIn = this.swapOut = this.majorFault = 0;
+    this.#nextFigures = this.#bootedAt;
+  }
+
+  /** The driver is taken out. */
+  unload(): void {
+    this.unloaded = true;
+    this.actual = this.spec.maximum;
   }
 
   /** Lives until `at`. */
   live(at: number): void {
     const elapsed = at - this.#at;
     this.#at = at;
-    if (this.paused) return;
-    this.cpu += elapsed * (this.spec.load ?? 0.003) + Math.max(0, this.used - this.#used) / CLEARING_SPEED;
+    if (this.paused || this.hung) return;
+    const before = this.#clock;
+    this.#clock += elapsed;
+    // A program that was killed stays so until it would have given memory back: what is taken after that is another's.
+    const over = this.#over();
+    if (over < this.#overBefore) this.#dead = false;
+    this.#overBefore = over;
+    this.#killed = this.#dead ? over : Math.min(this.#killed, over);
+    this.#lost = Math.min(this.#lost, this.spec.tmpfs?.(this.#clock) ?? 0);
+    const { used } = this;
+    this.cpu += elapsed * (this.spec.load ?? 0.003) + Math.max(0, used - this.#used) / CLEARING_SPEED;
+    if (before < this.#bootedAt && this.#clock >= this.#bootedAt && this.spec.driver !== false && !this.unloaded)
+      this.actual = this.spec.maximum;
+    if (!this.unballooned && !this.frozen && !this.stuck) this.#moveBalloon(elapsed);
+    this.#suffer(elapsed);
     this.#used = this.used;
-    if (this.spec.driver !== false && !this.frozen) this.#moveBalloon(elapsed);
-    const spare = this.actual - this.used;
-    this.leastSpare = Math.min(this.leastSpare, spare);
-    if (spare < 0) {
-      this.kills++;
-      this.#killed += this.used / 2;
-    }
-    if (this.spec.driver === false || this.frozen || this.period === 0 || at < this.#nextFigures) return;
+    this.#touched = Math.min(this.#size, Math.max(this.#touched, this.#used + this.#cached()));
+    this.leastSpare = Math.min(this.leastSpare, this.#size - this.#used);
+    if (this.unballooned || this.frozen || this.period === 0 || this.#clock < this.#nextFigures) return;
     this.answer();
-    this.#nextFigures = at + this.period * 1000;
+    this.#nextFigures = this.#clock + this.period * 1000;
   }
 
   /** Takes new figures now. */
   answer(): void {
+    if (this.paused || this.hung || this.frozen || this.unballooned || this.spec.figures === 'none') return;
     const free = Math.max(0, this.actual - this.used);
+    const caches = this.#cached();
     this.figures = {
-      unused: free + WATERMARK,
+      unused: free + WATERMARK - caches,
       usable: free,
       available: (this.spec.autodeflate === true ? this.spec.maximum : this.actual) - (this.spec.kernel ?? 69 * MiB),
-      lastUpdate: 1_700_000_000 + Math.floor(this.#at / 1000),
+      caches: caches + this.#files,
+      swapIn: this.swapIn,
+      swapOut: this.swapOut,
+      majorFault: Math.floor(this.majorFault),
+      at: this.#at,
+      clockSet: this.clockSet,
     };
   }
 
+  /** What it really has: its maximum while no driver holds the balloon, whatever libvirt shows. */
+  get #size(): number {
+    return this.#clock < this.#bootedAt ? this.spec.maximum : this.actual;
+  }
+
+  /** What lies in tmpfs. */
+  get #files(): number {
+    return (this.spec.tmpfs?.(this.#clock) ?? 0) - this.#lost;
+  }
+
+  /** What its program would hold, had it not been killed. */
+  #over(): number {
+    return Math.max(0, this.spec.uses(this.#clock) - (this.spec.base ?? 0));
+  }
+
+  #cached(): number {
+    return Math.min(this.spec.cache?.(this.#clock) ?? 0, Math.max(0, this.#size - this.used));
+  }
+
   #moveBalloon(elapsed: number): void {
+    if (this.#rests) return;
     const reach = ((this.spec.speed ?? 500 * MiB) * elapsed) / 1000;
-    const goal = Math.max(this.target, Math.min(this.actual, this.spec.limit ?? 0));
-    const gap = goal - this.actual;
+    // It takes what is free, down to the last of it, and no more [M]; and never gives while it takes.
+    const least = Math.min(this.actual, Math.max(this.spec.limit ?? 0, this.used));
+    const gap = Math.max(this.target, least) - this.actual;
     this.actual += Math.sign(gap) * Math.min(Math.abs(gap), reach);
+  }
+
+  /** What it does where memory is short: the balloon gives back, it swaps, the kernel kills. */
+  #suffer(elapsed: number): void {
+    const { hot = 0, swap = 0, autodeflate, maximum } = this.spec;
+    const spare = this.#size - this.used;
+    if (hot > 0 && spare < hot) this.majorFault += ((MOST_FAULTS * elapsed) / 1000) * (1 - Math.max(0, spare) / hot);
+    if (this.#swapped > 0 && spare > MiB) {
+      const back = Math.min(this.#swapped, spare / 2, (SWAP_RATE * elapsed) / 1000);
+      this.#swapped -= back;
+      this.swapIn += back;
+    }
+    if (spare >= 0 || this.#panicked) return;
+    let short = -spare;
+    if (autodeflate === true && this.actual < maximum) {
+      const given = Math.min(maximum - this.actual, Math.ceil(short / MiB) * MiB);
+      this.actual += given;
+      this.#rests = true;
+      this.deflatedAt = this.#at;
+      short -= given;
+    }
+    if (short <= 0) return;
+    const out = Math.max(0, Math.min(swap - this.#swapped, (SWAP_RATE * elapsed) / 1000, short));
+    this.#swapped += out;
+    this.swapOut += out;
+    if (out >= short) return;
+    this.kills++;
+    this.onKill();
+    this.#dead = this.spec.base !== undefined;
+    this.#killed = this.#dead ? this.#over() : this.#killed + this.used / 2;
+    this.#swapped = 0;
+    // Nothing is left to kill.
+    if (this.used > this.#size) this.frozen = this.#panicked = true;
   }
 }

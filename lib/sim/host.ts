@@ -1,97 +1,88 @@
-/** A simulated host: the hypervisor's interface and a clock of its own over simulated guests. Memory is conserved. */
-import type { DomainFacts, Hypervisor, HypervisorEvent } from '../hypervisor.js';
-import {
-  ACTUAL,
-  AVAILABLE,
-  DISK_CACHES,
-  ERROR,
-  type GuestIdentity,
-  LAST_UPDATE,
-  MAJOR_FAULT,
-  MAXIMUM,
-  MINOR_FAULT,
-  NOT_ASKED,
-  READ,
-  READ_AT,
-  REFRESHED,
-  RSS,
-  STATE,
-  STATUS,
-  STRIDE,
-  SWAP_IN,
-  SWAP_OUT,
-  type Sweep,
-  UNUSED,
-  USABLE,
-} from '../sweep.js';
+/** A simulated host: guests, the memory that they share, and what befalls them. Memory is conserved. */
+import type { Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import type { Time } from '../time.js';
-import { type GuestSpec, SimGuest } from './guest.js';
+import { SimClock } from './clock.js';
+import { connectTo } from './connection.js';
+import { BOOT_MS, type GuestSpec, SimGuest } from './guest.js';
 
-/** Time from setting a target until it is stored [M: 30 to 70 ms]. */
-const ORDER_MS = 50;
-/** Time that a forced refresh takes [M: two calls of 2 ms, and 20 ms that the addon waits for the figures]. */
-const REFRESH_MS = 25;
-/** Largest step in which guests live. */
-const STEP_MS = 20;
-
-/** What is used of the host beside the guests, KiB, is `total - free`. */
 export interface HostSpec {
   readonly total: number;
+  /** What the host itself uses; nothing by default. */
+  readonly used?: number;
   readonly guests: readonly GuestSpec[];
+  /** Turns of the event loop before time passes (clock.ts). */
+  readonly turns?: number;
+  /** Of what is left to chance. */
+  readonly seed?: number;
 }
 
-interface Sleeper {
-  readonly at: number;
-  readonly resolve: () => void;
+/** libvirt's daemon: it answers, hangs, or is gone. */
+export type Daemon = 'up' | 'hung' | 'down';
+
+/** A target that has been stored, and what was before. KiB. */
+export interface Stored {
+  readonly guest: SimGuest;
+  readonly by: 'coordinator' | 'other';
+  readonly target: number;
+  readonly charge: number;
 }
 
 export class SimHost {
   readonly total: number;
+  readonly seed: number;
+  /** What the host itself uses. */
+  used: number;
   readonly guests: SimGuest[] = [];
   pressure = false;
+  daemon: Daemon = 'up';
   /** Called after every step of the guests' lives. */
   onStep: (host: SimHost) => void = () => {};
-  #at = 0;
+  /** Called when a target has been stored. */
+  onTarget: (stored: Stored) => void = () => {};
+  /** Called when a guest runs out of memory. */
+  onKill: (guest: SimGuest) => void = () => {};
+  readonly time: Time;
+  readonly connect: () => Promise<Hypervisor>;
+  readonly #clock: SimClock;
   #ids = 1;
-  #sleepers: Sleeper[] = [];
   #listeners = new Set<(event: HypervisorEvent) => void>();
-  #identities: readonly GuestIdentity[] = [];
+  #awaited: { readonly ready: () => boolean; readonly what: () => void }[] = [];
 
-  constructor({ total, guests }: HostSpec) {
+  constructor({ total, used = 0, guests, turns, seed = 1 }: HostSpec) {
     this.total = total;
+    this.used = used;
+    this.seed = seed;
+    this.#clock = new SimClock(() => this.#live(), turns);
+    this.time = this.#clock;
+    this.connect = connectTo(this, this.#clock);
     for (const spec of guests) this.start(spec);
   }
 
   get now(): number {
-    return this.#at;
+    return this.#clock.now();
   }
 
-  readonly time: Time = {
-    now: () => this.#at,
-    sleep: (ms) => {
-      let wake = () => {};
-      const done = new Promise<void>((resolve) => {
-        const sleeper = { at: this.#at + ms, resolve };
-        this.#sleepers.push(sleeper);
-        wake = () => {
-          this.#sleepers = this.#sleepers.filter((each) => each !== sleeper);
-          resolve();
-        };
-      });
-      return { done, wake };
-    },
-  };
+  /** What is neither the host's own nor a guest's. */
+  get available(): number {
+    return this.total - this.used - this.guests.reduce((sum, guest) => sum + guest.rss, 0);
+  }
+
+  find(uuid: string): SimGuest | undefined {
+    return this.guests.find((guest) => guest.uuid === uuid);
+  }
 
   guest(name: string): SimGuest {
-    const found = this.guests.find((guest) => guest.spec.name === name);
+    const found = this.guests.find(({ spec }) => spec.name === name);
     if (found === undefined) throw new Error(`no simulated guest is named ${name}`);
     return found;
   }
 
-  start(spec: GuestSpec): SimGuest {
+  /** A guest that is there, or, with `boots`, one that is being started. */
+  start(spec: GuestSpec, boots = false): SimGuest {
     const id = this.#ids++;
     const uuid = `00000000-0000-4000-8000-${id.toString(16).padStart(12, '0')}`;
-    const guest = new SimGuest(spec, uuid, id, this.#at);
+    const guest = new SimGuest(spec, uuid, id, this.now, boots ? BOOT_MS : 0);
+    guest.onKill = () => this.onKill(guest);
     this.guests.push(guest);
     this.tell({ kind: 'started', uuid, name: spec.name });
     return guest;
@@ -103,125 +94,59 @@ export class SimHost {
     this.tell({ kind: 'stopped', uuid: guest.uuid, name });
   }
 
+  /** Somebody else sets a guest's memory. */
+  set(name: string, kib: number): void {
+    this.store(this.guest(name), kib, 'other');
+  }
+
+  store(guest: SimGuest, kib: number, by: Stored['by']): void {
+    const { target, charge } = guest;
+    guest.setTarget(kib);
+    this.onTarget({ guest, by, target, charge });
+  }
+
+  /** Sets the wall clock by so much, ms. */
+  setClock(by: number): void {
+    for (const guest of this.guests) guest.clockSet += by;
+  }
+
+  /** All connections of a daemon that ends are lost. */
+  setDaemon(daemon: Daemon): void {
+    this.daemon = daemon;
+    if (daemon === 'down') this.tell({ kind: 'closed', reason: 'the simulated daemon has ended' });
+  }
+
+  listen(listener: (event: HypervisorEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   tell(event: HypervisorEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    for (const listener of [...this.#listeners]) listener(event);
+  }
+
+  /** Has `what` done when `ms` have passed since the start. */
+  at(ms: number, what: () => void): void {
+    this.#clock.at(ms, what);
+  }
+
+  /** Has `what` done as soon as `ready`. */
+  once(ready: () => boolean, what: () => void): void {
+    this.#awaited.push({ ready, what });
   }
 
   /** Lets `ms` pass; whoever sleeps on `time` is woken when its moment comes. */
-  async pass(ms: number): Promise<void> {
-    const end = this.#at + ms;
-    for (;;) {
-      // Everything that is not asleep on the host's clock comes to its next sleep without real time passing.
-      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
-      const next = this.#sleepers.reduce<Sleeper | null>((first, each) => (first === null || each.at < first.at ? each : first), null);
-      if (next === null || next.at > end) break;
-      this.#live(next.at);
-      this.#sleepers = this.#sleepers.filter((each) => each !== next);
-      next.resolve();
+  pass(ms: number): Promise<void> {
+    return this.#clock.pass(ms);
+  }
+
+  #live(): void {
+    for (const guest of this.guests) guest.live(this.now);
+    if (this.#awaited.length > 0) {
+      const due = this.#awaited.filter(({ ready }) => ready());
+      this.#awaited = this.#awaited.filter((each) => !due.includes(each));
+      for (const { what } of due) what();
     }
-    this.#live(end);
+    this.onStep(this);
   }
-
-  #live(until: number): void {
-    while (this.#at < until) {
-      this.#at = Math.min(until, this.#at + STEP_MS);
-      for (const guest of this.guests) guest.live(this.#at);
-      this.onStep(this);
-    }
-  }
-
-  /** A connection to this host. */
-  readonly connect = async (): Promise<Hypervisor> => ({
-    uri: 'sim:///host',
-    sample: (options) => this.#sample(options),
-    cpuTimes: (guests) => Float64Array.from(guests, ({ uuid }) => this.#find(uuid)?.cpu ?? Number.NaN),
-    setMemory: async (moves) => {
-      this.#live(this.#at + ORDER_MS);
-      return moves.map(({ uuid, kib }) => {
-        const guest = this.#find(uuid);
-        if (guest === undefined) return Object.assign(new Error('no such domain'), { code: 'ERR_LIBVIRT_NO_DOMAIN' });
-        if (kib > guest.spec.maximum) return Object.assign(new Error('above the maximum'), { code: 'ERR_LIBVIRT_INVALID_ARG' });
-        guest.target = kib;
-        return null;
-      });
-    },
-    setStatsPeriod: async (uuid, seconds) => this.#find(uuid)?.setPeriod(seconds),
-    describe: async (uuid) => this.#describe(uuid),
-    onEvent: (listener) => {
-      this.#listeners.add(listener);
-      return () => this.#listeners.delete(listener);
-    },
-    hostMemory: async () => ({ total: this.total, available: this.#available(), pressure: this.pressure }),
-    hostId: async () => null,
-    isAlive: () => true,
-    close: async () => {},
-  });
-
-  #find(uuid: string): SimGuest | undefined {
-    return this.guests.find((guest) => guest.uuid === uuid);
-  }
-
-  #available(): number {
-    return this.total - this.guests.reduce((sum, guest) => sum + guest.rss, 0);
-  }
-
-  #describe(uuid: string): DomainFacts {
-    const guest = this.#find(uuid);
-    if (guest === undefined) throw new Error('no such domain');
-    return {
-      maximum: guest.spec.maximum,
-      current: guest.actual,
-      balloonModel: 'virtio',
-      autodeflate: guest.spec.autodeflate === true,
-      statsPeriod: guest.period,
-      obstacles: [],
-      metadata: null,
-    };
-  }
-
-  async #sample({ only, refresh = [] }: { only?: readonly string[]; refresh?: readonly string[] }): Promise<Sweep> {
-    const fresh = this.guests.filter(
-      ({ uuid, frozen, period, spec }) => refresh.includes(uuid) && !frozen && period > 0 && spec.driver !== false,
-    );
-    if (fresh.length > 0) {
-      this.#live(this.#at + REFRESH_MS);
-      for (const guest of fresh) guest.answer();
-    }
-    const same = this.#identities.length === this.guests.length && this.#identities.every(({ id }, i) => id === this.guests[i]?.id);
-    if (!same) this.#identities = this.guests.map(({ uuid, id, spec }) => ({ uuid, id, name: spec.name }));
-    const figures = new Float64Array(this.guests.length * STRIDE).fill(Number.NaN);
-    this.guests.forEach((guest, row) => {
-      const at = row * STRIDE;
-      if (only !== undefined && !only.includes(guest.uuid)) {
-        figures[at + STATUS] = NOT_ASKED;
-        return;
-      }
-      figures.set(rowOf(guest, this.#at), at);
-      if (refresh.includes(guest.uuid) && guest.period > 0) figures[at + REFRESHED] = 0;
-    });
-    return { guests: this.#identities, figures };
-  }
-}
-
-function rowOf(guest: SimGuest, at: number): number[] {
-  const row = new Array<number>(STRIDE).fill(Number.NaN);
-  const { figures } = guest;
-  row[STATUS] = READ;
-  row[ERROR] = Number.NaN;
-  row[STATE] = guest.paused ? 3 : 1;
-  row[MAXIMUM] = guest.spec.maximum;
-  row[ACTUAL] = guest.actual;
-  row[RSS] = guest.rss;
-  row[READ_AT] = at;
-  row[LAST_UPDATE] = figures?.lastUpdate ?? 0;
-  if (figures === null) return row;
-  row[UNUSED] = figures.unused;
-  row[AVAILABLE] = figures.available;
-  row[USABLE] = figures.usable;
-  row[DISK_CACHES] = 0;
-  row[SWAP_IN] = guest.swapIn;
-  row[SWAP_OUT] = 0;
-  row[MAJOR_FAULT] = guest.majorFault;
-  row[MINOR_FAULT] = 0;
-  return row;
 }

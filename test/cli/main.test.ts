@@ -59,7 +59,7 @@ t.test('help and version need commander and nothing else: neither the addon nor 
 t.test('wrong use exits with 2, and says on stderr what is wrong', async (t) => {
   const cases: [args: string[], message: RegExp][] = [
     [['--nonsense'], /unknown option '--nonsense'/],
-    [['stauts'], /unknown command 'stauts': there are run, status, monitor and doctor/],
+    [['stauts'], /unknown command 'stauts': there are run, status, monitor, doctor and simulate/],
     [['status', '--pol', '8GiB'], /unknown option '--pol'\n\(Did you mean --pool\?\)/],
     [['run', '--log-format', 'xml'], /Allowed choices are pretty, json/],
     [['run', '--interval', '0'], /^memcoord: option --interval: '0' is not a time in seconds from 0\.1 to 3600\n$/],

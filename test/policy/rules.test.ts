@@ -463,3 +463,47 @@ t.test('a refused move is tried again after a growing pause, not at every look',
   }
   t.ok(tried >= 3 && tried <= 7, `${tried} tries in 30 s`);
 });
+
+t.test('after a gap in the readings figures that are new to us can be as old as the gap', async (t) => {
+  const world = new World([guest('a', { actual: 1024 * MiB })]);
+  world.run(4, { arrive: true });
+  const before = world.at;
+  world.unread.add('a');
+  for (let round = 0; round < 20; round++) world.look();
+  world.unread.clear();
+  t.same(
+    world.look().moves.filter(({ from, to }) => to < from),
+    [],
+    'no shrink on what may be 20 s old',
+  );
+  t.equal(world.model.guests[0]?.figuresAt, before, 'no older than the last reading: that is all that is known');
+  world.look();
+  t.equal(world.model.guests[0]?.phase, 'steady', 'the next figures are new');
+});
+
+t.test('rule 4: what a balloon has given since its guest was read does not count twice', async (t) => {
+  const world = new World([guest('gives', { actual: 1024 * MiB }), guest('other')]);
+  world.total = 4 * GiB;
+  world.look();
+  const { capacity } = world.look().account;
+  world.unread.add('gives');
+  world.available = world.total - 1536 * MiB + 400 * MiB;
+  t.equal(world.look(100).account.capacity, capacity, 'a look at some guests tells nothing of the host');
+  world.unread.clear();
+  t.equal(world.look().account.capacity, capacity, 'nor does one look at all of them');
+  t.equal(world.look().account.capacity, capacity + 400 * MiB, 'two do');
+  world.available -= 500 * MiB;
+  t.equal(world.look().account.capacity, capacity - 100 * MiB, 'less is believed at once');
+});
+
+t.test('the burst that is shown counts what a shrink under way leaves', async (t) => {
+  const world = new World([guest('a', { actual: 1024 * MiB, used: 150 * MiB })]);
+  world.total = 1400 * MiB;
+  world.run(3);
+  const { survivableBurst: before = 0 } = world.model.guests[0] ?? {};
+  const { moves } = world.look();
+  t.ok(moves.length > 0);
+  world.obey(moves, { arrive: false });
+  world.look(100);
+  t.ok((world.model.guests[0]?.survivableBurst ?? 0) < before);
+});

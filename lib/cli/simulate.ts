@@ -1,0 +1,86 @@
+/** `memcoord simulate`: runs a scenario on a simulated host and says what came of it. */
+import { z } from 'zod';
+import type { MoveOutcome } from '../coordinator.js';
+import { createLog, logMove, logNotice } from '../log.js';
+import type { Notice } from '../policy/types.js';
+import { readSetting } from '../settings.js';
+import { INVARIANTS, type Invariant, type Violation } from '../sim/invariants.js';
+import { loadScenario } from '../sim/scenario.js';
+import { simulate as run, type SimulationResult } from '../sim/simulate.js';
+import { formatSize, MiB } from '../units.js';
+import { FAILED, UsageError } from './failure.js';
+import { openRecording } from './record.js';
+import { optionValue, printOut } from './session.js';
+import { table } from './table.js';
+
+export interface SimulateOptions {
+  readonly seed?: string;
+  readonly json?: boolean;
+  readonly log?: boolean;
+  readonly record?: string;
+}
+
+const wholeNumber = z
+  .string()
+  .regex(/^\d{1,9}$/, 'must be a whole number')
+  .transform(Number);
+
+/** @returns 0, or 1 where an invariant was violated. */
+export async function simulate(file: string, options: SimulateOptions, print = printOut): Promise<number> {
+  const seed = options.seed === undefined ? undefined : optionValue('--seed', readSetting(wholeNumber, options.seed));
+  const scenario = await loadScenario(file, seed);
+  const { record } = options;
+  const recording =
+    record === undefined
+      ? null
+      : await openRecording(record, (error) => process.stderr.write(`memcoord: ${record}: ${error.message}\n`)).catch((error: Error) => {
+          throw new UsageError(`option --record: ${record} cannot be written: ${error.message}`);
+        });
+  recording?.header(scenario.config);
+  let now = 0;
+  const log = createLog({ format: 'pretty', color: false, write: (line) => process.stderr.write(line), simulated: () => now });
+  const at =
+    <Rest extends readonly unknown[]>(tell: (...rest: Rest) => void) =>
+    (time: number, ...rest: Rest): void => {
+      now = time;
+      tell(...rest);
+    };
+  const result = await run(scenario, {
+    ...(options.log === true
+      ? { onMove: at((move: MoveOutcome) => logMove(log, move, false)), onNotice: at((notice: Notice) => logNotice(log, notice)) }
+      : {}),
+    ...(recording === null ? {} : { onRecord: (look) => recording.write(look) }),
+  });
+  await recording?.close();
+  print(options.json === true ? JSON.stringify(result, null, 2) : resultText(result));
+  return result.violations.length === 0 ? 0 : FAILED;
+}
+
+/** The result for people. Sizes in MiB. */
+export function resultText(result: SimulationResult): string {
+  const { seed, duration, looks, moves, moved, leastAvailable, guests, violations, restJudged } = result;
+  const mib = (kib: number) => (Number.isFinite(kib) ? String(Math.round(kib / MiB)) : '-');
+  const rows = guests.map(({ name, actual, used, leastSpare, kills, moves }) => [
+    name,
+    mib(actual),
+    mib(used),
+    mib(leastSpare),
+    String(kills),
+    String(moves),
+  ]);
+  return [
+    `${duration / 1000} s simulated with seed ${seed}: ${looks} looks, ${moves} moves of ${formatSize(moved)} in all; the host had ${formatSize(leastAvailable)} left at least`,
+    '',
+    ...table([['GUEST', 'ACTUAL', 'USED', 'LEAST SPARE', 'KILLED', 'MOVES'], ...rows], 1),
+    '',
+    ...Object.entries(INVARIANTS).map(([name, promise]) => verdict(name as Invariant, promise, violations, restJudged)),
+  ].join('\n');
+}
+
+function verdict(name: Invariant, promise: string, violations: readonly Violation[], restJudged: boolean): string {
+  const found = violations.filter(({ invariant }) => invariant === name);
+  const first = found[0];
+  if (first === undefined) return `${name === 'rest' && !restJudged ? 'not judged' : 'held'.padEnd(10)}  ${promise}`;
+  const more = found.length > 1 ? ` (and ${found.length - 1} more)` : '';
+  return `VIOLATED    ${promise}: at ${(first.at / 1000).toFixed(1)} s ${first.guest ?? 'the host'} ${first.message}${more}`;
+}

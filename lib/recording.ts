@@ -1,0 +1,147 @@
+/** Recordings: what each plan was made from and what came of it, as JSON lines, and the proof that the same plan comes of it again. */
+import { z } from 'zod';
+import type { Config } from './config.js';
+import { EMPTY_MODEL, type Model } from './policy/belief.js';
+import { type Order, ordered } from './policy/orders.js';
+import { plan } from './policy/plan.js';
+import type { GuestContext, Look, Move } from './policy/types.js';
+import { STRIDE } from './sweep.js';
+
+/** One look of a coordinator, with all that its plan depends on beside the looks before it. */
+export interface RecordedLook {
+  readonly look: Look;
+  /** Given where it is the first, or another than at the look before. */
+  readonly config?: Config;
+  /** True where all that was believed before was dropped: at the start, and after the connection was lost. */
+  readonly anew: boolean;
+  readonly moves: readonly Move[];
+  /** What became of the moves, in their order; empty where they were not carried out (a dry run). */
+  readonly outcomes: readonly Order['outcome'][];
+  /** When that was noted, ms. */
+  readonly orderedAt: number;
+}
+
+/** A recorded look as a line of JSON has it. */
+export function toLine({ look, ...rest }: RecordedLook): Readonly<Record<string, unknown>> {
+  const { sweep, refreshed, rebooted, contexts, at, host } = look;
+  return {
+    at,
+    host,
+    guests: sweep.guests,
+    figures: [...sweep.figures],
+    refreshed: [...refreshed],
+    rebooted: [...rebooted],
+    contexts: Object.fromEntries(contexts),
+    ...rest,
+  };
+}
+
+/** A figure; JSON has null for NaN. */
+const figure = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? Number.NaN);
+const names = z.array(z.string());
+
+const line = z
+  .object({
+    kind: z.literal('look'),
+    at: z.number(),
+    host: z.object({ total: z.number(), available: z.number(), pressure: z.boolean() }),
+    guests: z.array(z.object({ uuid: z.string(), name: z.string(), id: z.number() })),
+    figures: z.array(figure),
+    refreshed: names,
+    rebooted: names,
+    contexts: z.record(z.string(), z.unknown()),
+    config: z.unknown().optional(),
+    anew: z.boolean(),
+    moves: z.array(z.looseObject({ uuid: z.string(), from: figure, to: z.number(), reason: z.string() })),
+    outcomes: z.array(z.enum(['stored', 'failed', 'unknown'])),
+    orderedAt: z.number(),
+  })
+  .refine(({ guests, figures }) => figures.length === guests.length * STRIDE, `figures: must be ${STRIDE} for each guest`);
+
+/** A line that is none of a recording. */
+export class RecordingError extends Error {
+  readonly code = 'ERR_MEMCOORD_RECORDING';
+  override readonly name = 'RecordingError';
+}
+
+/**
+ * Reads a line of a recording; null where it is no look but a header.
+ *
+ * @throws RecordingError (`ERR_MEMCOORD_RECORDING`)
+ */
+export function fromLine(text: string): RecordedLook | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new RecordingError(`not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'header') return null;
+  const read = line.safeParse(value);
+  if (!read.success) {
+    const issue = read.error.issues[0];
+    throw new RecordingError(`${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'is no look'}`);
+  }
+  const { at, host, guests, figures, refreshed, rebooted, contexts, config, ...rest } = read.data;
+  return {
+    look: {
+      at,
+      host,
+      sweep: { guests, figures: Float64Array.from(figures) },
+      refreshed: new Set(refreshed),
+      rebooted: new Set(rebooted),
+      // As the coordinator wrote them: they are its own, checked when they were read.
+      contexts: new Map(Object.entries(contexts)) as ReadonlyMap<string, GuestContext>,
+    },
+    ...(config === undefined ? {} : { config: config as Config }),
+    anew: rest.anew,
+    moves: rest.moves as unknown as readonly Move[],
+    outcomes: rest.outcomes,
+    orderedAt: rest.orderedAt,
+  };
+}
+
+/** A look of a recording whose plan is not what was recorded. */
+export interface Difference {
+  readonly at: number;
+  readonly recorded: readonly Move[];
+  readonly replayed: readonly Move[];
+}
+
+/**
+ * Plans every look of a recording again, from nothing.
+ *
+ * @param config is in force until a look brings its own
+ */
+export function replay(
+  looks: Iterable<RecordedLook>,
+  config: Config,
+): { readonly looks: number; readonly moves: number; readonly differences: readonly Difference[] } {
+  let model: Model = EMPTY_MODEL;
+  let inForce = config;
+  let count = 0;
+  let moved = 0;
+  const differences: Difference[] = [];
+  for (const recorded of looks) {
+    count++;
+    moved += recorded.moves.length;
+    inForce = recorded.config ?? inForce;
+    const made = plan(recorded.anew ? EMPTY_MODEL : model, recorded.look, inForce);
+    if (!isSame(made.moves, recorded.moves)) differences.push({ at: recorded.look.at, recorded: recorded.moves, replayed: made.moves });
+    const orders = made.moves.flatMap((move, i): Order[] => {
+      const outcome = recorded.outcomes[i];
+      return outcome === undefined ? [] : [{ move, outcome }];
+    });
+    model = ordered(made.model, orders, recorded.orderedAt);
+  }
+  return { looks: count, moves: moved, differences };
+}
+
+/** The same guests get the same targets for the same reasons. */
+function isSame(some: readonly Move[], others: readonly Move[]): boolean {
+  const key = ({ uuid, from, to, reason }: Move) => `${uuid} ${from} ${to} ${reason}`;
+  return some.length === others.length && some.every((move, i) => others[i] !== undefined && key(move) === key(others[i]));
+}

@@ -1,0 +1,139 @@
+/** Lets the events of a scenario happen on a simulated host. */
+import { MiB } from '../units.js';
+import type { SimHost } from './host.js';
+import type { Event, Scenario } from './scenario.js';
+
+/** The rival looks so often, ms, and moves by so much, KiB: the coordinator that people write in the shell (bench/contenders/coordinator.sh). */
+const RIVAL_MS = 2000;
+const RIVAL_STEP = 100 * MiB;
+const RIVAL_FLOOR = 256 * MiB;
+
+/** Puts guests and events of a scenario on the host's calendar. `disturb` is called with each. */
+export function schedule(host: SimHost, { guests, events }: Scenario, disturb: () => void): void {
+  const at = (time: number, what: () => void) =>
+    host.at(time, () => {
+      disturb();
+      what();
+    });
+  for (const { spec, starts, stops } of guests) {
+    if (starts > 0) at(starts, () => host.start(spec, true));
+    if (Number.isFinite(stops)) at(stops, () => onGuest(host, spec.name, () => host.stop(spec.name)));
+  }
+  for (const event of events) {
+    const { begin, end } = happening(host, event);
+    at(1000 * event.at, begin);
+    if (event.for !== undefined) at(1000 * (event.at + event.for), end);
+  }
+}
+
+/** Guests may be gone by the time that something would befall them. */
+function onGuest(host: SimHost, name: string, what: (guest: ReturnType<SimHost['guest']>) => void): void {
+  const guest = host.guests.find(({ spec }) => spec.name === name);
+  if (guest !== undefined) what(guest);
+}
+
+interface Happening {
+  readonly begin: () => void;
+  readonly end: () => void;
+}
+
+function happening(host: SimHost, event: Event): Happening {
+  const { do: what, guest: name = '', size = 0, by = 0, for: lasts = 0 } = event;
+  const nothing = () => {};
+  const guest = (change: Parameters<typeof onGuest>[2]) => () => onGuest(host, name, change);
+  const flag = (key: 'frozen' | 'stuck' | 'hung' | 'migrating'): Happening => ({
+    begin: guest((it) => {
+      it[key] = true;
+    }),
+    end: guest((it) => {
+      it[key] = false;
+    }),
+  });
+  const pause = (paused: boolean) =>
+    guest((it) => {
+      it.paused = paused;
+      host.tell({ kind: paused ? 'paused' : 'resumed', uuid: it.uuid, name });
+    });
+  switch (what) {
+    case 'pause':
+      return { begin: pause(true), end: pause(false) };
+    case 'hang':
+      return flag('hung');
+    case 'freeze':
+      return flag('frozen');
+    case 'stick':
+      return flag('stuck');
+    case 'migrate':
+      // It goes through: the guest is elsewhere then.
+      return { begin: flag('migrating').begin, end: guest(() => host.stop(name)) };
+    case 'kill':
+      return { begin: guest(() => host.stop(name)), end: nothing };
+    case 'reboot':
+      return {
+        begin: guest((it) => {
+          it.reboot();
+          host.tell({ kind: 'rebooted', uuid: it.uuid, name });
+        }),
+        end: nothing,
+      };
+    case 'vfio':
+      return {
+        begin: guest((it) => {
+          it.pinned = true;
+          host.tell({ kind: 'deviceAdded', uuid: it.uuid, name });
+        }),
+        end: nothing,
+      };
+    case 'unload':
+      return { begin: guest((it) => it.unload()), end: nothing };
+    case 'set':
+      return { begin: guest((it) => host.set(name, Math.min(size, it.spec.maximum))), end: nothing };
+    case 'daemon-hang':
+    case 'daemon-down':
+      return {
+        begin: () => host.setDaemon(what === 'daemon-hang' ? 'hung' : 'down'),
+        end: () => host.setDaemon('up'),
+      };
+    case 'eat':
+      return {
+        begin: () => {
+          host.used += size;
+        },
+        end: () => {
+          host.used -= size;
+        },
+      };
+    case 'pressure':
+      return {
+        begin: () => {
+          host.pressure = true;
+        },
+        end: () => {
+          host.pressure = false;
+        },
+      };
+    case 'clock':
+      return { begin: () => host.setClock(1000 * by), end: nothing };
+    case 'rival': {
+      const until = 1000 * (event.at + lasts);
+      const round = () => {
+        for (const { spec } of [...host.guests]) rival(host, spec.name);
+        if (host.now + RIVAL_MS < until) host.at(host.now + RIVAL_MS, round);
+      };
+      return { begin: round, end: nothing };
+    }
+  }
+}
+
+/** What a second coordinator does to a guest: more where little is unused, less where much is. */
+function rival(host: SimHost, name: string): void {
+  const { figures, spec, actual, hung } = host.guest(name);
+  if (figures === null || hung || host.daemon !== 'up') return;
+  const target =
+    figures.unused < 150 * MiB
+      ? Math.min(spec.maximum, actual + RIVAL_STEP)
+      : figures.unused > 300 * MiB
+        ? Math.max(RIVAL_FLOOR, actual - RIVAL_STEP)
+        : actual;
+  if (target !== actual) host.set(name, target);
+}

@@ -1,0 +1,319 @@
+/**
+ * What must hold in every simulation, checked against what is true of the simulated host, whatever the coordinator believes.
+ * docs/reliability.md says what each is for.
+ */
+import type { Config } from '../config.js';
+import type { MoveOutcome } from '../coordinator.js';
+import { BURST_LASTS, DEFAULT_RESERVE, GENTLE_RATE, LEAST_RESERVE, RESERVE_FRACTION, SAME } from '../policy/limits.js';
+import type { Snapshot } from '../snapshot.js';
+import { formatSize, MiB } from '../units.js';
+import { type GuestSpec, OVERHEAD, type SimGuest } from './guest.js';
+import type { SimHost, Stored } from './host.js';
+
+export const INVARIANTS = {
+  capacity: 'no growth is ordered that the capacity does not hold, were every growth to land before every release',
+  reserve: 'the host has its reserve while the charges are within the capacity',
+  bounds: 'no target is above the maximum, and no guest is shrunk under its floor',
+  freshness: 'no guest is shrunk on figures that are stale, unsettled or missing',
+  burst: 'no guest is killed by a growth that the burst it was shown to survive covers',
+  rest: 'once nothing changes any more, the targets come to rest',
+  replay: 'the recording of every move gives the same move again, for the same reason',
+} as const;
+export type Invariant = keyof typeof INVARIANTS;
+
+export interface Violation {
+  readonly invariant: Invariant;
+  /** Ms of the simulation. */
+  readonly at: number;
+  readonly guest: string | null;
+  readonly message: string;
+}
+
+/** What a coordinator cannot know yet of a disturbance: it has one interval and the time of a call to see it. */
+const NOTICED_MS = 1000;
+/** What lies between the coordinator's reading and its order: calls of up to 70 ms, and one step of the simulation. */
+const CALL_MS = 200;
+/** Host and guests are not read at one moment: what can move between the two, KiB. */
+const SKEW = 16 * MiB;
+/** Rounding of a step of the simulation, KiB. */
+const GRAIN = 4;
+/** Rise of others that is still taken for rest while one guest bursts, KiB/s. */
+const OTHERS_RISE = 4 * MiB;
+/** Targets must not change for so long at the end, ms. */
+const REST_MS = 20_000;
+
+/** What guests did is remembered for so long: a burst, and the age of the figures before it. */
+const MEMORY_MS = BURST_LASTS + 6000;
+
+interface Shown {
+  readonly at: number;
+  /** By guest: KiB/s, and when the figures were taken that it was reckoned from. */
+  readonly bursts: ReadonlyMap<string, { readonly rate: number; readonly takenAt: number }>;
+}
+
+/** A coordinator's order, and how things stood. */
+interface Ordered {
+  readonly stored: Stored;
+  readonly at: number;
+  readonly actual: number;
+  /** When the guest had last answered, and when it had last been given a target by the coordinator. */
+  readonly figuresAt: number;
+  readonly before: number;
+  /** Its target had been set by somebody else since. */
+  readonly foreign: boolean;
+}
+
+/** What a guest used and held at a time. */
+interface Past {
+  readonly at: number;
+  readonly used: number;
+  readonly actual: number;
+  /** When it had last answered. */
+  readonly answeredAt: number;
+}
+
+export class Invariants {
+  readonly violations: Violation[] = [];
+  /** From when on the targets must be at rest, ms; Infinity where that never comes. */
+  readonly #restAt: number;
+  readonly #host: SimHost;
+  readonly #config: Config;
+  readonly #reserve: number;
+  /** When something last happened that was not the coordinator's doing. */
+  #disturbedAt = 0;
+  #orders = new Map<string, Ordered>();
+  /** Guests whose target was last set by somebody else: nobody reads it back. */
+  #foreign = new Set<SimGuest>();
+  #floors = new Map<string, number>();
+  #shown: Shown[] = [];
+  #history = new Map<SimGuest, Past[]>();
+  #moves: { readonly at: number; readonly name: string; readonly to: number; readonly from: number }[] = [];
+  #shortSince: number | null = null;
+
+  constructor(host: SimHost, config: Config, restAt: number) {
+    this.#host = host;
+    this.#config = config;
+    this.#restAt = restAt;
+    this.#reserve = Math.max(LEAST_RESERVE, config.reserveKiB ?? Math.max(host.total * RESERVE_FRACTION, DEFAULT_RESERVE));
+    host.onTarget = (stored) => this.#stored(stored);
+    host.onKill = (guest) => this.#killed(guest);
+    host.onStep = () => this.#step();
+  }
+
+  /** Something happens that is not the coordinator's doing. */
+  disturb(): void {
+    this.#disturbedAt = this.#host.now;
+  }
+
+  /** What people are shown at a look. */
+  look(snapshot: Snapshot): void {
+    const { now } = this.#host;
+    const bursts = new Map(
+      snapshot.guests.map(({ uuid, survivableBurst, statsAge }) => {
+        const guest = this.#host.find(uuid);
+        const seen = guest && this.#history.get(guest)?.findLast(({ at }) => at <= now - statsAge);
+        return [uuid, { rate: survivableBurst, takenAt: seen?.answeredAt ?? Number.NEGATIVE_INFINITY }];
+      }),
+    );
+    this.#shown.push({ at: now, bursts });
+    while ((this.#shown[0]?.at ?? Number.POSITIVE_INFINITY) < now - BURST_LASTS) this.#shown.shift();
+    for (const { uuid, floor } of snapshot.guests) this.#floors.set(uuid, floor);
+  }
+
+  move({ uuid, name, from, to, reason, applied }: MoveOutcome): void {
+    this.#moves.push({ at: this.#host.now, name, from, to });
+    const order = this.#orders.get(uuid);
+    if (!applied || order === undefined || to >= from) return;
+    const floor = Math.min(this.#floors.get(uuid) ?? 0, from);
+    if (to < floor - 1) this.#violate('bounds', order.stored.guest, `is shrunk to ${formatSize(to)}, its floor is ${formatSize(floor)}`);
+    // A growth that is taken back takes nothing.
+    if (reason === 'no-progress' || to >= order.actual - SAME) return;
+    this.#checkFreshness(order);
+  }
+
+  /** At the end of a simulation. */
+  finish(): void {
+    if (!this.judgesRest) return;
+    // A guest that does not do what it is told is asked again and again, ever less often: the others must not be moved for it.
+    const unruly = new Set(this.#host.guests.filter(isUnruly).map(({ spec }) => spec.name));
+    const late = this.#moves.filter(({ at, name }) => at > this.#host.now - REST_MS && !unruly.has(name));
+    const last = late.at(-1);
+    if (last === undefined) return;
+    const { name, from, to } = last;
+    this.#violate(
+      'rest',
+      null,
+      `${late.length} moves in the last ${REST_MS / 1000} s, ${name} from ${formatSize(from)} to ${formatSize(to)} the last`,
+    );
+  }
+
+  /** Whether the simulation was long enough to come to rest. */
+  get judgesRest(): boolean {
+    return this.#host.now >= this.#restAt;
+  }
+
+  #violate(invariant: Invariant, guest: SimGuest | null, message: string): void {
+    this.violations.push({ invariant, at: this.#host.now, guest: guest?.spec.name ?? null, message });
+  }
+
+  /** The coordinator has had no time to see what somebody else did, or cannot see it: a target nobody reads back. */
+  get #unseen(): boolean {
+    const { intervalMs } = this.#config;
+    return this.#host.now - this.#disturbedAt < intervalMs + NOTICED_MS + CALL_MS;
+  }
+
+  get #room(): number {
+    const { total, used, guests } = this.#host;
+    const host = total - used - this.#reserve - guests.length * OVERHEAD;
+    return Math.min(this.#config.poolKiB ?? host, host);
+  }
+
+  #stored(stored: Stored): void {
+    const { guest, by, charge, target } = stored;
+    if (by === 'other') {
+      this.#foreign.add(guest);
+      this.disturb();
+      return;
+    }
+    const foreign = this.#foreign.delete(guest);
+    const before = this.#orders.get(guest.uuid)?.at ?? Number.NEGATIVE_INFINITY;
+    const figuresAt = guest.figures?.at ?? Number.NEGATIVE_INFINITY;
+    this.#orders.set(guest.uuid, { stored, at: this.#host.now, actual: guest.actual, figuresAt, before, foreign });
+    if (guest.target > guest.spec.maximum) this.#violate('bounds', guest, `its target ${formatSize(guest.target)} is above its maximum`);
+    if (guest.target <= target || guest.charge <= Math.max(charge, this.#heldLately(guest)) || this.#unseen) return;
+    const charges = this.#host.guests.reduce((sum, each) => sum + this.#known(each), 0);
+    if (charges > this.#room + SKEW)
+      this.#violate(
+        'capacity',
+        guest,
+        `grown to ${formatSize(guest.target)}: charges are ${formatSize(charges)}, the capacity is ${formatSize(this.#room)}`,
+      );
+  }
+
+  /** What it held when the order was thought of: taking a shrink back under way costs nothing. */
+  #heldLately(guest: SimGuest): number {
+    const past = this.#history.get(guest)?.filter(({ at }) => at >= this.#host.now - CALL_MS) ?? [];
+    return Math.max(0, ...past.map(({ actual }) => actual));
+  }
+
+  /** The charge that can be known. */
+  #known(guest: SimGuest): number {
+    return this.#foreign.has(guest) && !guest.unballooned && !guest.pinned ? guest.actual : guest.charge;
+  }
+
+  #checkFreshness({ stored, at, actual, figuresAt, before, foreign }: Ordered): void {
+    const { guest, target } = stored;
+    const age = at - figuresAt;
+    const most = 2 * Math.max(1000 * guest.period, this.#config.intervalMs) + 1000 + CALL_MS;
+    if (!(age <= most)) this.#violate('freshness', guest, `is shrunk on figures that are ${Math.round(age)} ms old`);
+    else if (figuresAt < before) this.#violate('freshness', guest, 'is shrunk on figures from before the last order');
+    else if (Math.abs(actual - target) > 2 * MiB && !foreign)
+      this.#violate('freshness', guest, `is shrunk while its balloon is at ${formatSize(actual)} and its target ${formatSize(target)}`);
+  }
+
+  #step(): void {
+    const { now, guests, available } = this.#host;
+    for (const guest of guests) {
+      // Its balloon moves by itself.
+      if (now - guest.deflatedAt < 1) this.disturb();
+      if (now - guest.deflatedAt < 1 || guest.unballooned) this.#foreign.add(guest);
+      const history = this.#history.get(guest) ?? [];
+      this.#history.set(guest, history);
+      history.push(past(guest, now));
+      while ((history[0]?.at ?? now) < now - MEMORY_MS) history.shift();
+    }
+    if (available >= this.#reserve) {
+      this.#shortSince = null;
+      return;
+    }
+    if (this.#shortSince !== null) return;
+    this.#shortSince = now;
+    const charges = guests.reduce((sum, each) => sum + each.charge, 0);
+    if (charges <= this.#room)
+      this.#violate('reserve', null, `the host has ${formatSize(available)} left, its reserve is ${formatSize(this.#reserve)}`);
+  }
+
+  #killed(guest: SimGuest): void {
+    const { now } = this.#host;
+    // How fast a balloon is shows only when it has moved.
+    if (
+      isUnruly(guest) ||
+      guest.spec.speed !== undefined ||
+      this.#foreign.has(guest) ||
+      now - this.#disturbedAt < BURST_LASTS + this.#config.intervalMs
+    )
+      return;
+    const history = this.#history.get(guest) ?? [];
+    for (const { at, bursts } of this.#shown) {
+      const { rate = Number.NaN, takenAt = Number.NEGATIVE_INFINITY } = bursts.get(guest.uuid) ?? {};
+      if (!(rate > 0) || now - at < CALL_MS || (history[0]?.at ?? now) > takenAt) continue;
+      const since = [...history.filter((each) => each.at >= takenAt), past(guest, now)];
+      const start = since[0]?.used ?? 0;
+      // It counts from when it was shown; a growth that had begun before, which nobody could know, from the figures on.
+      const begun = (since.find((each) => each.at >= at)?.used ?? 0) - start > SAME;
+      if (now - (begun ? takenAt : at) > BURST_LASTS) continue;
+      // Never faster than that, at no time.
+      const covered = since.every(
+        ({ at, used }, i) => i === 0 || used - (since[i - 1]?.used ?? 0) <= (rate * (at - (since[i - 1]?.at ?? 0))) / 1000 + GRAIN,
+      );
+      if (!covered || this.#othersRise(guest, at)) continue;
+      const grown = formatSize(guest.used - start);
+      this.#violate(
+        'burst',
+        guest,
+        `is killed after it grew by ${grown} in ${Math.round(now - at)} ms; a burst of ${formatSize(rate)}/s was shown to be survived`,
+      );
+      return;
+    }
+  }
+
+  /** The burst that is shown is for one guest: what others take at the same time is not in it. */
+  #othersRise(guest: SimGuest, since: number): boolean {
+    let rise = 0;
+    for (const [other, history] of this.#history) {
+      if (other === guest) continue;
+      const past = history.filter(({ at }) => at >= since);
+      past.forEach(({ used }, i) => {
+        rise += Math.max(0, used - (past[i - 1]?.used ?? used));
+      });
+    }
+    return rise > (OTHERS_RISE * (this.#host.now - since)) / 1000;
+  }
+}
+
+function past({ used, actual, figures }: SimGuest, at: number): Past {
+  return { at, used, actual, answeredAt: figures?.at ?? Number.NEGATIVE_INFINITY };
+}
+
+/** A guest that does not do what it is told, or does not say what is true: it gets no promises. */
+function isUnruly({ spec, frozen, stuck, hung, migrating, unballooned, pinned }: SimGuest): boolean {
+  const lies = spec.figures !== undefined && spec.figures !== 'honest';
+  return (
+    lies ||
+    migrating ||
+    frozen ||
+    stuck ||
+    hung ||
+    unballooned ||
+    pinned ||
+    spec.limit !== undefined ||
+    spec.hot !== undefined ||
+    spec.autodeflate === true
+  );
+}
+
+/**
+ * Time from the last change until the targets have been at rest for long enough to be sure, ms: the largest guest gives all that it has, one
+ * step of the gentle pace in two intervals (a shrink is seen to have come before the next), or as fast as its balloon goes; and the pauses
+ * that the policy makes after growth, adopted sizes and failures.
+ */
+export function timeToRest(guests: readonly GuestSpec[], intervalMs: number): number {
+  const longest = Math.max(
+    0,
+    ...guests.map(
+      ({ maximum, speed = Number.POSITIVE_INFINITY }) =>
+        (2 * Math.max(1000, intervalMs) * maximum) / GENTLE_RATE + (1000 * maximum) / speed,
+    ),
+  );
+  return 30_000 + 10 * intervalMs + longest + REST_MS;
+}

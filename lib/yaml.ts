@@ -1,0 +1,67 @@
+/** Reads YAML by a schema, and says of each thing that is wrong where it stands. */
+import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { didYouMean } from './settings.js';
+
+/** What a file says is not allowed. The message names the file or option, the line, the setting and what is allowed. */
+export class ConfigError extends Error {
+  readonly code = 'ERR_MEMCOORD_CONFIG';
+  override readonly name = 'ConfigError';
+}
+
+/**
+ * @param file is its name in messages
+ * @param keys are those that are allowed at a place: the path of the mapping that a stranger was found in
+ * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong
+ */
+export function readYaml<T>(
+  text: string,
+  file: string,
+  schema: z.ZodType<T>,
+  keys: (path: readonly PropertyKey[]) => readonly string[],
+): T {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const flaw = document.errors[0] ?? document.warnings[0];
+  if (flaw !== undefined) throw new ConfigError(`${file}:${lines.linePos(flaw.pos[0]).line}: not YAML: ${flaw.message}`);
+  const read = schema.safeParse(toPlain(document, file) ?? {});
+  if (read.success) return read.data;
+  const at = (offset: number | undefined): string => (offset === undefined ? file : `${file}:${lines.linePos(offset).line}`);
+  const complaints = read.error.issues.flatMap((issue) => {
+    const node = document.getIn(issue.path, true) as Node | undefined;
+    if (issue.code === 'unrecognized_keys') {
+      const known = keys(issue.path);
+      return issue.keys.map((key) => {
+        const hint = didYouMean(key, known) || `; known: ${known.join(', ')}`;
+        return `${at(keyOffset(node, key))}: ${where([...issue.path, key])}: no such setting${hint}`;
+      });
+    }
+    const offset = node?.range?.[0] ?? (document.getIn(issue.path.slice(0, -1), true) as Node | undefined)?.range?.[0];
+    const message = issue.code === 'invalid_type' && node === undefined ? 'is missing' : issue.message;
+    return [`${at(offset)}: ${where(issue.path) || 'the file'}: ${message}`];
+  });
+  throw new ConfigError(complaints.join('\n'));
+}
+
+/** `guests[0].max` */
+function where(keys: readonly PropertyKey[]): string {
+  return keys
+    .map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`))
+    .join('')
+    .replace(/^\./, '');
+}
+
+/** @throws ConfigError where aliases grow beyond all bounds. */
+function toPlain(document: ReturnType<typeof parseDocument>, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new ConfigError(`${file}: not YAML: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function keyOffset(node: unknown, key: string): number | undefined {
+  if (!isMap(node)) return undefined;
+  const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === key);
+  return isScalar(pair?.key) ? pair.key.range?.[0] : undefined;
+}

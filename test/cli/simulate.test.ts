@@ -1,0 +1,46 @@
+import { readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { simulate } from '../../lib/cli/simulate.js';
+import { defaultConfig } from '../../lib/config.js';
+import { fromLine, replay } from '../../lib/recording.js';
+import { collected } from './simulated.js';
+
+const folder = 'docs/scenarios';
+
+for (const file of readdirSync(folder))
+  t.test(`${file} holds every invariant`, async (t) => {
+    const out = collected();
+    t.equal(await simulate(join(folder, file), {}, out.print), 0, out.text());
+    t.match(out.text(), /seconds? simulated|s simulated with seed/);
+    t.notMatch(out.text(), /VIOLATED/);
+  });
+
+t.test('the same file and seed give the same result, another seed another', async (t) => {
+  const result = async (seed: string) => {
+    const out = collected();
+    await simulate(join(folder, 'faults.yaml'), { seed, json: true }, out.print);
+    return out.text();
+  };
+  const first = await result('3');
+  t.equal(await result('3'), first);
+  t.not(await result('4'), first);
+});
+
+t.test('a recording of a simulation gives the same moves again', async (t) => {
+  const path = join(t.testdir(), 'record.jsonl');
+  await simulate(join(folder, 'faults.yaml'), { record: path }, () => {});
+  const looks = (await readFile(path, 'utf8')).trim().split('\n').map(fromLine);
+  const { differences, moves } = replay(
+    looks.filter((look) => look !== null),
+    defaultConfig(),
+  );
+  t.same(differences, []);
+  t.ok(moves > 20, `${moves} moves`);
+});
+
+t.test('bad use is told', async (t) => {
+  await t.rejects(simulate('nowhere.yaml', {}), { code: 'ERR_MEMCOORD_CONFIG', message: /nowhere\.yaml: cannot be read/ });
+  await t.rejects(simulate(join(folder, 'faults.yaml'), { seed: 'x' }), { code: 'ERR_MEMCOORD_USAGE', message: /--seed/ });
+});

@@ -1,0 +1,55 @@
+import t from 'tap';
+import { parseScenario } from '../../lib/sim/scenario.js';
+import { GiB, MiB } from '../../lib/units.js';
+
+const guests = 'guests: [{ name: a, max: 1GiB }]\n';
+
+t.test('a scenario has defaults for all but its guests', async (t) => {
+  const scenario = parseScenario(guests, 's.yaml');
+  t.match(scenario, { seed: 1, memory: 64 * GiB, used: 0, events: [], guests: [{ starts: 0, spec: { name: 'a', maximum: GiB } }] });
+  t.ok(scenario.duration > 0 && scenario.duration === scenario.restAt, 'it lasts until the targets must be at rest');
+});
+
+t.test('a guest with a count is so many guests; sizes, rates and settings are written as in the configuration file', async (t) => {
+  const { guests, config, seed, duration } = parseScenario(
+    'seed: 3\nduration: 10\nconfig: { pool: 4GiB, interval: 2 }\nguests: [{ name: web, count: 2, max: 1GiB, size: 512MiB, uses: 100MiB, eats: [{ at: 1, size: 300MiB, rate: 100MiB/s }] }]',
+    's.yaml',
+    9,
+  );
+  t.same(
+    guests.map(({ spec }) => spec.name),
+    ['web1', 'web2'],
+  );
+  t.equal(guests[0]?.spec.uses(2000), 200 * MiB);
+  t.match(config, { poolKiB: 4 * GiB, intervalMs: 2000 });
+  t.equal(seed, 9, 'the one given goes before the one in the file');
+  t.equal(duration, 10_000);
+});
+
+t.test('what goes on for ever is not judged for rest', async (t) => {
+  const { restAt, duration } = parseScenario('guests: [{ name: a, max: 1GiB, eats: [{ at: 1, size: 1MiB }], repeat: 5 }]', 's.yaml');
+  t.equal(restAt, Number.POSITIVE_INFINITY);
+  t.equal(duration, 120_000);
+});
+
+for (const [text, message] of [
+  ['', /s\.yaml: guests: is missing/],
+  ['guests: []', /s\.yaml:1: guests: must name a guest/],
+  ['guests: [{ name: a }]', /s\.yaml:1: guests\[0\]\.max: /],
+  ['guests:\n  - { name: a, max: 1GiB, siz: 1GiB }', /s\.yaml:2: guests\[0\]\.siz: no such setting, did you mean 'size'\?/],
+  ['guests: [{ name: a, max: 1GiB, eats: [{ at: 1, siz: 1MiB }] }]', /eats\[0\]\.siz: no such setting, did you mean 'size'\?/],
+  [`${guests}config: { pol: 1GiB }`, /s\.yaml:2: config\.pol: no such setting, did you mean 'pool'\?/],
+  ['guests: [{ name: a, max: 1GiB }, { name: a, max: 1GiB }]', /two are named a/],
+  ['guests: [{ name: a, max: 1GiB, size: 2GiB }]', /a: size must not be more than max/],
+  [`${guests}events: [{ at: 1, do: dance, guest: a }]`, /events\[0\]\.do: must be one of: pause, hang/],
+  [`${guests}events: [{ at: 1, do: reboot }]`, /reboot: guest must be one of the guests/],
+  [`${guests}events: [{ at: 1, do: reboot, guest: b }]`, /reboot: guest must be one of the guests/],
+  [`${guests}events: [{ at: 1, do: eat, guest: a, size: 1MiB, for: 1 }]`, /eat: befalls the host/],
+  [`${guests}events: [{ at: 1, do: pause, guest: a }]`, /pause: takes for: how many seconds/],
+  [`${guests}events: [{ at: 1, do: kill, guest: a, for: 2 }]`, /kill: lasts for no time/],
+  [`${guests}events: [{ at: 1, do: set, guest: a }]`, /set: takes a size/],
+  [`${guests}events: [{ at: 1, do: clock }]`, /clock: takes by/],
+] as const)
+  t.test(`refused, with the place and what to write: ${text.slice(0, 60)}`, async (t) => {
+    t.throws(() => parseScenario(text, 's.yaml'), { code: 'ERR_MEMCOORD_CONFIG', message });
+  });
