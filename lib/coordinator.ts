@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import type { Config } from './config.js';
 import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestBook, LAST_RETRY_MS } from './guests.js';
-import type { Hypervisor, HypervisorEvent } from './hypervisor.js';
+import type { HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
 import { EMPTY_MODEL, type Model } from './policy/belief.js';
 import { glanceInterval } from './policy/demand.js';
 import { type Glance, type NextLook, nextLook } from './policy/eyes.js';
@@ -257,10 +257,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (sweep) this.#sweepAt = this.#lookedAt;
     const before = this.#model.guests;
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
-    const [read, host] = await Promise.all([
-      hypervisor.sample({ deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) }),
-      hypervisor.hostMemory(),
-    ]);
+    const [read, host] = await this.#read(hypervisor, { deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) });
     noteCpuTimes(read, isSame(before, read.guests) ? cpu : this.#cpuTimes(hypervisor, read.guests));
     // Its period may have been switched off and not on again: it is read, and set, anew.
     for (const uuid of notRefreshed(read, refresh)) this.#book.forget(uuid);
@@ -281,6 +278,17 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#seen = { wallClock: Date.now(), look, config, model: this.#model, account, state };
     this.#snapshot = null;
     if (this.listenerCount('look') > 0 && this.snapshot !== null) this.emit('look', this.snapshot);
+  }
+
+  /**
+   * Guests and host. Where a refresh lies between, what guests take meanwhile would count twice, as available before and as theirs after:
+   * the host is read again, and the less is believed.
+   */
+  async #read(hypervisor: Hypervisor, options: Parameters<Hypervisor['sample']>[0]): Promise<readonly [Sweep, HostMemory]> {
+    const [read, host] = await Promise.all([hypervisor.sample(options), hypervisor.hostMemory()]);
+    if (options.refresh?.length === 0) return [read, host];
+    const after = await hypervisor.hostMemory();
+    return [read, { ...after, available: Math.min(host.available, after.available) }];
   }
 
   #tellEmpty(empty: boolean): void {

@@ -180,6 +180,11 @@ export function charge(belief: Belief): number {
   return Math.max(belief.target, belief.actual);
 }
 
+/** What a guest's target can be lifted to and costs nothing: what it holds, unless it may have given some since that was read. */
+export function surelyHeld(belief: Belief): number {
+  return belief.orderedAt >= belief.actualAt ? Math.min(belief.target, charge(belief)) : charge(belief);
+}
+
 /** Spare of the guest at its present balloon size, in its signal. */
 export function spareNow(belief: Belief): number {
   return belief.actual - belief.used;

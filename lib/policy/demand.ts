@@ -1,6 +1,7 @@
 /** Step 1: what a guest needs. */
 
 import type { Belief, Draft } from './belief.js';
+import { spareNow } from './belief.js';
 import {
   AT_ONCE,
   BALLOON_LATENCY,
@@ -38,6 +39,12 @@ export function glanceInterval(guests: number, config: PolicyConfig): number {
 export function reactionTime(lookMs: number, statsPeriodMs: number, config: PolicyConfig): number {
   const age = lookMs < config.intervalMs ? REFRESHED_AGE : Math.max(statsPeriodMs, REFRESHED_AGE);
   return age + lookMs + BALLOON_LATENCY;
+}
+
+/** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */
+export function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyConfig): boolean {
+  const rate = Math.max(belief.trend, config.burstKiBs);
+  return (spareNow(belief) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
 }
 
 /**
@@ -80,6 +87,8 @@ export interface Supply {
   readonly free: number;
   /** What the others could give within BURST_LASTS. */
   readonly gives: number;
+  /** Among how many it is shared out: those that lack something already, and this one. */
+  readonly takers: number;
 }
 
 /**
@@ -93,7 +102,8 @@ export interface Supply {
 export function survivableBurst(belief: Belief, reactionMs: number, supply: Supply): number {
   // What a shrink under way takes is no longer there for a burst, nor what the kernel keeps for itself.
   const spare = Math.max(0, Math.min(belief.actual, belief.target) - belief.used - watermarks(belief));
-  const { free, gives } = supply;
+  const free = supply.free > 0 ? supply.free / supply.takers : supply.free;
+  const gives = supply.gives / supply.takers;
   const most = Math.max(0, Math.min(belief.ceiling - belief.actual, belief.speed * secondsAfter(reactionMs)));
   const debt = free >= 0 ? 0 : (-free / gives) * 1000 * secondsAfter(2 * reactionMs);
   const relayed = Math.min(BURST_LASTS, 2 * reactionMs + debt);

@@ -3,7 +3,7 @@
 import { takenAtMost } from './activity.js';
 import type { Belief, Model } from './belief.js';
 import { spareNow } from './belief.js';
-import { glanceInterval, reactionTime } from './demand.js';
+import { glanceInterval, isCovered, reactionTime } from './demand.js';
 import { BALLOON_LATENCY, LEAST_LOOK, LOOK_COST, SAME } from './limits.js';
 import { movable } from './safety.js';
 import type { GuestContext, PolicyConfig } from './types.js';
@@ -42,16 +42,21 @@ export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContex
   const risks: Belief[] = [];
   const moved: Belief[] = [];
   const coming: Belief[] = [];
+  let arrives = Number.POSITIVE_INFINITY;
   /** How long what a guest may have left would last, by the guest. */
   const lasts = new Map<Belief, number>();
   let againMs = intervalMs;
   for (const [i, belief] of model.guests.entries()) {
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
     if (!movable(belief) || period === 0 || belief.refusesRefresh) continue;
-    if (model.waiting && belief.orderedAt >= model.at && belief.target < belief.actual - SAME) coming.push(belief);
+    // Not by the last look: that may have been at others, again and again.
+    if (model.waiting && belief.orderedAt >= belief.actualAt && belief.target < belief.actual - SAME) {
+      const due = belief.orderedAt + BALLOON_LATENCY - at;
+      if (due <= 0) coming.push(belief);
+      else arrives = Math.min(arrives, due);
+    }
     const rate = Math.max(belief.trend, config.burstKiBs);
-    const covered = (spareNow(belief) / rate) * 1000 >= reactionTime(intervalMs, period, config);
-    if (belief.actual < belief.ceiling && !covered) {
+    if (belief.actual < belief.ceiling && !isCovered(belief, period, config)) {
       againMs = Math.min(againMs, occasion);
       const left = ((spareNow(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
@@ -63,16 +68,15 @@ export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContex
     if (belief.orderedAt >= belief.figuresAt) moved.push(belief);
   }
   const most = Math.max(0, Math.floor(savings / LOOK_COST));
-  const arrives = coming.length === 0 ? Number.POSITIVE_INFINITY : model.at + BALLOON_LATENCY - at;
   const endangered = least(risks, (belief) => lasts.get(belief) ?? 0, most);
-  const guests = arrives <= 0 ? [...new Set([...coming, ...endangered])].slice(0, most) : endangered;
+  const guests = [...new Set([...coming, ...endangered])].slice(0, most);
   // Until what is to be looked at can be paid for.
-  const short = guests.length === 0 && (risks.length > 0 || arrives <= 0);
+  const short = guests.length === 0 && (risks.length > 0 || coming.length > 0);
   const paidMs = config.eyes > 0 ? Math.max(LEAST_LOOK, (LOOK_COST - savings) / config.eyes) : intervalMs;
   return {
     guests: guests.map(uuidOf),
     settling: moved.slice(0, Math.max(0, most - guests.length)).map(uuidOf),
-    againMs: short ? Math.min(intervalMs, paidMs) : arrives > 0 ? Math.min(againMs, arrives) : againMs,
+    againMs: Math.min(short ? Math.min(intervalMs, paidMs) : againMs, arrives),
   };
 }
 

@@ -2,8 +2,8 @@
 import { formatSize, MiB } from '../units.js';
 import { allocate } from './allocation.js';
 import type { Belief, Draft, HostState, Model } from './belief.js';
-import { charge, spareNow } from './belief.js';
-import { couldGive, demand, reactions, survivableBurst } from './demand.js';
+import { charge, spareNow, surelyHeld } from './belief.js';
+import { couldGive, demand, isCovered, reactions, reactionTime, survivableBurst } from './demand.js';
 import {
   BALLOON_LATENCY,
   BURST_LASTS,
@@ -79,17 +79,21 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
     draft.holds = charge(draft);
     fixed -= draft.holds;
   }
-  // No more than is on its way at a time, from order to order.
-  const passedOn = (mostInTransit(books) * BURST_LASTS) / (2 * BALLOON_LATENCY);
-  for (const draft of claims) {
-    const reactionMs = reaction(draft, periodOf(draft));
-    const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn);
-    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others });
-  }
   const { state, sizes } = allocate(claims, books.capacity - fixed, config.surplus);
   claims.forEach((draft, i) => {
     draft.allocation = grain(sizes[i] ?? draft.need, draft);
   });
+  // No more than is on its way at a time, from order to order.
+  const passedOn = (mostInTransit(books) * BURST_LASTS) / (2 * BALLOON_LATENCY);
+  const lacks = ({ need, target }: Belief) => need - target >= GROW_BAND;
+  const short = claims.filter(lacks).length;
+  for (const draft of claims) {
+    const period = periodOf(draft);
+    // One that seems safe is left to the sweeps.
+    const reactionMs = isCovered(draft, period, config) ? reactionTime(config.intervalMs, period, config) : reaction(draft, period);
+    const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn);
+    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, takers: short + (lacks(draft) ? 0 : 1) });
+  }
   return fixed > books.capacity ? 'overcommitted' : state;
 }
 
@@ -184,9 +188,9 @@ function takeBack(failed: readonly Draft[], free: number, at: number): Move[] {
       continue;
     }
     const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
-    const to = pages(Math.min(wanted, draft.ceiling, charge(draft) + money));
+    const to = pages(Math.min(wanted, draft.ceiling, surelyHeld(draft) + money));
     if (to - target < SAME) continue;
-    money -= Math.max(0, to - charge(draft));
+    money -= Math.max(0, to - surelyHeld(draft));
     moves.push(move(draft, to, rollback.reason));
   }
   return moves;
@@ -215,7 +219,7 @@ function pages(size: number): number {
 /** What the moves planned so far add to the guests' charges. */
 function cost(guests: readonly Belief[]): number {
   let more = 0;
-  for (const belief of guests) if (belief.planned > 0) more += Math.max(0, belief.planned - charge(belief));
+  for (const belief of guests) if (belief.planned > 0) more += Math.max(0, belief.planned - surelyHeld(belief));
   return more;
 }
 

@@ -1,7 +1,7 @@
 /** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in balloon.ts and figures.ts, each named in its place. */
 import { NOT_ASKED, STATUS, STRIDE } from '../sweep.js';
 import type { Belief } from './belief.js';
-import { charge, spareNow } from './belief.js';
+import { charge, spareNow, surelyHeld } from './belief.js';
 import {
   BRISK_RATE,
   DEFAULT_RESERVE,
@@ -95,8 +95,8 @@ export function lacking(belief: Belief): boolean {
 export function growth(guests: readonly Belief[], money: number): Float64Array {
   const base = column(guests, ({ used }) => Math.max(0, used));
   const share = column(guests, (belief) => belief.share);
-  const lower = column(guests, ({ holds }) => holds);
-  const upper = column(guests, ({ holds, allocation }) => Math.max(holds, allocation));
+  const lower = column(guests, surelyHeld);
+  const upper = column(guests, (belief) => Math.max(surelyHeld(belief), belief.allocation));
   const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, money));
   // What it holds already costs nothing: a target under `actual` is lifted to it for free.
   return column(guests, ({ target, allocation }, i) => Math.max(target, Math.min(allocation, filled[i] ?? target)));

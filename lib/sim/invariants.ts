@@ -106,12 +106,12 @@ export class Invariants {
   }
 
   /** What people are shown at a look. */
-  look(snapshot: Snapshot): void {
+  look(snapshot: Snapshot, plannedAt: number): void {
     const { now } = this.#host;
     const bursts = new Map(
       snapshot.guests.map(({ uuid, survivableBurst, statsAge }) => {
         const guest = this.#host.find(uuid);
-        const seen = guest && this.#history.get(guest)?.findLast(({ at }) => at <= now - statsAge);
+        const seen = guest && this.#history.get(guest)?.findLast(({ at }) => at <= plannedAt - statsAge);
         return [uuid, { rate: survivableBurst, takenAt: seen?.answeredAt ?? Number.NEGATIVE_INFINITY }];
       }),
     );
@@ -235,14 +235,9 @@ export class Invariants {
 
   #killed(guest: SimGuest): void {
     const { now } = this.#host;
-    // How fast a balloon is shows only when it has moved.
-    if (
-      isUnruly(guest) ||
-      guest.spec.speed !== undefined ||
-      this.#foreign.has(guest) ||
-      now - this.#disturbedAt < BURST_LASTS + this.#config.intervalMs
-    )
-      return;
+    // Memory that others are to give must be had from them; and how fast a balloon is shows only when it has moved.
+    const unruly = this.#host.guests.some((each) => isUnruly(each) || each.spec.speed !== undefined || this.#foreign.has(each));
+    if (unruly || now - this.#disturbedAt < BURST_LASTS + this.#config.intervalMs) return;
     const history = this.#history.get(guest) ?? [];
     for (const { at, bursts } of this.#shown) {
       const { rate = Number.NaN, takenAt = Number.NEGATIVE_INFINITY } = bursts.get(guest.uuid) ?? {};
@@ -252,11 +247,7 @@ export class Invariants {
       // It counts from when it was shown; a growth that had begun before, which nobody could know, from the figures on.
       const begun = (since.find((each) => each.at >= at)?.used ?? 0) - start > SAME;
       if (now - (begun ? takenAt : at) > BURST_LASTS) continue;
-      // Never faster than that, at no time.
-      const covered = since.every(
-        ({ at, used }, i) => i === 0 || used - (since[i - 1]?.used ?? 0) <= (rate * (at - (since[i - 1]?.at ?? 0))) / 1000 + GRAIN,
-      );
-      if (!covered || this.#othersRise(guest, at)) continue;
+      if (!isSteady(since, rate) || this.#othersRise(guest, at)) continue;
       const grown = formatSize(guest.used - start);
       this.#violate(
         'burst',
@@ -279,6 +270,19 @@ export class Invariants {
     }
     return rise > (OTHERS_RISE * (this.#host.now - since)) / 1000;
   }
+}
+
+/** A growth at one rate from its beginning, and none above `most`, KiB/s. */
+function isSteady(since: readonly Past[], most: number): boolean {
+  const first = since[0]?.used ?? 0;
+  const start = since.findIndex(({ used }) => used > first + GRAIN) - 1;
+  const [from, to] = [since[Math.max(0, start)], since.at(-1)];
+  if (start < 0 || from === undefined || to === undefined) return false;
+  const rate = ((to.used - from.used) / (to.at - from.at)) * 1000;
+  const steps = since
+    .slice(start + 1)
+    .map((each, i) => ({ ms: each.at - (since[start + i]?.at ?? 0), rise: each.used - (since[start + i]?.used ?? 0) }));
+  return rate <= most && steps.every(({ ms, rise }) => rise <= (1.25 * rate * ms) / 1000 + GRAIN);
 }
 
 function past({ used, actual, figures }: SimGuest, at: number): Past {

@@ -71,7 +71,7 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
     looks++;
     for (const guest of host.guests) seen.set(guest.uuid, guest);
     leastAvailable = Math.min(leastAvailable, host.available);
-    invariants.look(snapshot);
+    invariants.look(snapshot, recorded.at(-1)?.look.at ?? host.now);
   });
   coordinator.on('move', (move) => {
     moves++;

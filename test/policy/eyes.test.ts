@@ -164,6 +164,14 @@ t.test('what somebody waits for is looked for as soon as it can have come, with 
   t.same(next(world, 150).guests, ['donor', 'taker']);
 });
 
+t.test('what somebody waits for is looked for though others were looked at meanwhile', async (t) => {
+  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
+  world.run(3, { arrive: false });
+  world.unread.add('donor');
+  world.obey(world.look(100).moves, { arrive: false });
+  t.same(next(world, 50).guests, ['donor', 'taker']);
+});
+
 t.test('where the hypervisor refuses to refresh figures, that is told once, and the guest keeps spare for it', async (t) => {
   const world = new World([still('a', { refreshed: 3 }), still('b', { refreshed: 3 })]);
   pass(world, 8, 2);
