@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import picomatch from 'picomatch';
 import { z } from 'zod';
 import type { GuestOverrides, PolicyConfig } from './policy/types.js';
-import { GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
+import { GLOB, GLOB_OPTIONS, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
+import { printable } from './text.js';
 import { MiB } from './units.js';
 import { ConfigError, readYaml } from './yaml.js';
 
@@ -40,7 +41,7 @@ export const GUEST_KEYS = ['match', ...Object.keys(GUEST_SETTINGS)];
 export const HOST_KEYS = [...Object.keys(HOST_SETTINGS), 'guests'];
 
 const guestEntry = z
-  .strictObject({ ...z.object(GUEST_SETTINGS).partial().shape, match: HOST_SETTINGS.connect }, 'must be a mapping with the key match')
+  .strictObject({ ...z.object(GUEST_SETTINGS).partial().shape, match: GLOB }, 'must be a mapping with the key match')
   .refine(({ min, max }) => min === undefined || max === undefined || min <= max, { message: 'must not be more than max', path: ['min'] });
 
 /** A configuration file. */
@@ -97,9 +98,15 @@ export function parseConfig(text: string, file: string): Config {
   return withSettings(defaultConfig(), settings);
 }
 
-/** A domain's name is no path: `*` matches any of it, a leading dot too, and `!` is a letter like others. */
 function matches(glob: string, name: string): boolean {
-  return picomatch.isMatch(name, glob, { dot: true, bash: true, nonegate: true });
+  return picomatch.isMatch(name, glob, GLOB_OPTIONS);
+}
+
+/** A glob of one name, to be typed: what cannot be shown may be any letter, and a backslash, of which picomatch makes something else in a row. */
+export function globOf(name: string): string {
+  return name.replace(/[^\w.-]/gu, (letter) =>
+    letter === '\\' || printable(letter) !== letter ? '?'.repeat(letter.length) : `\\${letter}`,
+  );
 }
 
 /** What the configuration sets for a guest. */

@@ -8,7 +8,7 @@
  */
 import { DOMParser } from '@xmldom/xmldom';
 import type { GuestOverrides } from './policy/types.js';
-import { didYouMean, GUEST_SETTINGS, readSetting } from './settings.js';
+import { clipped, didYouMean, GUEST_SETTINGS, readSetting } from './settings.js';
 
 /** Namespace of our element in a domain's metadata. */
 export const METADATA_URI = 'urn:memcoord:domain:1';
@@ -17,7 +17,6 @@ export const METADATA_URI = 'urn:memcoord:domain:1';
 const MOST_CHARACTERS = 4096;
 /** Problems go to the log: what a guest's owner wrote must not fill it. */
 const MOST_PROBLEMS = 8;
-const MOST_QUOTED = 40;
 
 /** Reads the metadata element. Never throws: what cannot be used is told in `problems`. */
 export function parseMetadata(text: string | null): { readonly overrides: GuestOverrides; readonly problems: readonly string[] } {
@@ -29,10 +28,10 @@ export function parseMetadata(text: string | null): { readonly overrides: GuestO
   for (const [name, value] of attributes) {
     if (!Object.hasOwn(GUEST_SETTINGS, name)) {
       const known = Object.keys(GUEST_SETTINGS);
-      problems.push(`metadata: ${printable(name)}: no such setting${didYouMean(printable(name), known) || `; known: ${known.join(', ')}`}`);
+      problems.push(`metadata: ${clipped(name)}: no such setting${didYouMean(clipped(name), known) || `; known: ${known.join(', ')}`}`);
       continue;
     }
-    const read = readSetting<unknown>(GUEST_SETTINGS[name as keyof GuestOverrides], printable(value));
+    const read = readSetting<unknown>(GUEST_SETTINGS[name as keyof GuestOverrides], value);
     if ('problem' in read) problems.push(`metadata: ${name}: ${read.problem}`);
     else settings[name] = read.value;
   }
@@ -63,9 +62,4 @@ function readAttributes(text: string): readonly (readonly [string, string])[] | 
   } catch {
     return 'metadata: ignored, since it is not well-formed XML';
   }
-}
-
-/** Short, and in one line: a line break or a change of writing direction would forge lines of the log. */
-function printable(text: string): string {
-  return text.slice(0, MOST_QUOTED).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?');
 }

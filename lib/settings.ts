@@ -1,17 +1,30 @@
 /**
  * How people write settings, and what is allowed: one place for the configuration file, the command line and a domain's metadata.
  */
+import picomatch from 'picomatch';
 import { z } from 'zod';
 import { LEAST_RESERVE } from './policy/limits.js';
+import { printable } from './text.js';
 import { formatSize, parseSize } from './units.js';
+
+/** No setting that is read takes more characters. */
+const LONGEST_SETTING = 40;
+
+/** The beginning of a text that may be of any length and hold anything, in one line of a message. */
+export function clipped(text: string, most = LONGEST_SETTING): string {
+  return printable(text.length > most ? `${text.slice(0, most)}…` : text);
+}
 
 /** A setting that is written as text; what `read` throws is the message. */
 export function written<T>(read: (text: string) => T): z.ZodType<T> {
   return z.unknown().transform((value, context) => {
     try {
-      return read(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''));
+      if (typeof value === 'object' && value !== null) throw new RangeError('must be one value');
+      const text = String(value ?? '');
+      if (text.length > LONGEST_SETTING) throw new RangeError(`'${clipped(text)}' is too long`);
+      return read(text);
     } catch (error) {
-      context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : String(error) });
+      context.addIssue({ code: 'custom', message: printable(error instanceof Error ? error.message : String(error)) });
       return z.NEVER;
     }
   });
@@ -72,6 +85,26 @@ const yesNo = written((text) => {
 
 const text = z.string('must be a text').min(1, 'must not be empty');
 
+/** A domain's name is no path: `*` matches any of it, a leading dot too, and `!` is a letter like others. */
+export const GLOB_OPTIONS = { dot: true, bash: true, nonegate: true };
+
+/** No name of a guest is longer: its files are named by it. */
+const LONGEST_GLOB = 255;
+
+/** A glob of guests' names. One that cannot be understood would match nobody, and guests that were to be left alone would be moved. */
+export const GLOB = text
+  .max(LONGEST_GLOB, { error: `must not be longer than ${LONGEST_GLOB} characters`, abort: true })
+  .refine(isGlob, 'is not a glob');
+
+function isGlob(word: string): boolean {
+  try {
+    picomatch.makeRe(word, { ...GLOB_OPTIONS, debug: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Settings of one guest: {@link GuestOverrides} of the policy as people write them. */
 export const GUEST_SETTINGS = { min: size, max: size, share, signal: oneOf('usable', 'unused'), manage: yesNo };
 
@@ -85,8 +118,8 @@ export const HOST_SETTINGS = {
   surplus: oneOf('host', 'guests'),
   burst: rate,
   eyes: percentage,
-  include: z.array(text, 'must be a list of names or globs'),
-  exclude: z.array(text, 'must be a list of names or globs'),
+  include: z.array(GLOB, 'must be a list of names or globs'),
+  exclude: z.array(GLOB, 'must be a list of names or globs'),
 };
 
 /** What `value` means for a setting, or what is wrong with it. */

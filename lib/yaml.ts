@@ -1,13 +1,19 @@
 /** Reads YAML by a schema, and says of each thing that is wrong where it stands. */
 import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { didYouMean } from './settings.js';
+import { clipped, didYouMean } from './settings.js';
 
 /** What a file says is not allowed. The message names the file or option, the line, the setting and what is allowed. */
 export class ConfigError extends Error {
   readonly code = 'ERR_MEMCOORD_CONFIG';
   override readonly name = 'ConfigError';
 }
+
+/** Characters; the settings of a thousand guests one by one take half. What is longer is another file, and YAML's keys take the square of its time. */
+const LONGEST_FILE = 64_000;
+
+/** Nobody mends more at once. */
+const MOST_COMPLAINTS = 20;
 
 /**
  * @param file is its name in messages
@@ -20,26 +26,28 @@ export function readYaml<T>(
   schema: z.ZodType<T>,
   keys: (path: readonly PropertyKey[]) => readonly string[],
 ): T {
+  if (text.length > LONGEST_FILE) throw new ConfigError(`${file}: more than ${LONGEST_FILE} characters: not a configuration`);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = asYaml(file, () => parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' }));
   const flaw = document.errors[0] ?? document.warnings[0];
-  if (flaw !== undefined) throw new ConfigError(`${file}:${lines.linePos(flaw.pos[0]).line}: not YAML: ${flaw.message}`);
-  const read = schema.safeParse(toPlain(document, file) ?? {});
+  if (flaw !== undefined) throw new ConfigError(`${file}:${lines.linePos(flaw.pos[0]).line}: not YAML: ${clipped(flaw.message, 200)}`);
+  const read = schema.safeParse(asYaml(file, () => document.toJS()) ?? {});
   if (read.success) return read.data;
   const at = (offset: number | undefined): string => (offset === undefined ? file : `${file}:${lines.linePos(offset).line}`);
   const complaints = read.error.issues.flatMap((issue) => {
     const node = document.getIn(issue.path, true) as Node | undefined;
     if (issue.code === 'unrecognized_keys') {
       const known = keys(issue.path);
-      return issue.keys.map((key) => {
-        const hint = didYouMean(key, known) || `; known: ${known.join(', ')}`;
-        return `${at(keyOffset(node, key))}: ${where([...issue.path, key])}: no such setting${hint}`;
+      return issue.keys.slice(0, MOST_COMPLAINTS + 1).map((key) => {
+        const hint = didYouMean(clipped(key), known) || `; known: ${known.join(', ')}`;
+        return `${at(keyOffset(node, key))}: ${where([...issue.path, clipped(key)])}: no such setting${hint}`;
       });
     }
     const offset = node?.range?.[0] ?? (document.getIn(issue.path.slice(0, -1), true) as Node | undefined)?.range?.[0];
     const message = issue.code === 'invalid_type' && node === undefined ? 'is missing' : issue.message;
     return [`${at(offset)}: ${where(issue.path) || 'the file'}: ${message}`];
   });
+  if (complaints.length > MOST_COMPLAINTS) complaints.splice(MOST_COMPLAINTS, Number.POSITIVE_INFINITY, `${file}: and more`);
   throw new ConfigError(complaints.join('\n'));
 }
 
@@ -51,12 +59,12 @@ function where(keys: readonly PropertyKey[]): string {
     .replace(/^\./, '');
 }
 
-/** @throws ConfigError where aliases grow beyond all bounds. */
-function toPlain(document: ReturnType<typeof parseDocument>, file: string): unknown {
+/** @throws ConfigError where the parser gives up: aliases grow beyond all bounds, or lists in lists its stack. */
+function asYaml<T>(file: string, parse: () => T): T {
   try {
-    return document.toJS();
+    return parse();
   } catch (error) {
-    throw new ConfigError(`${file}: not YAML: ${error instanceof Error ? error.message : String(error)}`);
+    throw new ConfigError(`${file}: not YAML: ${clipped(error instanceof Error ? error.message : String(error), 200)}`);
   }
 }
 
