@@ -6,6 +6,7 @@ import { parseMetadata } from './metadata.js';
 import type { GuestContext, GuestOverrides, Notice } from './policy/types.js';
 import type { SavedPeriods, State } from './state.js';
 import type { GuestIdentity } from './sweep.js';
+import { guestWord, shellQuoted } from './text.js';
 import type { Time } from './time.js';
 
 /** A wait for libvirt that is longer than any healthy answer and shorter than a person's patience. */
@@ -131,7 +132,7 @@ export class GuestBook {
         changed: { original: changed?.original ?? facts.statsPeriod, set: wanted },
       });
     if (facts.statsPeriod > 0) return;
-    const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${name} --period ${wanted} --live`;
+    const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${shellQuoted(guestWord(name, uuid))} --period ${wanted} --live`;
     this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message });
   }
 

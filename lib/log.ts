@@ -3,6 +3,7 @@ import { type Logger, pino } from 'pino';
 import { type PrettyOptions, prettyFactory } from 'pino-pretty';
 import type { MoveOutcome } from './coordinator.js';
 import type { Notice } from './policy/types.js';
+import { printable } from './text.js';
 import { MiB } from './units.js';
 
 export type LogFormat = 'pretty' | 'json';
@@ -36,12 +37,12 @@ function sinceStart(ms: number): string {
 
 type MessageFormat = Exclude<NonNullable<PrettyOptions['messageFormat']>, string | false>;
 
-/** The line of an entry. Moves are known by `msg: "move"`, as programs that read the JSON know them. */
+/** The line of an entry, and never more than one: names and errors are not ours. Moves are known by `msg: "move"`, as programs that read the JSON know them. */
 const lineWith =
   (timeText: (ms: number) => string): MessageFormat =>
   (log, messageKey, _levelLabel, { colors }) => {
     const time = colors.gray(timeText(Number(log.time)));
-    const text = String(log[messageKey]);
+    const text = printable(String(log[messageKey]));
     if (text !== 'move') {
       const level = Number(log.level);
       return `${time} ${level >= 50 ? `${colors.red('ERROR')} ` : level >= 40 ? `${colors.yellow('WARN')} ` : ''}${text}`;
@@ -49,8 +50,8 @@ const lineWith =
     const { guest, from, to, reason, dryRun, error } = log;
     const paint = error !== undefined ? colors.red : Number(to) > Number(from) ? colors.green : colors.cyan;
     const figures = `used ${mib(log.used)}, spare ${mib(log.spare)}, need ${mib(log.need)}, allocation ${mib(log.allocation)}`;
-    const fate = error !== undefined ? `  failed: ${error}` : dryRun === true ? '  (dry run)' : '';
-    return `${time} ${String(guest).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to).padStart(4)} MiB`)}  ${String(reason).padEnd(10)} ${figures}${fate}`;
+    const fate = error !== undefined ? `  failed: ${printable(String(error))}` : dryRun === true ? '  (dry run)' : '';
+    return `${time} ${printable(String(guest)).padEnd(12)} ${paint(`${mib(from).padStart(6)} → ${mib(to).padStart(4)} MiB`)}  ${String(reason).padEnd(10)} ${figures}${fate}`;
   };
 
 /** A figure that is not known (NaN; null in JSON) is a dash. */

@@ -1,11 +1,12 @@
 /** `memcoord doctor`: can host and guests be coordinated, and what to do where not. */
-import { type Config, guestOverrides } from '../config.js';
+import { type Config, globOf, guestOverrides } from '../config.js';
 import type { DomainFacts, Hypervisor } from '../hypervisor.js';
 import { lockHolder } from '../lock.js';
 import { METADATA_URI, parseMetadata } from '../metadata.js';
 import type { GuestOverrides } from '../policy/types.js';
 import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
 import { ERROR, LAST_UPDATE, READ, STATE, STATUS, STRIDE, type Sweep, UNUSED, USABLE } from '../sweep.js';
+import { guestWord, printable, shellQuoted } from '../text.js';
 import { formatSize, MiB } from '../units.js';
 import { FAILED, UnreachableError } from './failure.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS, virsh } from './session.js';
@@ -67,7 +68,15 @@ async function examine(hypervisor: Hypervisor, config: Config, denied: Unreachab
     byName(sweep.guests.map((guest, row) => ({ ...guest, row }))).map(async ({ name, uuid, row }) => {
       const facts = await hypervisor.describe(uuid, { deadlineMs: READING_DEADLINE_MS }).catch((error: Error) => error);
       const view = snapshot.guests.find((guest) => guest.uuid === uuid);
-      const findings = examineGuest({ uri: hypervisor.uri, name, figure: (field) => figureOf(sweep, row, field), facts, view, config });
+      const findings = examineGuest({
+        uri: hypervisor.uri,
+        name,
+        uuid,
+        figure: (field) => figureOf(sweep, row, field),
+        facts,
+        view,
+        config,
+      });
       return { name, uuid, coordinated: view?.phase !== 'excluded' && findings.every(({ level }) => level === 'note'), findings };
     }),
   );
@@ -111,11 +120,15 @@ function examineHost({ host }: Snapshot, denied: UnreachableError | null, holder
 interface Patient {
   readonly uri: string;
   readonly name: string;
+  readonly uuid: string;
   readonly figure: (field: number) => number;
   readonly facts: DomainFacts | Error;
   readonly view: GuestView | undefined;
   readonly config: Config;
 }
+
+/** A virsh command about the guest: its words before and after the guest's name. */
+type OnGuest = (command: string, ...words: readonly string[]) => string;
 
 /** virDomainState: running. */
 const RUNNING = 1;
@@ -128,27 +141,26 @@ const STALE_SECONDS = 5;
 /** Restart a guest so that its new definition holds. A reboot from within keeps the old one. */
 const RESTART = 'then shut it down and start it anew';
 
-function examineGuest({ uri, name, figure, facts, view, config }: Patient): Finding[] {
-  const on = (...words: readonly string[]): string => virsh(uri, ...words);
+function examineGuest({ uri, name, uuid, figure, facts, view, config }: Patient): Finding[] {
+  const on: OnGuest = (command, ...words) => virsh(uri, command, guestWord(name, uuid), ...words);
   if (figure(STATUS) !== READ)
-    return [{ level: 'problem', what: `does not answer${unanswered(figure)}`, mend: `see what it waits for: ${on('domcontrol', name)}` }];
-  if (facts instanceof Error)
-    return [{ level: 'problem', what: `its definition cannot be read: ${facts.message}`, mend: on('dumpxml', name) }];
+    return [{ level: 'problem', what: `does not answer${unanswered(figure)}`, mend: `see what it waits for: ${on('domcontrol')}` }];
+  if (facts instanceof Error) return [{ level: 'problem', what: `its definition cannot be read: ${facts.message}`, mend: on('dumpxml') }];
   if (facts.balloonModel === 'none' || facts.balloonModel === '') {
-    const mend = `${on('edit', name)}   # <memballoon model='virtio'/> within <devices>, ${RESTART}`;
+    const mend = `${on('edit')}   # <memballoon model='virtio'/> within <devices>, ${RESTART}`;
     return [{ level: 'problem', what: 'has no balloon device', mend }];
   }
   const findings: Finding[] = facts.obstacles.map((obstacle) => ({
     level: 'problem',
     what: `its balloon frees nothing for the host: ${obstacle}`,
-    mend: `${on('edit', name)}   # take it out, ${RESTART}; or leave the guest alone: --exclude ${name}`,
+    mend: `${on('edit')}   # take it out, ${RESTART}; or leave the guest alone: --exclude ${shellQuoted(globOf(name))}`,
   }));
-  findings.push(...examineFigures(name, figure, facts, on), ...examineSettings(name, facts, view, config, on));
+  findings.push(...examineFigures(figure, facts, on), ...examineSettings(name, facts, view, config, on));
   const state = figure(STATE);
-  if (state === PAUSED) findings.push({ level: 'note', what: 'is paused: it is not moved until it goes on', mend: on('resume', name) });
-  if (state === ASLEEP) findings.push({ level: 'note', what: 'sleeps: it is not moved until it wakes', mend: on('dompmwakeup', name) });
+  if (state === PAUSED) findings.push({ level: 'note', what: 'is paused: it is not moved until it goes on', mend: on('resume') });
+  if (state === ASLEEP) findings.push({ level: 'note', what: 'sleeps: it is not moved until it wakes', mend: on('dompmwakeup') });
   if (view !== undefined && view.actual >= facts.maximum) {
-    const mend = `${on('setmaxmem', name, `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config')}   # ${RESTART}`;
+    const mend = `${on('setmaxmem', `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config')}   # ${RESTART}`;
     findings.push({ level: 'note', what: `holds its maximum, ${formatSize(facts.maximum)}: it can give memory but not gain any`, mend });
   }
   return findings;
@@ -159,48 +171,27 @@ function unanswered(figure: (field: number) => number): string {
   return Number.isNaN(error) ? ' within the time that it was given' : ` (libvirt error ${error})`;
 }
 
-function examineFigures(
-  name: string,
-  figure: (field: number) => number,
-  facts: DomainFacts,
-  on: (...words: string[]) => string,
-): Finding[] {
+function examineFigures(figure: (field: number) => number, facts: DomainFacts, on: OnGuest): Finding[] {
   const reported = !Number.isNaN(figure(USABLE)) || !Number.isNaN(figure(UNUSED));
   if (facts.statsPeriod === 0) {
-    const mend = on('dommemstat', name, '--period', '1', '--live');
+    const mend = on('dommemstat', '--period', '1', '--live');
     return [{ level: 'note', what: 'is not asked for its figures (stats period 0); memcoord run does that by itself', mend }];
   }
   const age = Date.now() / 1000 - figure(LAST_UPDATE);
   if (reported && figure(LAST_UPDATE) !== 0) {
     if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS) return [];
     // QEMU asks again only when the guest has answered: from a running guest, silence is distress (docs/ballooning.md).
-    const mend = `see what it does: ${on('console', name)}`;
+    const mend = `see what it does: ${on('console')}`;
     return [{ level: 'problem', what: `last answered ${Math.round(age)} s ago: it hangs, or its balloon driver was taken out`, mend }];
   }
   const mend = 'in the guest: modprobe virtio_balloon (Linux), or the service BLNSVR of virtio-win (Windows)';
   return [{ level: 'problem', what: 'its balloon driver does not answer', mend }];
 }
 
-function examineSettings(
-  name: string,
-  facts: DomainFacts,
-  view: GuestView | undefined,
-  config: Config,
-  on: (...words: string[]) => string,
-): Finding[] {
+function examineSettings(name: string, facts: DomainFacts, view: GuestView | undefined, config: Config, on: OnGuest): Finding[] {
   const findings: Finding[] = [];
   const { overrides, problems } = parseMetadata(facts.metadata);
-  const example = on(
-    'metadata',
-    name,
-    METADATA_URI,
-    '--key',
-    'memcoord',
-    '--live',
-    '--config',
-    '--set',
-    '<memcoord min="512MiB" share="1000"/>',
-  );
+  const example = on('metadata', METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', '<memcoord min="512MiB" share="1000"/>');
   for (const problem of problems) findings.push({ level: 'problem', what: problem, mend: `set it anew: ${example}` });
   const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
   if (merged.min !== undefined && merged.min > facts.maximum) {
@@ -208,7 +199,7 @@ function examineSettings(
     findings.push({
       level: 'note',
       what,
-      mend: `${on('setmaxmem', name, `${Math.round(merged.min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min`,
+      mend: `${on('setmaxmem', `${Math.round(merged.min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min`,
     });
   }
   if (view === undefined) return findings;
@@ -232,7 +223,7 @@ function reportText({ host, guests }: Report): string {
   for (const { name, coordinated, findings } of guests) {
     lines.push('', `${name}: ${verdict(coordinated, findings)}`, ...findings.flatMap(findingLines));
   }
-  return lines.join('\n');
+  return lines.map(printable).join('\n');
 }
 
 function verdict(coordinated: boolean, findings: readonly Finding[]): string {

@@ -3,6 +3,7 @@ import { defaultConfig } from '../config.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { HOST_SETTINGS, readSetting } from '../settings.js';
 import { ACTUAL, type GuestIdentity, LAST_UPDATE, READ, STATUS, STRIDE, type Sweep, UNUSED } from '../sweep.js';
+import { guestWord, printable } from '../text.js';
 import { machineTime, type Time } from '../time.js';
 import { UsageError } from './failure.js';
 import { byName, type Connect, connectLibvirt, type Options, optionValue, READING_DEADLINE_MS, virsh } from './session.js';
@@ -71,7 +72,7 @@ function countOf(text: string): number {
 function rowsOf(sweep: Sweep): { guest: GuestIdentity; name: string; figure: (field: number) => number }[] {
   const rows = sweep.guests.map((guest, row) => ({
     guest,
-    name: guest.name,
+    name: printable(guest.name),
     figure: (field: number) => sweep.figures[row * STRIDE + field] ?? Number.NaN,
   }));
   return byName(rows.filter(({ figure }) => figure(STATUS) === READ));
@@ -102,14 +103,14 @@ async function hintAtSilence(
   hinted: Set<string>,
   hint: (line: string) => void,
 ): Promise<void> {
-  for (const { guest, figure } of rowsOf(sweep)) {
+  for (const { guest, name, figure } of rowsOf(sweep)) {
     const age = Date.now() / 1000 - figure(LAST_UPDATE);
     if (hinted.has(guest.uuid) || (!Number.isNaN(figure(UNUSED)) && age < STALE_SECONDS)) continue;
     hinted.add(guest.uuid);
     const facts = await hypervisor.describe(guest.uuid, { deadlineMs: READING_DEADLINE_MS }).catch(() => null);
     if (facts?.statsPeriod !== 0 || facts.balloonModel === 'none') continue;
     hint(
-      `${guest.name} is not asked for its figures; to turn them on: ${virsh(uri, 'dommemstat', guest.name, '--period', String(period), '--live')}`,
+      `${name} is not asked for its figures; to turn them on: ${virsh(uri, 'dommemstat', guestWord(guest.name, guest.uuid), '--period', String(period), '--live')}`,
     );
   }
 }

@@ -145,7 +145,7 @@ async function readAgain(options: RunOptions, old: Config, log: Log): Promise<Co
     return { ...config, uri: old.uri };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${error.message}`);
+    log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${error.message.replaceAll('\n', '; ')}`);
     return null;
   }
 }

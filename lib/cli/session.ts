@@ -2,6 +2,7 @@
 import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { HOST_SETTINGS, readSetting } from '../settings.js';
+import { shellQuoted } from '../text.js';
 import { UnreachableError, UsageError } from './failure.js';
 
 /** Opens a connection. Commands take one, so that tests can hand them a simulated host. */
@@ -44,10 +45,6 @@ export function optionValue<T>(option: string, read: { readonly value: T } | { r
 /** A virsh command that a person can paste into a shell. */
 export function virsh(uri: string, ...words: readonly string[]): string {
   return ['virsh', '-c', uri, ...words].map(shellQuoted).join(' ');
-}
-
-export function shellQuoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 /** Names in the order that people count: aos_vm2 before aos_vm10. */

@@ -1,5 +1,6 @@
 /** `memcoord status`: one reading of host and guests. */
 import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
+import { printable } from '../text.js';
 import { MiB } from '../units.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS } from './session.js';
 import { table } from './table.js';
@@ -35,7 +36,7 @@ function ageText(seconds: number): string {
 }
 
 const COLUMNS: readonly { readonly title: string; readonly cell: (guest: GuestView) => string }[] = [
-  { title: 'guest', cell: ({ name }) => name },
+  { title: 'guest', cell: ({ name }) => printable(name) },
   { title: 'phase', cell: ({ phase }) => phase },
   { title: 'actual', cell: ({ actual }) => mib(actual) },
   { title: 'used', cell: ({ used }) => mib(used) },
@@ -62,7 +63,7 @@ export function statusText({ host, guests }: Snapshot): string {
   lines.push(
     ...table([COLUMNS.map(({ title }) => title.toUpperCase()), ...sorted.map((guest) => COLUMNS.map(({ cell }) => cell(guest)))], 2),
   );
-  const notes = sorted.filter(({ why }) => why !== null).map(({ name, why }) => `${name} is not coordinated: ${why}`);
+  const notes = sorted.filter(({ why }) => why !== null).map(({ name, why }) => printable(`${name} is not coordinated: ${why}`));
   if (notes.length > 0) lines.push('', ...notes);
   return lines.join('\n');
 }

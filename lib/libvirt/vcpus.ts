@@ -56,6 +56,8 @@ export class VcpuTimes {
   }
 
   #find({ name, uuid }: GuestIdentity): string[] {
+    // QEMU's driver has no such names: this is not a way to other folders.
+    if (name.includes('/')) return [];
     try {
       const pid = Number(readFileSync(join(this.#run, `${name}.pid`), 'utf8'));
       if (!Number.isInteger(pid)) return [];

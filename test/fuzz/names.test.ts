@@ -1,0 +1,113 @@
+import { execFileSync } from 'node:child_process';
+import fc from 'fast-check';
+import t from 'tap';
+import { doctor } from '../../lib/cli/doctor.js';
+import { monitor } from '../../lib/cli/monitor.js';
+import { statusText } from '../../lib/cli/status.js';
+import { defaultConfig } from '../../lib/config.js';
+import { VcpuTimes } from '../../lib/libvirt/vcpus.js';
+import { createLog, logMove, logNotice } from '../../lib/log.js';
+import { readOnce } from '../../lib/snapshot.js';
+import { guestWord, shellQuoted } from '../../lib/text.js';
+import { collected, connectWithFacts, hostWith, idle } from '../cli/simulated.js';
+import { hostileText, isOneLine } from './hostile.js';
+
+const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
+/** Names that mean something to virsh, a shell, a glob, a terminal or a reader of the log. */
+const NAMES = [
+  '--all',
+  '-c',
+  '7',
+  UUID,
+  '$(reboot)',
+  "a'; reboot; '",
+  '*',
+  'x\r12:00:00 web gone',
+  'a\u009b2J',
+  'a\u202egol',
+  '../../../etc/x',
+  '#',
+  '~',
+  '',
+];
+const name = fc.oneof(fc.constantFrom(...NAMES), hostileText);
+
+t.test("each line of the log is one, whatever a guest's name or libvirt's error says", async (t) => {
+  fc.assert(
+    fc.property(name, name, fc.boolean(), (guest, text, failed) => {
+      for (const format of ['pretty', 'json'] as const) {
+        const lines: string[] = [];
+        const log = createLog({ format, color: false, write: (line) => void lines.push(line) });
+        const move = {
+          uuid: UUID,
+          name: guest,
+          from: 1,
+          to: 2,
+          reason: 'need',
+          actual: 1,
+          used: 1,
+          spare: 0,
+          need: 2,
+          allocation: 2,
+        } as const;
+        logMove(log, failed ? { ...move, applied: false, error: new Error(text) } : { ...move, applied: true }, false);
+        logNotice(log, { kind: 'phase', level: 'warn', guest, uuid: UUID, message: `${guest} is silent: ${text}` });
+        if (lines.length !== 2 || !lines.every((line) => line.endsWith('\n') && (format === 'json' || isOneLine(line.slice(0, -1)))))
+          return false;
+        if (!lines.every((line) => line.indexOf('\n') === line.length - 1)) return false;
+      }
+      return true;
+    }),
+    { numRuns: 500 },
+  );
+  t.pass('500 names and errors');
+});
+
+t.test('tables, and what doctor says, have the lines that they have for any other guest', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(name, async (odd) => {
+      const shown = async (called: string) => {
+        const host = hostWith(idle(called, { driver: false }), idle('other'));
+        const { print, text } = collected();
+        await doctor({}, connectWithFacts(host, called, { obstacles: ['vfio device x'], metadata: '<m min="lots"/>' }), print);
+        const status = statusText(await readOnce(await host.connect(), defaultConfig()));
+        const lines = collected();
+        const hints = collected();
+        await monitor(
+          { count: '1' },
+          { connect: connectWithFacts(host, called, {}), print: lines.print, hint: hints.print, time: host.time },
+        );
+        return { doctor: text().split('\n'), status: status.split('\n'), monitor: lines.text().split('\n'), hints: hints.lines };
+      };
+      const [strange, plain] = [await shown(odd), await shown('plain')];
+      const all = [strange.doctor, strange.status, strange.monitor, strange.hints];
+      const those = [plain.doctor, plain.status, plain.monitor, plain.hints];
+      return all.every((lines, i) => lines.length === those[i]?.length && lines.every(isOneLine));
+    }),
+    { numRuns: 150 },
+  );
+  t.pass('150 names');
+});
+
+t.test('a command that doctor gives is of that guest, and of nothing else that a shell or virsh might make of its name', async (t) => {
+  fc.assert(
+    fc.property(name, (odd) => {
+      const word = guestWord(odd, UUID);
+      return word === UUID || (word === odd && /^[a-z][\w.+ -]*$/i.test(word) && word.length !== UUID.length);
+    }),
+  );
+  for (const plain of ['aos_vm1', 'a b', 'Web-1.example+x']) t.equal(guestWord(plain, UUID), plain);
+  for (const odd of NAMES) t.equal(guestWord(odd, UUID), UUID, odd);
+  const words = fc.sample(hostileText, 200).map((text) => text.replace(/[\0\p{Cs}]/gu, ''));
+  const echoed = execFileSync('/bin/sh', ['-c', words.map((word) => `printf '%s\\0' ${shellQuoted(word)}`).join('; ')], {
+    encoding: 'utf8',
+  });
+  t.strictSame(echoed.split('\0').slice(0, -1), words, 'a shell takes a quoted word for that word');
+});
+
+t.test('no name leads out of the folder of pid files', async (t) => {
+  const root = t.testdir({ run: {}, 'secret.pid': '1\n' });
+  const times = new VcpuTimes(`${root}/run`, '/proc');
+  fc.assert(fc.property(name, (odd) => Number.isNaN(times.read([{ uuid: odd, name: odd, id: 1 }], 0)[0])));
+  t.same([...times.read([{ uuid: UUID, name: '../secret', id: 1 }], 0)], [Number.NaN]);
+});
