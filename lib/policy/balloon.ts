@@ -16,7 +16,8 @@ import type { PolicyConfig } from './types.js';
 /** The balloon: where it is, how it moved, and whether somebody else moved it. */
 export function readBalloon(draft: Draft, figure: Figure, at: number, config: PolicyConfig): void {
   const { actual: before, actualAt: readBefore, target } = draft;
-  const actual = figure(ACTUAL);
+  // The guest tells it, and nobody checks: more than its maximum would be charged to all others.
+  const actual = figure(ACTUAL) > draft.maximum ? draft.maximum : figure(ACTUAL);
   const rss = figure(RSS);
   draft.actual = actual;
   draft.actualAt = at;

@@ -94,7 +94,7 @@ function pair(belief: Belief, before: number, available: number, look: Look, con
   const kernelSeen = follows && resting && available <= actual ? actual - available : belief.kernelSeen;
   const agrees = Math.abs(kernelSeen - belief.kernelSeen) <= SAME;
   const kernel = agrees ? kernelSeen : belief.kernel;
-  if (follows && Number.isFinite(kernel)) return { kernel, kernelSeen, size: available + kernel, paired: true };
+  if (follows && Number.isFinite(kernel + available)) return { kernel, kernelSeen, size: available + kernel, paired: true };
   // The larger of the sizes that it can have been: too much use is assumed, never too little.
   return { kernel, kernelSeen, size: resting ? actual : Math.max(actual, before), paired: resting };
 }

@@ -84,7 +84,7 @@ function settle(draft: Draft, figure: Figure, context: GuestContext | undefined,
   const ceiling = Math.min(overrides?.max ?? maximum, maximum);
   draft.maximum = maximum;
   draft.ceiling = ceiling;
-  draft.floor = Math.min(overrides?.min ?? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION), ceiling);
+  draft.floor = Math.min(overrides?.min ?? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), ceiling);
   draft.signal = overrides?.signal ?? config.signal;
   draft.share = overrides?.share ?? DEFAULT_SHARE;
   draft.pinned = facts != null && (facts.balloonModel === 'none' || facts.obstacles.length > 0);
