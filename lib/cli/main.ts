@@ -151,11 +151,11 @@ ${EXIT_CODES}`,
   return program;
 }
 
-/** Commander reports its own help and version as errors with exit code 0, and wrong use with 1, which is 2 here. */
-async function main(): Promise<void> {
-  // Whoever reads our output may stop reading (`memcoord monitor | head`): that is no failure. Data already written is written.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-  process.stderr.on('error', () => {});
+/**
+ * Does what the command line says. Commander reports its own help and version as errors with exit code 0, and wrong use with 1, which is 2
+ * here.
+ */
+export async function main(): Promise<void> {
   try {
     await commands().parseAsync();
   } catch (error) {
@@ -170,4 +170,7 @@ async function main(): Promise<void> {
   }
 }
 
+// Whoever reads our output may stop reading (`memcoord monitor | head`): that is no failure. Data already written is written.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+process.stderr.on('error', () => {});
 await main();
