@@ -26,10 +26,21 @@ t.test('the packed tarball, installed into an empty folder, has what it must and
   const [packed] = jsonIn((await npm(root, 'pack', '--json', '--pack-destination', folder)).stdout);
   const paths = packed?.files.map(({ path }) => path) ?? [];
   const strays = paths.filter(
-    (path) => !/^(dist\/(?!sim\/).*\.(js|d\.ts)|prebuilds\/.*\.node|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path),
+    (path) =>
+      !/^(dist\/(?!sim\/).*\.(js|d\.ts)|prebuilds\/.*\.node|docs\/50-memcoord\.rules|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(
+        path,
+      ),
   );
   t.strictSame(strays, []);
-  for (const must of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'LICENSE', 'README.md', 'CHANGELOG.md'])
+  for (const must of [
+    'dist/index.js',
+    'dist/index.d.ts',
+    'dist/cli/main.js',
+    'docs/50-memcoord.rules',
+    'LICENSE',
+    'README.md',
+    'CHANGELOG.md',
+  ])
     t.ok(paths.includes(must), must);
   t.equal(paths.filter((path) => path.endsWith('.node')).length, 1);
 
