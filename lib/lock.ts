@@ -10,6 +10,7 @@
  *
  * Node has whole abstract names since 20.8 only (nodejs/node#49667); releases before that cut them to nothing.
  */
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 
 /** Another coordinator holds the host. */
@@ -19,8 +20,9 @@ export class LockedError extends Error {
   /** Process id of the holder; null where it did not answer. */
   readonly pid: number | null;
 
-  constructor(pid: number | null) {
-    super(`another coordinator holds this host: ${pid === null ? 'a process that does not answer' : `process ${pid}`}`);
+  constructor(pid: number | null, advice = '') {
+    const holder = pid === null ? 'a process that does not answer' : `process ${pid}`;
+    super(`another coordinator holds this host: ${holder}${advice === '' ? '' : `; ${advice}`}`);
     this.pid = pid;
   }
 }
@@ -55,6 +57,28 @@ export async function takeLock(hostId: string): Promise<Lock> {
 /** Pid of the coordinator that holds a host; null where it does not answer, 'nobody' where there is none. */
 export function lockHolder(hostId: string): Promise<number | null | 'nobody'> {
   return ask(nameOf(hostId));
+}
+
+/**
+ * Pid of the process that the lock's socket belongs to, by the kernel's word: unlike the holder's answer nobody can make it up, and a
+ * holder that hangs is found too. null where there is none, or where it is not ours to see (another user's, without root).
+ */
+export async function lockOwner(hostId: string): Promise<number | null> {
+  // Num RefCount Protocol Flags Type St Inode Path. The flag marks the socket that listens; zeros that fill a name up are shown as @.
+  const column = /^\S+ \S+ \S+ 00010000 \S+ \S+ +(\d+) @(.*?)@*$/gm;
+  const sockets = [...(await readFile('/proc/net/unix', 'utf8')).matchAll(column)];
+  const ours = sockets.filter(([, , name]) => name === nameOf(hostId).slice(1));
+  // The path of a socket in a folder may hold a line break and what looks like our line, but never takes the true one away.
+  const inode = ours.length === 1 ? ours[0]?.[1] : undefined;
+  if (inode === undefined) return null;
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    // Processes end while we look, and those of others do not show what they have open.
+    for (const file of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+      if ((await readlink(`/proc/${pid}/fd/${file}`).catch(() => '')) === `socket:[${inode}]`) return Number(pid);
+    }
+  }
+  return null;
 }
 
 function nameOf(hostId: string): string {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import t from 'tap';
-import { LockedError, lockHolder, takeLock } from '../lib/lock.js';
+import { LockedError, lockHolder, lockOwner, takeLock } from '../lib/lock.js';
 
 /** A process that takes the lock's name as a coordinator of another version would: by the protocol alone. */
 async function holder(id: string, answers = true): Promise<ChildProcess> {
@@ -50,6 +50,29 @@ t.test('a holder that hangs is a holder', async (t) => {
   await t.rejects(takeLock(id), { code: 'ERR_MEMCOORD_LOCKED', pid: null, message: /does not answer/ });
   child.kill('SIGKILL');
   await once(child, 'exit');
+});
+
+t.test('whose the lock is, the kernel says, also of a holder that hangs', async (t) => {
+  const id = randomUUID();
+  t.equal(await lockOwner(id), null);
+  const child = await holder(id, false);
+  t.equal(await lockOwner(id), child.pid);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  t.equal(await lockOwner(id), null);
+});
+
+t.test('a socket whose path looks like a line about the lock makes nobody its owner', async (t) => {
+  const id = randomUUID().slice(0, 8);
+  const lock = await takeLock(id);
+  t.equal(await lockOwner(id), process.pid);
+  const path = `${t.testdir()}/`;
+  process.chdir(path);
+  const forged = createServer().listen({ path: `x\n0: 00000002 00000000 00010000 0001 01 1 @memcoord-${id}` });
+  await once(forged, 'listening');
+  t.equal(await lockOwner(id), null, 'rather nobody than somebody else');
+  forged.close();
+  await lock.release();
 });
 
 t.test('a holder that answers nonsense is a holder', async (t) => {
