@@ -1,5 +1,5 @@
 /** `memcoord run`: coordinates until it is told to stop. */
-import { type Config, ConfigError } from '../config.js';
+import type { Config } from '../config.js';
 import { Coordinator } from '../coordinator.js';
 import { bootId } from '../host.js';
 import type { Hypervisor } from '../hypervisor.js';
@@ -144,8 +144,9 @@ async function readAgain(options: RunOptions, old: Config, log: Log): Promise<Co
     log.info({ kind: 'config', config }, `SIGHUP: configuration read again${uriNote}`);
     return { ...config, uri: old.uri };
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${error.message.replaceAll('\n', '; ')}`);
+    // Whatever is wrong with it: a file must not end what coordinates the host.
+    const message = error instanceof Error ? error.message : String(error);
+    log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${message.replaceAll('\n', '; ')}`);
     return null;
   }
 }

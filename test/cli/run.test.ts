@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { UnreachableError } from '../../lib/cli/failure.js';
@@ -14,6 +14,7 @@ import { collected, connectTo, hostWith, idle } from './simulated.js';
 interface Entry {
   readonly msg: string;
   readonly kind?: string;
+  readonly reason?: string;
   readonly guest?: string;
   readonly applied?: boolean;
   readonly dryRun?: boolean;
@@ -160,6 +161,73 @@ t.test('SIGHUP reads the configuration again; a bad one is refused and the old o
   t.equal(told.length, 2);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
+});
+
+t.test('SIGHUP with a file that is gone, a folder in its place, or YAML that nobody can read keeps the old configuration', async (t) => {
+  const folder = t.testdir({ 'f.yaml': 'pool: 4GiB\n', 'a-folder': {} });
+  const file = join(folder, 'f.yaml');
+  const host = hostWith(idle('one'));
+  const hangUp = async (): Promise<void> => {
+    process.emit('SIGHUP', 'SIGHUP');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await host.pass(2000);
+  };
+  const { code, log } = await runWhile(host, { config: file }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(2000);
+    await rm(file);
+    await hangUp();
+    await mkdir(file);
+    await hangUp();
+    await rmdir(file);
+    await writeFile(file, '['.repeat(50_000));
+    await hangUp();
+    await writeFile(file, 'pool: 5GiB\n');
+    await hangUp();
+  });
+  t.equal(code, 0);
+  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(told, [/refused, the old one stays: .*ENOENT/, /refused.*EISDIR/, /refused/, /configuration read again/]);
+  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
+  t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
+});
+
+t.test('SIGHUP with another interval sets the stats periods anew, and stopping still puts back those of before', async (t) => {
+  const file = join(t.testdir({ 'f.yaml': 'interval: 1\n' }), 'f.yaml');
+  const host = hostWith(idle('one'));
+  host.guest('one').setPeriod(7);
+  const periods: number[] = [];
+  await runWhile(host, { config: file }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(3000);
+    periods.push(host.guest('one').period);
+    await writeFile(file, 'interval: 3\n');
+    process.emit('SIGHUP', 'SIGHUP');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(5000);
+    periods.push(host.guest('one').period);
+  });
+  t.strictSame([...periods, host.guest('one').period], [1, 3, 7]);
+});
+
+t.test('SIGHUP with a pool that is less than the guests hold has it worked off, and nobody grows meanwhile', async (t) => {
+  const file = join(t.testdir({ 'f.yaml': 'pool: 8GiB\n' }), 'f.yaml');
+  const host = hostWith(
+    idle('a', { current: 1000 * MiB, uses: () => 600 * MiB }),
+    idle('b', { current: 1000 * MiB, uses: () => 600 * MiB }),
+  );
+  const { log } = await runWhile(host, { config: file }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(10_000);
+    await writeFile(file, 'pool: 1400MiB\n');
+    process.emit('SIGHUP', 'SIGHUP');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(20_000);
+  });
+  const moves = log.filter(({ msg }) => msg === 'move');
+  t.ok(moves.some(({ reason }) => reason === 'over-capacity'));
+  t.ok(host.guests.reduce((sum, { actual }) => sum + actual, 0) <= 1400 * MiB);
+  t.ok(host.guests.every(({ kills, actual }) => kills === 0 && actual >= 640 * MiB));
 });
 
 t.test('SIGHUP without a configuration file changes nothing, and says so', async (t) => {
