@@ -208,8 +208,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         told = true;
         failed = this.#hypervisor;
         if (this.#hypervisor?.isAlive() !== true) this.#lost = true;
-        // Full jitter between half and all of the pause, so that many hosts do not come back at the same moment.
-        await this.#sleep(retry * (0.5 + this.#random() / 2));
+        // Full jitter, so that many hosts do not come back at the same moment, over a pause that is none too short.
+        await this.#sleep(LEAST_LOOK + retry * this.#random());
         retry = Math.min(2 * retry, LAST_RETRY_MS);
       }
     }

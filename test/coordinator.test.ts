@@ -7,7 +7,7 @@ import type { GuestSpec } from '../lib/sim/guest.js';
 import { SimHost } from '../lib/sim/host.js';
 import { readOnce } from '../lib/snapshot.js';
 import type { SavedPeriods, State } from '../lib/state.js';
-import { REFRESHED } from '../lib/sweep.js';
+import { MISSED, READ, REFRESHED, SET_ASIDE, STATUS, STRIDE } from '../lib/sweep.js';
 import { GiB, MiB } from '../lib/units.js';
 
 const idle = (name: string, settings: Partial<GuestSpec> = {}): GuestSpec => ({
@@ -492,4 +492,99 @@ t.test('a snapshot is made once a look, and only when somebody asks for it', asy
   await host.pass(5000);
   t.not(coordinator.snapshot, first);
   await stop();
+});
+
+t.test('a guest that hangs is told of once when it is set aside, with what to do, and once when it answers again', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('hangs'), idle('well')] });
+  let status = READ;
+  const connect = withCalls(host, (real) => ({
+    sample: async (options) => {
+      const sweep = await real.sample(options);
+      if (status !== READ) {
+        sweep.figures.fill(Number.NaN, 0, STRIDE);
+        sweep.figures[STATUS] = status;
+      }
+      return sweep;
+    },
+  }));
+  const { coordinator, notices, moves } = coordinate([], { connect, time: host.time });
+  await coordinator.start();
+  await host.pass(3000);
+  status = MISSED;
+  await host.pass(900);
+  status = READ;
+  await host.pass(3000);
+  const told = () => notices.filter(({ kind }) => kind === 'set-aside' || kind === 'answers-again');
+  t.same(told(), [], 'one that is late once does not hang');
+  status = MISSED;
+  await host.pass(1500);
+  status = SET_ASIDE;
+  await host.pass(30_000);
+  t.match(told(), [{ kind: 'set-aside', level: 'warn', guest: 'hangs', message: /virsh domstate hangs/ }]);
+  t.equal(told().length, 1);
+  t.notOk(moves.some(({ name }, i) => name === 'hangs' && i > 10));
+  status = READ;
+  await host.pass(5000);
+  t.same(
+    told().map(({ kind }) => kind),
+    ['set-aside', 'answers-again'],
+  );
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('less available than the reserve is told once, with what to do, and once when it is over', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  let available = 20 * GiB;
+  const connect = withCalls(host, (real) => ({ hostMemory: async () => ({ ...(await real.hostMemory()), available }) }));
+  const { coordinator, notices } = coordinate([], { connect, time: host.time, config: { ...defaultConfig(), reserveKiB: GiB } });
+  await coordinator.start();
+  await host.pass(3000);
+  for (const mib of [1000, 1030, 1000, 1100, 2000, 2000]) {
+    available = mib * MiB;
+    await host.pass(2000);
+  }
+  t.match(
+    notices.filter(({ kind }) => kind.startsWith('reserve')),
+    [
+      { kind: 'reserve-in-danger', level: 'warn', message: /1000MiB available, less than its reserve of 1GiB: .*ps aux/ },
+      { kind: 'reserve-safe', level: 'info', message: /2000MiB available/ },
+    ],
+  );
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('connecting is tried for ever, ever more rarely, and told of once', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  let up = true;
+  let tries = 0;
+  const { coordinator } = coordinate([], {
+    time: host.time,
+    connect: async () => {
+      tries++;
+      if (!up) throw new Error('refused');
+      return withCalls(host, (real) => ({
+        sample: async (asked) => (up ? real.sample(asked) : Promise.reject(new Error('gone'))),
+        isAlive: () => up,
+      }))();
+    },
+  });
+  const lost: Error[] = [];
+  coordinator.on('lost', (error) => lost.push(error));
+  await coordinator.start();
+  await host.pass(2000);
+  up = false;
+  await host.pass(3_600_000);
+  // A pause is some 15 s on average in the end.
+  t.ok(tries > 150 && tries < 450, `${tries} tries in an hour`);
+  t.equal(lost.length, 1);
+  up = true;
+  await host.pass(40_000);
+  t.equal(coordinator.snapshot?.guests[0]?.phase, 'steady');
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
 });

@@ -28,6 +28,8 @@ export interface Belief {
   /** The domain's own maximum. */
   readonly maximum: number;
   readonly actual: number;
+  /** How many looks in a row have asked for it and not read it, since its calls do not come back. */
+  readonly missed: number;
   /** When `actual` was read. */
   readonly actualAt: number;
   /** Since when `actual` has been what it is, to within SAME. */
@@ -148,6 +150,8 @@ export interface Model {
   readonly state: HostState;
   readonly stateSince: number;
   readonly pressure: boolean;
+  /** True while the host has less available than its reserve. */
+  readonly reserveInDanger: boolean;
   /** True once it was told that the hypervisor refuses to have figures refreshed. */
   readonly toldRefusal: boolean;
   /** True while a guest lacks memory that others have yet to give. */
@@ -166,6 +170,7 @@ export const EMPTY_MODEL: Model = {
   state: 'ample',
   stateSince: Number.NEGATIVE_INFINITY,
   pressure: false,
+  reserveInDanger: false,
   toldRefusal: false,
   waiting: false,
   rooms: [Number.NaN, Number.NaN],

@@ -59,6 +59,8 @@ export const GROWTH_REST = 5000;
 export const ADOPTED_INTERVALS = 5;
 /** Somebody who goes on moving a guest is told of once in this time. */
 export const ADOPTED_QUIET = 60_000;
+/** A guest that has not been read for so many looks in a row, though it was asked for, hangs. One is no sign: a busy host is late. */
+export const HANGS_AFTER = 2;
 
 /** After a shrink, this many KiB swapped in or this many major faults above the usual, each a second, take it back. */
 export const THRASH_SWAP_IN = 1 * MiB;
@@ -75,6 +77,8 @@ export const LEAST_OVERHEAD = 48 * MiB;
 export const LEAST_RESERVE = 200 * MiB;
 export const DEFAULT_RESERVE = 512 * MiB;
 export const RESERVE_FRACTION = 0.05;
+/** The reserve is out of danger once this part of it more is available: it would be told again and again else. */
+export const RESERVE_MARGIN = 1 / 8;
 /** While somebody waits, donors give in small steps that follow each other quickly, so that little is under way at a time: this, or this part of the capacity. */
 export const IN_TRANSIT = 48 * MiB;
 export const IN_TRANSIT_FRACTION = 1 / 128;

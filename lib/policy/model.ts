@@ -2,13 +2,27 @@
  * The model: folds one look into what is believed of the guests (belief.ts). balloon.ts and figures.ts read a guest's figures, this file
  * judges the phase and tells what changed; orders.ts notes the moves. All of them write to drafts (rows.ts) and leave the old model alone.
  */
-import { ACTUAL, CPU_TIME, MAJOR_FAULT, MAXIMUM, MINOR_FAULT, READ, REFRESHED, STATE, STATUS, STRIDE, SWAP_IN } from '../sweep.js';
+import {
+  ACTUAL,
+  CPU_TIME,
+  MAJOR_FAULT,
+  MAXIMUM,
+  MINOR_FAULT,
+  MISSED,
+  READ,
+  REFRESHED,
+  SET_ASIDE,
+  STATE,
+  STATUS,
+  STRIDE,
+  SWAP_IN,
+} from '../sweep.js';
 import { formatSize } from '../units.js';
 import { readActivity } from './activity.js';
 import { progress, readBalloon, stillOpen } from './balloon.js';
 import type { Belief, Draft, Figure, Model, Rollback } from './belief.js';
 import { readFigures } from './figures.js';
-import { ADOPTED_QUIET, DEFAULT_SHARE, FLOOR_FRACTION, LEAST_FLOOR, REBOOT_BLIND, REFUSALS, SAME } from './limits.js';
+import { ADOPTED_QUIET, DEFAULT_SHARE, FLOOR_FRACTION, HANGS_AFTER, LEAST_FLOOR, REBOOT_BLIND, REFUSALS, SAME } from './limits.js';
 import { Drafts } from './rows.js';
 import type { GuestContext, Look, Notice, Phase, PolicyConfig } from './types.js';
 
@@ -28,12 +42,13 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { draft
     if (from !== undefined) found++;
     const known = from !== undefined && model.guests[from]?.id === guest.id;
     const draft = known ? drafts.keep(from) : drafts.meet(guest, context, look.at);
-    const { phase, rollback } = draft;
+    const { phase, rollback, missed } = draft;
     unplan(draft);
     read(draft, figure, look, context, config);
     draft.phase = judge(draft, figure, look, context, config);
     if (!known) notices.push(notice('guest-appeared', 'info', draft, `${draft.name} is here`));
     tell(phase, rollback, draft, notices);
+    tellOfHanging(missed, draft, notices);
     if (draft.adopting && draft.restingSince < look.at) adopt(draft, look.at, notices);
   });
   if (found < model.guests.length) {
@@ -69,7 +84,10 @@ function read(draft: Draft, figure: Figure, look: Look, context: GuestContext | 
   if (told || seen) forget(draft, look.at);
   readActivity(draft, figure(CPU_TIME), look);
   if (REFUSALS.has(figure(REFRESHED))) draft.refusesRefresh = true;
-  if (figure(STATUS) !== READ || !(figure(ACTUAL) > 0)) return;
+  const status = figure(STATUS);
+  if (status === READ) draft.missed = 0;
+  else if (status === MISSED || status === SET_ASIDE) draft.missed++;
+  if (status !== READ || !(figure(ACTUAL) > 0)) return;
   const { actual, actualAt } = draft;
   readBalloon(draft, figure, look.at, config);
   readFigures(draft, { actual, actualAt }, figure, look, context, config);
@@ -168,6 +186,18 @@ function tell(phase: Phase, rollback: Rollback | null, now: Belief, notices: Not
       notice('thrashing', 'warn', now, `${now.name} swaps or faults after a shrink: it gets back ${formatSize(now.rollback.to)}`),
     );
   }
+}
+
+/** Once, when a guest is set aside because its calls do not come back, and once when it answers again (rule 10). */
+function tellOfHanging(before: number, now: Belief, notices: Notice[]): void {
+  const { name, missed } = now;
+  if (missed === HANGS_AFTER && before < HANGS_AFTER) {
+    const message =
+      `${name} does not answer and is set aside, the other guests go on: its process hangs, or another command holds it; ` +
+      `virsh domstate ${name} --reason and virsh domcontrol ${name} tell which (other commands may hang), virsh destroy ${name} ends it`;
+    notices.push(notice('set-aside', 'warn', now, message));
+  }
+  if (missed === 0 && before >= HANGS_AFTER) notices.push(notice('answers-again', 'info', now, `${name} answers again`));
 }
 
 /** Somebody else's move has come to rest: it is told, though not each of many. */

@@ -13,6 +13,7 @@ import {
   IN_TRANSIT,
   IN_TRANSIT_FRACTION,
   PAGE,
+  RESERVE_MARGIN,
   SAME,
 } from './limits.js';
 import { observe } from './model.js';
@@ -56,11 +57,25 @@ export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
   const tell = state !== before.told && at - stateSince >= STATE_HOLDS;
   if (tell) notices.push({ ...TOLD[state](books), figures: { capacity: books.capacity, charged: books.charged } });
   if (host.pressure !== before.pressure) notices.push(pressureNotice(host));
+  const reserveInDanger = host.available < books.reserve * (before.reserveInDanger ? 1 + RESERVE_MARGIN : 1);
+  if (reserveInDanger !== before.reserveInDanger) notices.push(reserveNotice(host, books));
   const told = tell ? state : before.told;
   const refusal = guests.some(({ refusesRefresh }) => refusesRefresh);
   if (refusal && !before.toldRefusal) notices.push(REFUSAL);
   const toldRefusal = before.toldRefusal || refusal;
-  const model: Model = { at, guests, numbers, told, state, stateSince, pressure: host.pressure, toldRefusal, waiting, rooms: books.rooms };
+  const model: Model = {
+    at,
+    guests,
+    numbers,
+    told,
+    state,
+    stateSince,
+    pressure: host.pressure,
+    reserveInDanger,
+    toldRefusal,
+    waiting,
+    rooms: books.rooms,
+  };
   return { model, moves, notices, account: books, state };
 }
 
@@ -248,4 +263,14 @@ function pressureNotice({ pressure, available }: Look['host']): Notice {
   return pressure
     ? { kind: 'host-pressure', level: 'warn', message: 'the host itself is short of memory: no guest grows but in need', figures }
     : { kind: 'host-pressure-ended', level: 'info', message: 'the host has memory again', figures };
+}
+
+function reserveNotice({ available }: Look['host'], { reserve }: Account): Notice {
+  const figures = { available, reserve };
+  const message =
+    `the host has ${formatSize(available)} available, less than its reserve of ${formatSize(reserve)}: something other than the guests' ` +
+    'balloons takes memory (ps aux --sort=-rss | head tells what); end it, stop or move a guest, or set a smaller reserve';
+  return available < reserve
+    ? { kind: 'reserve-in-danger', level: 'warn', message, figures }
+    : { kind: 'reserve-safe', level: 'info', message: `the host's reserve is whole again: ${formatSize(available)} available`, figures };
 }

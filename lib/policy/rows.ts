@@ -21,6 +21,7 @@ const NUMBERS = [
   'share',
   'maximum',
   'actual',
+  'missed',
   'actualAt',
   'restingSince',
   'target',
@@ -190,7 +191,7 @@ export class Drafts {
     draft.pause = FIRST_PAUSE;
     draft.refusedPause = FIRST_REFUSED_PAUSE;
     draft.restingSince = draft.windowAt = draft.paidAt = at;
-    draft.samples = draft.trend = draft.reachable = draft.usualFaults = 0;
+    draft.missed = draft.samples = draft.trend = draft.reachable = draft.usualFaults = 0;
     draft.orderedAt = draft.refusedUntil = draft.shrinkAfter = draft.shrunkAt = Number.NEGATIVE_INFINITY;
     draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = draft.stirredAt = Number.NEGATIVE_INFINITY;
     return draft;
