@@ -46,8 +46,9 @@ export interface CoordinatorOptions {
   /** Numbers from 0 to 1, for the pauses between tries to connect; `Math.random` by default. */
   readonly random?: () => number;
   /**
-   * Asked once, on the first connection, where to keep what must outlive this process: the guests' stats periods, which the next
-   * coordinator then puts back after a crash of this one. null, or not given: nowhere. Not asked in a dry run.
+   * Asked once, on the first connection, where to keep what must outlive this process: what the guests had before, what was asked for
+   * and what was learned, for the next coordinator to go on from, also after a crash of this one. null, or not given: nowhere. A dry run
+   * reads it and writes nothing.
    */
   readonly state?: (hypervisor: Hypervisor) => Promise<State | null>;
 }
@@ -97,13 +98,19 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   constructor({ connect, config, dryRun = false, time = machineTime, random = Math.random, state }: CoordinatorOptions) {
     super();
-    this.#state = dryRun ? undefined : state;
+    this.#state = state;
     this.#connect = connect;
     this.#config = config;
     this.#dryRun = dryRun;
     this.#time = time;
     this.#random = random;
-    this.#book = new GuestBook({ config: () => this.#config, dryRun, time, tell: (notice) => this.emit('notice', notice) });
+    this.#book = new GuestBook({
+      config: () => this.#config,
+      dryRun,
+      time,
+      beliefs: () => this.#model.guests,
+      tell: (notice) => this.emit('notice', notice),
+    });
   }
 
   /** The last look; null before the first. */
@@ -140,7 +147,6 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#wake();
     await this.#loop;
     const hypervisor = this.#hypervisor;
-    if (hypervisor === null) return;
     await this.#book.putBack(hypervisor);
     await this.#detach();
   }
@@ -228,9 +234,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return glanceInterval(guests.length, this.#config) < this.#config.intervalMs ? hypervisor.cpuTimes(guests) : NOT_KNOWN;
   }
 
-  /** After a loss nothing that was believed is trusted. What the stats periods were before us is kept. */
+  /** After a loss nothing that was believed is trusted beyond what a coordinator before us would be. */
   async #attachAgain(): Promise<Hypervisor> {
     const hypervisor = await this.#attach();
+    this.#book.keepBeliefs();
     this.#model = EMPTY_MODEL;
     this.#book.forgetAll();
     this.#sweepAt = Number.NEGATIVE_INFINITY;
@@ -274,6 +281,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (this.#dryRun) this.#rehearse(made.moves);
     const { outcomes, orderedAt } = this.#dryRun ? NOT_ORDERED : await this.#carryOut(hypervisor, made.moves);
     this.#record({ look, config, anew, moves: made.moves, outcomes, orderedAt });
+    if (made.moves.length > 0 || made.notices.length > 0) this.#book.note();
     const { account, state } = made;
     this.#seen = { wallClock: Date.now(), look, config, model: this.#model, account, state };
     this.#snapshot = null;

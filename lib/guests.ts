@@ -1,10 +1,15 @@
-/** What a coordinator keeps of the guests beside the model: their facts and settings, and the stats periods that it has set. */
+/**
+ * What a coordinator keeps of the guests beside the model: their facts and settings, the stats periods that it has set, and what must
+ * outlive it.
+ */
 import type { Config } from './config.js';
 import { guestOverrides, isIncluded } from './config.js';
 import type { DomainFacts, Hypervisor } from './hypervisor.js';
 import { parseMetadata } from './metadata.js';
+import type { Belief } from './policy/belief.js';
+import { remember } from './policy/memory.js';
 import type { GuestContext, GuestOverrides, Notice } from './policy/types.js';
-import type { SavedPeriods, State } from './state.js';
+import type { SavedGuest, SavedGuests, State } from './state.js';
 import type { GuestIdentity } from './sweep.js';
 import { guestWord, shellQuoted } from './text.js';
 import type { Time } from './time.js';
@@ -14,6 +19,8 @@ export const CONTROL_DEADLINE_MS = 2000;
 /** Pauses between tries of what fails, ms: doubled each time. */
 export const FIRST_RETRY_MS = 500;
 export const LAST_RETRY_MS = 30_000;
+/** Least time between two notes on disk of what is believed of the guests, ms. */
+const NOTE_PAUSE_MS = 1000;
 
 interface Known {
   readonly id: number;
@@ -30,6 +37,8 @@ export interface GuestBookOptions {
   readonly config: () => Config;
   readonly dryRun: boolean;
   readonly time: Time;
+  /** What is believed of the guests right now. */
+  readonly beliefs: () => readonly Belief[];
   readonly tell: (notice: Notice) => void;
 }
 
@@ -44,8 +53,11 @@ export class GuestBook {
   /** Period calls under way, by guest: no look waits for them, since a guest that hangs must not hold up the others (rule 10). */
   #setting = new Map<string, Promise<void>>();
   #state: State | null = null;
-  /** What the last coordinator of this host left behind. */
-  #left: SavedPeriods = new Map();
+  /** What a coordinator before us, or we before a connection was lost, knew of the guests that are not believed otherwise by now. */
+  readonly #left = new Map<string, SavedGuest>();
+  /** Lets the next note on disk be written at once; null where none is to come. */
+  #hurry: (() => void) | null = null;
+  #notedAt = Number.NEGATIVE_INFINITY;
   /** Goes up when what is known of guests may be out of date: what was being read meanwhile is then read again. */
   #generation = 0;
 
@@ -53,10 +65,15 @@ export class GuestBook {
     this.#options = options;
   }
 
-  /** Keeps on disk what a crash must not lose, and learns what one has left. */
+  /** Keeps on disk what a crash must not lose, and learns what one has left. In a dry run nothing is written. */
   async remember(state: State): Promise<void> {
-    this.#state = state;
-    this.#left = await state.load();
+    if (!this.#options.dryRun) this.#state = state;
+    for (const [uuid, left] of await state.load()) this.#left.set(uuid, left);
+  }
+
+  /** What is believed of the guests is about to be forgotten: what of it holds on is kept. */
+  keepBeliefs(): void {
+    for (const [uuid, saved] of this.#saved()) this.#left.set(uuid, saved);
   }
 
   /** What the policy is told of each guest, by uuid: a view that is always up to date. */
@@ -84,6 +101,7 @@ export class GuestBook {
     this.#dueAt = Number.POSITIVE_INFINITY;
     const here = new Set(guests.map(({ uuid }) => uuid));
     for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#drop(uuid);
+    for (const uuid of this.#left.keys()) if (!here.has(uuid)) this.#left.delete(uuid);
     const strangers = guests.filter(({ uuid, id }) => {
       const known = this.#known.get(uuid);
       if (known === undefined || known.id !== id || now >= known.retryAt) return true;
@@ -112,7 +130,7 @@ export class GuestBook {
     if (facts === null) {
       // What was known of this start of the guest holds on: settings and obstacles do not go away because libvirt does not answer.
       const context = before?.id === id ? before.context : contextOf(name, null, this.#options.config()).context;
-      this.#learn(uuid, this.#later({ id, context, changed: before?.changed ?? null }, before));
+      this.#learn(uuid, this.#later({ id, context: this.#recalled(context, uuid, id), changed: before?.changed ?? null }, before));
       return;
     }
     const { context, problems } = contextOf(name, facts, this.#options.config());
@@ -121,7 +139,7 @@ export class GuestBook {
     }
     const retryAt = generation === this.#generation ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
     const changed = before?.changed ?? this.#leftBehind(uuid, id, facts.statsPeriod);
-    const known: Known = { id, context, changed, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
+    const known: Known = { id, context: this.#recalled(context, uuid, id), changed, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
     this.#learn(uuid, known);
     const wanted = Math.max(1, Math.round(this.#options.config().intervalMs / 1000));
     const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
@@ -139,13 +157,46 @@ export class GuestBook {
   /** A period that is neither what the last coordinator set nor off, as in the middle of a refresh, was set by somebody else since. */
   #leftBehind(uuid: string, id: number, period: number): Known['changed'] {
     const left = this.#left.get(uuid);
-    return left?.id === id && (period === left.set || period === 0) ? { original: left.original, set: left.set } : null;
+    return left?.id === id && left.period !== null && (period === left.period.set || period === 0) ? left.period : null;
+  }
+
+  /** The context with what a coordinator before us knew of the same start of the guest. */
+  #recalled(context: GuestContext, uuid: string, id: number): GuestContext {
+    const left = this.#left.get(uuid);
+    return left?.id === id && left.balloon !== null ? { ...context, remembered: left.balloon } : context;
+  }
+
+  #saved(): SavedGuests {
+    const saved = new Map(this.#left);
+    for (const [uuid, { id, changed }] of this.#known) {
+      const left = this.#left.get(uuid);
+      saved.set(uuid, { id, period: changed, balloon: left?.id === id ? left.balloon : null });
+    }
+    for (const belief of this.#options.beliefs()) {
+      const guest = saved.get(belief.uuid);
+      if (guest?.id === belief.id) saved.set(belief.uuid, { ...guest, balloon: remember(belief) ?? guest.balloon });
+    }
+    return saved;
   }
 
   async #save(): Promise<void> {
     if (this.#state === null) return;
-    const changed = [...this.#known].flatMap(([uuid, { id, changed }]) => (changed === null ? [] : [[uuid, { id, ...changed }] as const]));
-    await this.#state.save(new Map(changed));
+    await this.#state.save(new Map([...this.#saved()].filter(([, { period, balloon }]) => period !== null || balloon !== null)));
+  }
+
+  /** Notes on disk soon what is believed of the guests: once a second at most, and no look waits for it. */
+  note(): void {
+    if (this.#state === null || this.#hurry !== null) return;
+    const { time } = this.#options;
+    const { done, wake } = time.sleep(Math.max(0, this.#notedAt + NOTE_PAUSE_MS - time.now()));
+    this.#hurry = wake;
+    void done.then(() => {
+      // On the way out the last word is not this one.
+      if (this.#hurry !== wake) return;
+      this.#hurry = null;
+      this.#notedAt = time.now();
+      return this.#save();
+    });
   }
 
   /**
@@ -184,12 +235,19 @@ export class GuestBook {
     return { ...known, retryAt: this.#options.time.now() + pause, pause: Math.min(2 * pause, LAST_RETRY_MS) };
   }
 
-  /** Gives the guests the stats periods back that they had before us. */
-  async putBack(hypervisor: Hypervisor): Promise<void> {
+  /**
+   * Gives the guests the stats periods back that they had before us, and notes what is left to remember.
+   *
+   * @param hypervisor null where there is no connection: then the periods stay on disk for the next coordinator
+   */
+  async putBack(hypervisor: Hypervisor | null): Promise<void> {
+    const hurry = this.#hurry;
+    this.#hurry = null;
+    hurry?.();
     await Promise.all(this.#setting.values());
     await Promise.all(
       [...this.#known].map(async ([uuid, known]) => {
-        if (known.changed === null) return;
+        if (hypervisor === null || known.changed === null) return;
         try {
           await hypervisor.setStatsPeriod(uuid, known.changed.original, { deadlineMs: CONTROL_DEADLINE_MS });
           this.#learn(uuid, { ...known, changed: null });

@@ -1,6 +1,7 @@
 /**
- * What must outlive this process: the stats periods that guests had before a coordinator changed them, so that the next one can put
- * them back after a crash of this one. One small JSON file for each host.
+ * What must outlive this process, so that the next one can go on where this one ended, however it did, and give the guests back what
+ * they had: the stats periods and balloon sizes of before a coordinator changed them, what was last asked for, what was learned of the
+ * balloons. One small JSON file for each host.
  *
  * The file is ours to write and anyone's to break: what cannot be read, or was written by a later version, is set aside under another
  * name and never trusted, and a file that cannot be written costs a warning and nothing else.
@@ -9,34 +10,60 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import type { Remembered } from './policy/types.js';
 
-/** Stats periods of one start of a guest, seconds; 0 = off. */
-export interface SavedPeriod {
+/** What is kept of one start of a guest. */
+export interface SavedGuest {
   /** libvirt's id of that start. */
   readonly id: number;
-  /** What it had before. */
-  readonly original: number;
-  /** What it was set to. */
-  readonly set: number;
+  /** Its stats period before, and what it was set to, seconds, 0 = off; null = not changed. */
+  readonly period: { readonly original: number; readonly set: number } | null;
+  /** Its balloon; null = nothing to remember. */
+  readonly balloon: Remembered | null;
 }
 
 /** By the guest's UUID. */
-export type SavedPeriods = ReadonlyMap<string, SavedPeriod>;
+export type SavedGuests = ReadonlyMap<string, SavedGuest>;
 
 export interface State {
   /** What the last coordinator of this host left behind; nothing where the machine has booted since. */
-  load(): Promise<SavedPeriods>;
-  /** Resolves when it is on disk, whatever becomes of it: where it cannot be written, that has been told. */
-  save(periods: SavedPeriods): Promise<void>;
+  load(): Promise<SavedGuests>;
+  /** Resolves when it, or what was saved after it, is on disk, whatever becomes of it: where it cannot be written, that has been told. */
+  save(guests: SavedGuests): Promise<void>;
 }
 
-const VERSION = 1;
+const VERSION = 2;
+const id = z.int().min(0);
 const seconds = z.int().min(0).max(2_147_483_647);
+/** KiB, KiB/s and ms: no sum of them must lose its precision. */
+const amount = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
+const period = z.strictObject({ original: seconds, set: seconds });
+const balloon = z.strictObject({
+  original: amount,
+  target: amount,
+  orderedAt: amount,
+  speed: amount,
+  reachable: amount,
+  shrinkAfter: amount,
+  pause: amount,
+});
+const boot = z.string().nullable();
 const schema = z.strictObject({
   version: z.literal(VERSION),
-  boot: z.string().nullable(),
-  periods: z.record(z.uuid(), z.strictObject({ id: z.int().min(0), original: seconds, set: seconds })),
+  boot,
+  guests: z.record(z.uuid(), z.strictObject({ id, period: period.nullable(), balloon: balloon.nullable() })),
 });
+/** Version 1 had the stats periods alone. */
+const firstSchema = z
+  .strictObject({
+    version: z.literal(1),
+    boot,
+    periods: z.record(z.uuid(), z.strictObject({ id, ...period.shape })),
+  })
+  .transform(({ periods, ...rest }): z.infer<typeof schema> => {
+    const guests = Object.entries(periods).map(([uuid, { id, ...period }]) => [uuid, { id, period, balloon: null }] as const);
+    return { ...rest, version: VERSION, guests: Object.fromEntries(guests) };
+  });
 
 /**
  * Where the state of a host is kept: where the service manager says (systemd's StateDirectory=), else for root with the system's, else
@@ -52,10 +79,22 @@ export function statePath(hostId: string, environment: NodeJS.ProcessEnv = proce
 /**
  * @param boot names the boot of the machine: libvirt counts its guests anew after one. null where it is not known.
  * @param warn is told, once each, that the file was set aside or cannot be written.
+ * @param readOnly true: nothing is written and nothing set aside.
  */
-export function fileState(path: string, boot: string | null, warn: (message: string) => void): State {
+export function fileState(path: string, boot: string | null, warn: (message: string) => void, { readOnly = false } = {}): State {
   let writing: Promise<void> = Promise.resolve();
+  /** The save that has not begun yet: what comes meanwhile goes with it. */
+  let next: { guests: SavedGuests; readonly done: Promise<void> } | null = null;
   let told = false;
+  const write = async (guests: SavedGuests): Promise<void> => {
+    try {
+      await replace(path, `${JSON.stringify({ version: VERSION, boot, guests: Object.fromEntries(guests) })}\n`);
+      told = false;
+    } catch (error) {
+      if (!told) warn(`${path}: cannot be written, so a crash would lose what the guests had before memcoord came: ${messageOf(error)}`);
+      told = true;
+    }
+  };
   return {
     async load() {
       let text: string;
@@ -69,24 +108,25 @@ export function fileState(path: string, boot: string | null, warn: (message: str
       const read = parse(text);
       if ('problem' in read) {
         const aside = `${path}.bad`;
-        await rename(path, aside).catch(() => {});
-        warn(
-          `${path}: not what memcoord ${VERSION === read.version ? 'wrote' : 'of this version writes'} (${read.problem}); set aside as ${aside}`,
-        );
+        if (!readOnly) await rename(path, aside).catch(() => {});
+        const fate = readOnly ? 'it is not believed' : `set aside as ${aside}`;
+        warn(`${path}: not what memcoord ${VERSION === read.version ? 'wrote' : 'of this version writes'} (${read.problem}); ${fate}`);
         return new Map();
       }
-      return read.boot === boot ? new Map(Object.entries(read.periods)) : new Map();
+      return read.boot === boot ? new Map(Object.entries(read.guests)) : new Map();
     },
-    save(periods) {
-      writing = writing.then(async () => {
-        try {
-          await replace(path, `${JSON.stringify({ version: VERSION, boot, periods: Object.fromEntries(periods) })}\n`);
-          told = false;
-        } catch (error) {
-          if (!told) warn(`${path}: cannot be written, so a crash would leave the guests' stats periods changed: ${messageOf(error)}`);
-          told = true;
-        }
+    save(guests) {
+      if (readOnly) return Promise.resolve();
+      if (next !== null) {
+        next.guests = guests;
+        return next.done;
+      }
+      writing = writing.then(() => {
+        const latest = next?.guests ?? guests;
+        next = null;
+        return write(latest);
       });
+      next = { guests, done: writing };
       return writing;
     },
   };
@@ -99,10 +139,10 @@ function parse(text: string): z.infer<typeof schema> | { readonly problem: strin
   } catch (error) {
     return { problem: messageOf(error), version: VERSION };
   }
-  const read = schema.safeParse(value);
+  const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : VERSION;
+  const read = (version === 1 ? firstSchema : schema).safeParse(value);
   if (read.success) return read.data;
   const issue = read.error.issues[0];
-  const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : VERSION;
   return { problem: `${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'unknown'}`, version };
 }
 

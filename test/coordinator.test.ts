@@ -6,7 +6,7 @@ import type { Notice } from '../lib/policy/types.js';
 import type { GuestSpec } from '../lib/sim/guest.js';
 import { SimHost } from '../lib/sim/host.js';
 import { readOnce } from '../lib/snapshot.js';
-import type { SavedPeriods, State } from '../lib/state.js';
+import type { SavedGuests, State } from '../lib/state.js';
 import { MISSED, READ, REFRESHED, SET_ASIDE, STATUS, STRIDE } from '../lib/sweep.js';
 import { GiB, MiB } from '../lib/units.js';
 
@@ -96,15 +96,34 @@ t.test('the stats period is set to the interval and put back on stop', async (t)
 });
 
 /** A state that is kept in memory: what one coordinator leaves behind is there for the next. */
-function kept(left: SavedPeriods = new Map()): State & { periods: SavedPeriods } {
+function kept(left: SavedGuests = new Map()): State & { guests: SavedGuests; saves: number } {
   const state = {
-    periods: left,
-    load: async () => state.periods,
-    save: async (periods: SavedPeriods) => {
-      state.periods = periods;
+    guests: left,
+    saves: 0,
+    load: async () => state.guests,
+    save: async (guests: SavedGuests) => {
+      state.guests = guests;
+      state.saves++;
     },
   };
   return state;
+}
+
+/** The stats periods that are kept. */
+const periods = ({ guests }: { guests: SavedGuests }) => [...guests.values()].flatMap(({ period }) => (period === null ? [] : [period]));
+
+/** A coordinator with these can be killed: it does nothing more. */
+function killable(host: SimHost, kept: State) {
+  const killed = { yes: false };
+  const state = async (): Promise<State> => ({
+    load: () => kept.load(),
+    save: async (guests) => (killed.yes ? undefined : kept.save(guests)),
+  });
+  const connect = withCalls(host, (real) => ({
+    sample: async (asked) => (killed.yes ? new Promise(() => {}) : real.sample(asked)),
+    setMemory: async (...args) => (killed.yes ? new Promise(() => {}) : real.setMemory(...args)),
+  }));
+  return { killed, connect, state };
 }
 
 t.test('the stats period of before a crash is put back by the next coordinator, and then forgotten', async (t) => {
@@ -120,7 +139,7 @@ t.test('the stats period of before a crash is put back by the next coordinator, 
   await host.pass(100);
   crashed = true;
   t.same(
-    [...state.periods.values()].map(({ original, set }) => [original, set]),
+    periods(state).map(({ original, set }) => [original, set]),
     [
       [0, 1],
       [5, 1],
@@ -137,7 +156,7 @@ t.test('the stats period of before a crash is put back by the next coordinator, 
     host.guests.map(({ period }) => period),
     [0, 5],
   );
-  t.equal(state.periods.size, 0);
+  t.same(periods(state), []);
 });
 
 t.test('what was left behind says nothing of another start of the guest, or once somebody else has set the period', async (t) => {
@@ -145,8 +164,8 @@ t.test('what was left behind says nothing of another start of the guest, or once
   const [other, set] = host.guests;
   const state = kept(
     new Map([
-      [other?.uuid ?? '', { id: 77, original: 9, set: 1 }],
-      [set?.uuid ?? '', { id: set?.id ?? 0, original: 9, set: 2 }],
+      [other?.uuid ?? '', { id: 77, period: { original: 9, set: 1 }, balloon: null }],
+      [set?.uuid ?? '', { id: set?.id ?? 0, period: { original: 9, set: 2 }, balloon: null }],
     ]),
   );
   other?.setPeriod(1);
@@ -180,7 +199,7 @@ t.test('a period that could not be put back stays on record', async (t) => {
   const stopped = coordinator.stop();
   await host.pass(10_000);
   await stopped;
-  t.equal(state.periods.size, 1);
+  t.equal(periods(state).length, 1);
 });
 
 t.test('where a refresh was refused the stats period is read, and set, anew', async (t) => {
@@ -492,6 +511,98 @@ t.test('a snapshot is made once a look, and only when somebody asks for it', asy
   await host.pass(5000);
   t.not(coordinator.snapshot, first);
   await stop();
+});
+
+/** A floor that 'slow' has not, so that it is made to grow. */
+const SLOW_GROWS = { guests: [{ match: 'slow', settings: { min: 900 * MiB } }] };
+
+t.test('a growth that a killed coordinator has ordered is counted by the next, and what the guests had is still known', async (t) => {
+  const state = kept();
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('fat', { current: 1500 * MiB }), idle('slow', { speed: 20 * MiB })] });
+  const { killed, ...mortal } = killable(host, state);
+  const options = { config: { ...defaultConfig(), ...SLOW_GROWS }, time: host.time, state: async () => state };
+  await new Coordinator({ ...options, ...mortal }).start();
+  await host.pass(6000);
+  killed.yes = true;
+  const { actual, target } = host.guest('slow');
+  t.ok(target === 900 * MiB && actual < 700 * MiB, 'the growth is under way');
+  t.match(state.guests.get(host.guest('fat').uuid)?.balloon, { original: 1500 * MiB });
+  const next = new Coordinator({ ...options, connect: host.connect });
+  const notices: Notice[] = [];
+  next.on('notice', (notice) => notices.push(notice));
+  await next.start();
+  t.equal(next.snapshot?.guests.find(({ name }) => name === 'slow')?.target, target);
+  await host.pass(30_000);
+  t.same(
+    notices.filter(({ kind }) => kind === 'adopted' || kind === 'stuck'),
+    [],
+  );
+  t.equal(host.guest('slow').actual, 900 * MiB);
+  const stopped = next.stop();
+  await host.pass(10_000);
+  await stopped;
+  t.match(state.guests.get(host.guest('fat').uuid)?.balloon, { original: 1500 * MiB }, 'two coordinators later');
+  t.match(state.guests.get(host.guest('slow').uuid)?.balloon, { original: 512 * MiB });
+});
+
+t.test('a growth under way is also counted after a lost connection', async (t) => {
+  let up = true;
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('slow', { speed: 20 * MiB })] });
+  const { coordinator } = coordinate([], {
+    time: host.time,
+    config: { ...defaultConfig(), ...SLOW_GROWS },
+    connect: withCalls(host, (real) => ({
+      sample: async (options) => (up ? real.sample(options) : Promise.reject(new Error('gone'))),
+      isAlive: () => up,
+    })),
+  });
+  const seen: unknown[] = [];
+  coordinator.on('look', ({ guests }) => seen.push(guests[0]));
+  coordinator.on('connected', () => seen.splice(0));
+  await coordinator.start();
+  await host.pass(6000);
+  up = false;
+  await host.pass(1500);
+  up = true;
+  t.ok(host.guest('slow').actual < 700 * MiB);
+  await host.pass(8000);
+  t.match(seen[0], { phase: 'booting', target: 900 * MiB }, 'nothing else is believed');
+  const stopped = coordinator.stop();
+  await host.pass(10_000);
+  await stopped;
+});
+
+t.test('what is believed is noted once a second at most, and on stop at once', async (t) => {
+  const state = kept();
+  const host = new SimHost({
+    total: 23 * GiB,
+    guests: [idle('eats', { uses: (at) => (150 + Math.max(0, at / 1000 - 5) * 40) * MiB })],
+  });
+  const { coordinator, moves } = coordinate([], { connect: host.connect, time: host.time, state: async () => state });
+  coordinator.on('move', (move) => moves.push(move));
+  await coordinator.start();
+  await host.pass(5000);
+  const before = state.saves;
+  await host.pass(20_000);
+  t.ok(moves.length > 20, `${moves.length} moves`);
+  t.ok(state.saves - before <= 21, `${state.saves - before} saves`);
+  const stopped = coordinator.stop();
+  await host.pass(2000);
+  await stopped;
+  const { saves } = state;
+  t.equal(state.guests.get(host.guest('eats').uuid)?.balloon?.target, host.guest('eats').target);
+  await host.pass(5000);
+  t.equal(state.saves, saves, 'and nothing after it');
+});
+
+t.test('a dry run reads what was left behind and writes nothing', async (t) => {
+  const state = kept();
+  const { host, coordinator, stop } = coordinate([idle('a')], { dryRun: true, state: async () => state });
+  host.guest('a').setPeriod(1);
+  await coordinator.start();
+  await host.pass(10_000);
+  await stop();
+  t.equal(state.saves, 0);
 });
 
 t.test('a guest that hangs is told of once when it is set aside, with what to do, and once when it answers again', async (t) => {

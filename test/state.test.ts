@@ -2,23 +2,29 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { fileState, type SavedPeriod, statePath } from '../lib/state.js';
+import { fileState, type SavedGuest, statePath } from '../lib/state.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
-const PERIODS = new Map<string, SavedPeriod>([[UUID, { id: 7, original: 10, set: 1 }]]);
+const GUEST: SavedGuest = {
+  id: 7,
+  period: { original: 10, set: 1 },
+  balloon: { original: 524288, target: 400000, orderedAt: 12345.6, speed: 409600, reachable: 0, shrinkAfter: 0, pause: 15000 },
+};
+const GUESTS = new Map([[UUID, GUEST]]);
+const VERSION_1 = JSON.stringify({ version: 1, boot: 'boot 1', periods: { [UUID]: { id: 7, original: 10, set: 1 } } });
 
 test('what was saved is there for the next process, and for nobody else', async (t) => {
   const path = join(t.testdir(), 'lib/host.json');
   const warnings: string[] = [];
-  await fileState(path, 'boot 1', (line) => warnings.push(line)).save(PERIODS);
-  t.same(await fileState(path, 'boot 1', (line) => warnings.push(line)).load(), PERIODS);
+  await fileState(path, 'boot 1', (line) => warnings.push(line)).save(GUESTS);
+  t.same(await fileState(path, 'boot 1', (line) => warnings.push(line)).load(), GUESTS);
   t.equal(statSync(path).mode & 0o077, 0);
   t.same(warnings, []);
 });
 
 test('libvirt counts its guests anew after a boot: what was before says nothing', async (t) => {
   const path = join(t.testdir(), 'host.json');
-  await fileState(path, 'boot 1', () => {}).save(PERIODS);
+  await fileState(path, 'boot 1', () => {}).save(GUESTS);
   t.same(await fileState(path, 'boot 2', () => {}).load(), new Map());
 });
 
@@ -31,22 +37,42 @@ test('no file is no news', async (t) => {
 test('saves that overlap end with the last one, whole', async (t) => {
   const path = join(t.testdir(), 'host.json');
   const state = fileState(path, null, () => {});
-  await Promise.all([5, 6, 7, 8].map((original) => state.save(new Map([[UUID, { id: 1, original, set: 1 }]]))));
-  t.equal((await state.load()).get(UUID)?.original, 8);
+  await Promise.all([5, 6, 7, 8].map((original) => state.save(new Map([[UUID, { ...GUEST, period: { original, set: 1 } }]]))));
+  t.equal((await state.load()).get(UUID)?.period?.original, 8);
+});
+
+test('what version 1 knew, the stats periods, is still read', async (t) => {
+  const path = join(t.testdir({ 'host.json': VERSION_1 }), 'host.json');
+  const warnings: string[] = [];
+  t.same(
+    await fileState(path, 'boot 1', (line) => warnings.push(line)).load(),
+    new Map([[UUID, { id: 7, period: { original: 10, set: 1 }, balloon: null }]]),
+  );
+  t.same(warnings, []);
+});
+
+test('what is read for a dry run stays as it is, also where it is broken, and nothing is written', async (t) => {
+  const path = join(t.testdir({ 'host.json': 'broken' }), 'host.json');
+  const warnings: string[] = [];
+  const state = fileState(path, null, (line) => warnings.push(line), { readOnly: true });
+  t.same(await state.load(), new Map());
+  await state.save(GUESTS);
+  t.match(warnings, [/it is not believed$/]);
+  t.equal(readFileSync(path, 'utf8'), 'broken');
 });
 
 test('a file of a later version is set aside, and kept', async (t) => {
-  const path = join(t.testdir({ 'host.json': '{"version":2,"more":"of it"}' }), 'host.json');
+  const path = join(t.testdir({ 'host.json': '{"version":3,"more":"of it"}' }), 'host.json');
   const warnings: string[] = [];
   t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
   t.match(warnings, [/not what memcoord of this version writes.*set aside as .*host\.json\.bad/]);
-  t.equal(readFileSync(`${path}.bad`, 'utf8'), '{"version":2,"more":"of it"}');
+  t.equal(readFileSync(`${path}.bad`, 'utf8'), '{"version":3,"more":"of it"}');
   t.notOk(existsSync(path));
 });
 
 test('whatever stands in the file, it is never fatal, and never believed where it is not whole', async (t) => {
   const path = join(t.testdir(), 'host.json');
-  await fileState(path, null, () => {}).save(PERIODS);
+  await fileState(path, null, () => {}).save(GUESTS);
   const whole = readFileSync(path, 'utf8');
   const broken = fc.oneof(
     fc.string(),
@@ -54,6 +80,13 @@ test('whatever stands in the file, it is never fatal, and never believed where i
     fc.nat(whole.length - 3).map((length) => whole.slice(0, length)),
     fc.constantFrom(
       whole.replace('"original":10', '"original":-1'),
+      whole.replace('"target":400000', '"target":-1'),
+      whole.replace('"target":400000', '"target":9007199254740992'),
+      whole.replace('"target":400000', '"target":null'),
+      whole.replace('"speed":409600', '"speed":1e999'),
+      whole.replace('"pause":15000', '"pause":"15000"'),
+      whole.replace('"period"', '"periods"'),
+      VERSION_1.replace('"set":1', '"set":0.5'),
       whole.replace('"id":7', '"id":"7"'),
       whole.replace(UUID, '../../etc/passwd'),
     ),
@@ -72,10 +105,10 @@ test('a file that cannot be written is told once, and again after it could be', 
   const folder = t.testdir({ 'in-the-way': '' });
   const warnings: string[] = [];
   const state = fileState(join(folder, 'in-the-way/host.json'), null, (line) => warnings.push(line));
-  await state.save(PERIODS);
-  await state.save(PERIODS);
+  await state.save(GUESTS);
+  await state.save(GUESTS);
   t.equal(warnings.length, 1);
-  t.match(warnings[0], /cannot be written, so a crash would leave the guests' stats periods changed/);
+  t.match(warnings[0], /cannot be written, so a crash would lose what the guests had before memcoord came/);
 });
 
 test('a folder in place of the file is told, and nothing is believed', async (t) => {

@@ -1,16 +1,14 @@
 /** `memcoord run`: coordinates until it is told to stop. */
 import type { Config } from '../config.js';
 import { Coordinator } from '../coordinator.js';
-import { bootId } from '../host.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { type Lock, takeLock } from '../lock.js';
 import { createLog, type Log, type LogFormat, logMove, logNotice } from '../log.js';
-import { fileState, type State, statePath } from '../state.js';
 import type { Time } from '../time.js';
 import { formatSize } from '../units.js';
 import { FAILED, UsageError } from './failure.js';
 import { openRecording, type Recording } from './record.js';
-import { type Connect, configFrom, connectLibvirt, type Options } from './session.js';
+import { type Connect, configFrom, connectLibvirt, type Options, stateOf } from './session.js';
 import { version } from './version.js';
 
 export interface RunOptions extends Options {
@@ -46,12 +44,13 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
       throw error;
     }
   };
-  const state = async (hypervisor: Hypervisor): Promise<State | null> => {
-    const hostId = await hypervisor.hostId();
-    if (hostId === null) return null;
-    return fileState(statePath(hostId), await bootId(), (message) => log.warn({ kind: 'state' }, message));
-  };
-  const coordinator = new Coordinator({ connect: attach, config, dryRun, state, ...(time === undefined ? {} : { time }) });
+  const coordinator = new Coordinator({
+    connect: attach,
+    config,
+    dryRun,
+    ...(dryRun ? {} : { state: stateOf((message) => log.warn({ kind: 'state' }, message)) }),
+    ...(time === undefined ? {} : { time }),
+  });
   let connected = false;
   coordinator.on('connected', (uri) => {
     connected = true;

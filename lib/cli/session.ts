@@ -1,7 +1,9 @@
 /** What the commands have in common: options become a configuration, a configuration a connection, a guest's name a command for it. */
 import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config.js';
+import { bootId } from '../host.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { HOST_SETTINGS, readSetting } from '../settings.js';
+import { fileState, type State, statePath } from '../state.js';
 import { shellQuoted } from '../text.js';
 import { UnreachableError, UsageError } from './failure.js';
 
@@ -34,6 +36,14 @@ export async function configFrom(options: Options): Promise<Config> {
   }
   const base = options.config === undefined ? defaultConfig() : await loadConfig(String(options.config));
   return withSettings(base, settings as Settings);
+}
+
+/** Where a coordinator of a host keeps what must outlive it; nowhere where no other process can share the host. */
+export function stateOf(warn: (message: string) => void, options: { readonly readOnly?: boolean } = {}) {
+  return async (hypervisor: Hypervisor): Promise<State | null> => {
+    const hostId = await hypervisor.hostId();
+    return hostId === null ? null : fileState(statePath(hostId), await bootId(), warn, options);
+  };
 }
 
 /** The value of an option, or a UsageError that names it. */

@@ -11,10 +11,11 @@ import {
   PROGRESS_WINDOW,
   SAME,
 } from './limits.js';
-import type { PolicyConfig } from './types.js';
+import { recall } from './memory.js';
+import type { PolicyConfig, Remembered } from './types.js';
 
 /** The balloon: where it is, how it moved, and whether somebody else moved it. */
-export function readBalloon(draft: Draft, figure: Figure, at: number, config: PolicyConfig): void {
+export function readBalloon(draft: Draft, figure: Figure, at: number, config: PolicyConfig, remembered: Remembered | undefined): void {
   const { actual: before, actualAt: readBefore, target } = draft;
   // The guest tells it, and nobody checks: more than its maximum would be charged to all others.
   const actual = figure(ACTUAL) > draft.maximum ? draft.maximum : figure(ACTUAL);
@@ -28,7 +29,8 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
   if (Math.abs(moved) <= SAME) return;
   draft.restingSince = at;
   if (Number.isNaN(before)) {
-    draft.target = draft.windowActual = actual;
+    draft.windowActual = actual;
+    recall(draft, remembered, at);
     return;
   }
   const gap = target - before;

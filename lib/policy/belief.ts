@@ -38,8 +38,13 @@ export interface Belief {
   readonly target: number;
   /** When we last asked; -Infinity = never. */
   readonly orderedAt: number;
-  /** The target before that. */
+  /** The target before that, and the one that we asked for; NaN = never. */
   readonly orderedFrom: number;
+  readonly orderedTo: number;
+  /** Balloon size before memcoord came, or what somebody else has set since. */
+  readonly original: number;
+  /** When what a coordinator before us knew of it was taken over; NaN = there was none. */
+  readonly recalledAt: number;
   /** Refused moves: none before this time, and the next pause. */
   readonly refusedUntil: number;
   readonly refusedPause: number;

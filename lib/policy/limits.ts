@@ -48,6 +48,8 @@ export const PROGRESS_WINDOW = 2000;
 /** First pause of shrinking after a failed shrink, doubled each time up to the last (rule 14); forgotten after as long a time without a failure. */
 export const FIRST_PAUSE = 15_000;
 export const LAST_PAUSE = 15 * 60_000;
+/** An order this old is not under way any more: [M] balloons move at 400 MiB/s and more, and one that does not is stuck. */
+export const UNDER_WAY = 10_000;
 /** Pause after a refused move, doubled each time up to the last. */
 export const FIRST_REFUSED_PAUSE = 1000;
 export const LAST_REFUSED_PAUSE = 60_000;

@@ -22,7 +22,17 @@ import { readActivity } from './activity.js';
 import { progress, readBalloon, stillOpen } from './balloon.js';
 import type { Belief, Draft, Figure, Model, Rollback } from './belief.js';
 import { readFigures } from './figures.js';
-import { ADOPTED_QUIET, DEFAULT_SHARE, FLOOR_FRACTION, HANGS_AFTER, LEAST_FLOOR, REBOOT_BLIND, REFUSALS, SAME } from './limits.js';
+import {
+  ADOPTED_QUIET,
+  DEFAULT_SHARE,
+  FLOOR_FRACTION,
+  HANGS_AFTER,
+  LEAST_FLOOR,
+  REBOOT_BLIND,
+  REFUSALS,
+  SAME,
+  UNDER_WAY,
+} from './limits.js';
 import { Drafts } from './rows.js';
 import type { GuestContext, Look, Notice, Phase, PolicyConfig } from './types.js';
 
@@ -47,6 +57,8 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { draft
     read(draft, figure, look, context, config);
     draft.phase = judge(draft, figure, look, context, config);
     if (!known) notices.push(notice('guest-appeared', 'info', draft, `${draft.name} is here`));
+    // What it had before us: not while it boots, when it may hold its maximum on the way to less.
+    if (Number.isNaN(draft.original) && draft.phase !== 'booting') draft.original = draft.actual;
     tell(phase, rollback, draft, notices);
     tellOfHanging(missed, draft, notices);
     if (draft.adopting && draft.restingSince < look.at) adopt(draft, look.at, notices);
@@ -89,7 +101,7 @@ function read(draft: Draft, figure: Figure, look: Look, context: GuestContext | 
   else if (status === MISSED || status === SET_ASIDE) draft.missed++;
   if (status !== READ || !(figure(ACTUAL) > 0)) return;
   const { actual, actualAt } = draft;
-  readBalloon(draft, figure, look.at, config);
+  readBalloon(draft, figure, look.at, config, context?.remembered);
   readFigures(draft, { actual, actualAt }, figure, look, context, config);
 }
 
@@ -151,7 +163,9 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
   }
   if (draft.rollback !== null && !stillOpen(draft, draft.rollback, at)) draft.rollback = null;
   progress(draft, at);
-  if (draft.phase !== 'stuck' || at >= draft.shrinkAfter) return 'steady';
+  // One that a coordinator before us found to be stuck is so from the start.
+  const stuck = draft.phase === 'stuck' || (draft.phase === 'booting' && draft.reachable > 0);
+  if (!stuck || at >= draft.shrinkAfter) return 'steady';
   draft.why = 'does not give memory; left alone for a while';
   return 'stuck';
 }
@@ -200,12 +214,19 @@ function tellOfHanging(before: number, now: Belief, notices: Notice[]): void {
   if (missed === 0 && before >= HANGS_AFTER) notices.push(notice('answers-again', 'info', now, `${name} answers again`));
 }
 
-/** Somebody else's move has come to rest: it is told, though not each of many. */
+/**
+ * Somebody else's move has come to rest: it is told, though not each of many. Their word is newer than what the guest had before us,
+ * unless the balloon has only come back to what we asked for, as after a reboot, or goes where a coordinator before us may have sent it
+ * after its last note.
+ */
 function adopt(draft: Draft, at: number, notices: Notice[]): void {
   draft.adopting = false;
-  if (at - draft.adoptedToldAt < ADOPTED_QUIET) return;
-  draft.adoptedToldAt = at;
+  if (at - draft.recalledAt <= UNDER_WAY) return;
+  const told = at - draft.adoptedToldAt < ADOPTED_QUIET;
+  if (!told) draft.adoptedToldAt = at;
   if (draft.phase === 'booting') return;
+  if (!(Math.abs(draft.actual - draft.orderedTo) <= SAME)) draft.original = draft.actual;
+  if (told) return;
   const message = `somebody set ${draft.name} to ${formatSize(draft.actual)}: taken over, no shrinking for a while`;
   notices.push(notice('adopted', 'info', draft, message, { actual: draft.actual }));
 }

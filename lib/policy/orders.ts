@@ -36,6 +36,7 @@ function note(draft: Draft, { move, outcome }: Order, at: number): void {
   draft.target = outcome === 'unknown' ? Math.max(move.from, move.to) : move.to;
   draft.orderedAt = at;
   draft.orderedFrom = move.from;
+  draft.orderedTo = move.to;
   draft.refusedPause = FIRST_REFUSED_PAUSE;
   openWindow(draft, at);
   draft.rollback = null;

@@ -126,6 +126,26 @@ export interface Notice {
   readonly figures?: Readonly<Record<string, number | string>>;
 }
 
+/**
+ * What an earlier coordinator knew of the same start of a guest. Sizes KiB; times ms of the machine's monotonic clock, which goes on from
+ * process to process.
+ */
+export interface Remembered {
+  /** Balloon size before memcoord came, or what somebody else has set since. */
+  readonly original: number;
+  /** What was last asked for, or adopted. */
+  readonly target: number;
+  /** When it was last asked for; 0 = never. */
+  readonly orderedAt: number;
+  /** Learned speed of the balloon, KiB/s. */
+  readonly speed: number;
+  /** Size below which it could not be pushed, while it is left alone for that; 0 = none. */
+  readonly reachable: number;
+  /** No shrinking before this time, and the next pause after a failure, ms. */
+  readonly shrinkAfter: number;
+  readonly pause: number;
+}
+
 /** What the policy needs to know of a guest beside its figures. */
 export interface GuestContext {
   readonly facts: DomainFacts | null;
@@ -134,6 +154,8 @@ export interface GuestContext {
   readonly included: boolean;
   /** Seconds of the stats period in force, 0 = off. */
   readonly statsPeriod: number;
+  /** Taken over when the guest is first seen, and never again. */
+  readonly remembered?: Remembered;
 }
 
 /** One look at the host: everything that a plan depends on beside the model and the configuration. */

@@ -119,20 +119,20 @@ t.test('what must outlive the process is kept while it runs, and a broken record
   process.env.STATE_DIRECTORY = folder;
   t.teardown(() => delete process.env.STATE_DIRECTORY);
   const host = hostWith(idle('one'));
-  const record = () => JSON.parse(readFileSync(join(folder, `${id}.json`), 'utf8')) as { periods: Record<string, object> };
+  const record = () => JSON.parse(readFileSync(join(folder, `${id}.json`), 'utf8')) as { guests: Record<string, object> };
   const { code, log } = await runWhile(
     host,
     {},
     async () => {
       await new Promise((resolve) => setTimeout(resolve, 200));
-      await host.pass(2000);
+      await host.pass(5000);
       await new Promise((resolve) => setTimeout(resolve, 200));
-      t.match(record().periods, { [host.guest('one').uuid]: { original: 0, set: 1 } });
+      t.match(record().guests, { [host.guest('one').uuid]: { period: { original: 0, set: 1 } } });
     },
     connectTo(host, () => ({ hostId: async () => id })),
   );
   t.equal(code, 0);
-  t.same(record().periods, {});
+  t.match(record().guests, { [host.guest('one').uuid]: { period: null, balloon: { original: 512 * MiB } } });
   t.match(
     log.filter(({ kind }) => kind === 'state').map(({ msg }) => msg),
     [/set aside as .*\.bad/],

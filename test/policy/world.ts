@@ -3,7 +3,7 @@ import { defaultConfig } from '../../lib/config.js';
 import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
-import type { GuestContext, GuestOverrides, Look, Move, Notice, PolicyConfig } from '../../lib/policy/types.js';
+import type { GuestContext, GuestOverrides, Look, Move, Notice, PolicyConfig, Remembered } from '../../lib/policy/types.js';
 import * as sweep from '../../lib/sweep.js';
 import { GiB, MiB } from '../../lib/units.js';
 
@@ -70,6 +70,8 @@ export class World {
   refreshed = new Set<string>();
   /** Guests that the next looks do not read. */
   unread = new Set<string>();
+  /** What a coordinator before us knew, by name. */
+  remembered = new Map<string, Remembered>();
   notices: Notice[] = [];
   #shown = new Map<string, number[]>();
 
@@ -87,7 +89,8 @@ export class World {
     const contexts = new Map<string, GuestContext>(
       this.guests.map(({ name, maximum, actual, overrides, obstacles }) => {
         const facts = { maximum, current: actual, balloonModel: 'virtio', autodeflate: false, statsPeriod: 1, obstacles, metadata: null };
-        return [name, { facts, overrides, included: true, statsPeriod: 1 }];
+        const remembered = this.remembered.get(name);
+        return [name, { facts, overrides, included: true, statsPeriod: 1, ...(remembered === undefined ? {} : { remembered }) }];
       }),
     );
     const look: Look = {

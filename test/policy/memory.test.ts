@@ -1,0 +1,149 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { charge } from '../../lib/policy/belief.js';
+import { remember } from '../../lib/policy/memory.js';
+import type { Remembered } from '../../lib/policy/types.js';
+import { MiB } from '../../lib/units.js';
+import { guest, World } from './world.js';
+
+const NOTHING: Remembered = {
+  original: 512 * MiB,
+  target: 512 * MiB,
+  orderedAt: 0,
+  speed: 400 * MiB,
+  reachable: 0,
+  shrinkAfter: 0,
+  pause: 15_000,
+};
+
+/** A world with one guest, of which a coordinator before us knew this. */
+function after(remembered: Partial<Remembered>, settings: Parameters<typeof guest>[1] = {}): World {
+  const world = new World([guest('a', settings)]);
+  world.remembered.set('a', { ...NOTHING, ...remembered });
+  return world;
+}
+
+const believed = (world: World) => {
+  const [belief] = world.model.guests;
+  if (belief === undefined) throw new Error('nobody is here');
+  return belief;
+};
+
+t.test('a growth that a killed coordinator had ordered is charged before it comes', async (t) => {
+  const world = after({ target: 1400 * MiB, orderedAt: 999_000 }, { actual: 600 * MiB, used: 550 * MiB });
+  world.look();
+  t.equal(believed(world).target, 1400 * MiB);
+  for (const actual of [900, 1200]) {
+    world.find('a').actual = actual * MiB;
+    world.look();
+  }
+  t.equal(believed(world).phase, 'steady');
+  t.equal(charge(believed(world)), 1400 * MiB);
+  t.same(
+    world.notices.filter(({ kind }) => kind === 'adopted'),
+    [],
+  );
+});
+
+t.test('a growth that never comes is taken back', async (t) => {
+  const world = after({ target: 1400 * MiB, orderedAt: 999_000 }, { actual: 600 * MiB, used: 300 * MiB });
+  const moves = world.run(8);
+  t.equal(moves[0]?.reason, 'no-progress');
+  t.equal(moves[0]?.to, 600 * MiB);
+});
+
+t.test('a shrink under way is not taken for somebody else’s move, and what the guest had before is known', async (t) => {
+  const world = after({ original: 900 * MiB, target: 500 * MiB, orderedAt: 999_500 }, { actual: 800 * MiB });
+  for (const actual of [800, 650, 500]) {
+    world.find('a').actual = actual * MiB;
+    world.look();
+  }
+  world.look();
+  t.same(
+    world.notices.map(({ kind }) => kind).filter((kind) => kind === 'adopted' || kind === 'stuck'),
+    [],
+  );
+  t.match(believed(world), { target: 500 * MiB, original: 900 * MiB });
+});
+
+t.test('where a coordinator sent the balloon after its last note is no word of somebody else', async (t) => {
+  const world = after({ original: 900 * MiB, target: 800 * MiB, orderedAt: 999_500 }, { actual: 790 * MiB });
+  for (const actual of [700, 600, 600, 600]) {
+    world.find('a').actual = actual * MiB;
+    world.look();
+  }
+  t.match(believed(world), { target: 600 * MiB, original: 900 * MiB });
+  t.notOk(world.notices.some(({ kind }) => kind === 'adopted'));
+});
+
+t.test('a size that was set while nobody coordinated is the guest’s own, unless it had more before', async (t) => {
+  const raised = after({ original: 500 * MiB, target: 400 * MiB, orderedAt: 500_000 }, { actual: 700 * MiB });
+  raised.look();
+  t.match(believed(raised), { target: 700 * MiB, original: 700 * MiB });
+  const between = after({ original: 900 * MiB, target: 400 * MiB, orderedAt: 500_000 }, { actual: 700 * MiB });
+  between.look();
+  t.match(believed(between), { target: 700 * MiB, original: 900 * MiB });
+});
+
+t.test('a guest that was found to be stuck is left alone until its pause is over, and no longer', async (t) => {
+  const world = after({ reachable: 700 * MiB, target: 701 * MiB, shrinkAfter: 1_010_000 }, { actual: 701 * MiB, used: 300 * MiB });
+  t.same(world.run(8), []);
+  t.equal(believed(world).phase, 'stuck');
+  t.ok(world.run(10).some(({ reason }) => reason === 'give'));
+});
+
+t.test('what it had before is what it has when it is known; what somebody else sets takes its place, what we set does not', async (t) => {
+  const world = new World([guest('a', { actual: 800 * MiB })]);
+  world.look();
+  t.equal(remember(believed(world)), null, 'nothing is known while it boots');
+  world.run(6);
+  t.ok(believed(world).actual < 800 * MiB);
+  t.equal(believed(world).original, 800 * MiB);
+  world.find('a').actual = 1000 * MiB;
+  world.look();
+  world.look();
+  t.equal(believed(world).original, 1000 * MiB);
+});
+
+t.test('coming back to what we asked for, as after a reboot, is nobody else’s move', async (t) => {
+  const world = new World([guest('a', { actual: 800 * MiB })]);
+  const last = world.run(6).at(-1);
+  t.equal(believed(world).original, 800 * MiB);
+  world.rebooted.add('a');
+  world.find('a').actual = 2048 * MiB;
+  world.look();
+  world.look();
+  world.at += 8000;
+  world.look();
+  world.find('a').actual = last?.to ?? 0;
+  world.look();
+  world.look();
+  t.equal(believed(world).original, 800 * MiB);
+});
+
+t.test('whatever the file says, it does no harm: bounds and capacity hold, and the guest is not starved', async () => {
+  const amount = fc.oneof(fc.constantFrom(0, 1, 4, Number.MAX_SAFE_INTEGER), fc.nat(4096 * MiB), fc.nat(2_000_000));
+  const lie = fc.record({
+    original: amount,
+    target: amount,
+    orderedAt: amount,
+    speed: amount,
+    reachable: amount,
+    shrinkAfter: amount,
+    pause: amount,
+  });
+  fc.assert(
+    fc.property(lie, (remembered) => {
+      const world = after(remembered, { actual: 700 * MiB, used: 400 * MiB });
+      world.config = { ...world.config, poolKiB: 1024 * MiB };
+      for (let round = 0; round < 12; round++) {
+        const made = world.look();
+        world.obey(made.moves);
+        const { actual, target, floor, maximum } = believed(world);
+        for (const { to } of made.moves) if (!(to >= floor && to <= Math.min(maximum, 1024 * MiB))) return false;
+        if (actual < 448 * MiB || !(target >= 256 * MiB && target <= maximum)) return false;
+      }
+      return true;
+    }),
+  );
+});
