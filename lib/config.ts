@@ -11,6 +11,8 @@ import { ConfigError, readYaml } from './yaml.js';
 export { ConfigError };
 
 export interface Config extends PolicyConfig {
+  /** What a clean stop leaves the guests with: the sizes that they have, or those that they had before memcoord came. */
+  readonly onExit: 'keep' | 'restore';
   /** libvirt connection URI. */
   readonly uri: string;
   /** Globs of guests' names to coordinate; empty = all. */
@@ -31,6 +33,7 @@ export function defaultConfig(): Config {
     surplus: 'host',
     burstKiBs: 200 * MiB,
     eyes: 0.05,
+    onExit: 'keep',
     include: [],
     exclude: [],
     guests: [],
@@ -66,6 +69,7 @@ export function withSettings(config: Config, settings: Settings): Config {
     surplus: settings.surplus ?? config.surplus,
     burstKiBs: settings.burst ?? config.burstKiBs,
     eyes: settings.eyes ?? config.eyes,
+    onExit: settings['on-exit'] ?? config.onExit,
     include: settings.include ?? config.include,
     exclude: settings.exclude ?? config.exclude,
     guests: settings.guests?.map(({ match, ...rest }) => ({ match, settings: defined(rest) })) ?? config.guests,

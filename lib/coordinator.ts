@@ -6,15 +6,17 @@ import type { HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
 import { EMPTY_MODEL, type Model } from './policy/belief.js';
 import { glanceInterval } from './policy/demand.js';
 import { type Glance, type NextLook, nextLook } from './policy/eyes.js';
-import { LEAST_LOOK, LOOK_COST, SAVED_FOR } from './policy/limits.js';
+import { LEAST_LOOK, LOOK_COST, SAME, SAVED_FOR } from './policy/limits.js';
 import { type Order, ordered } from './policy/orders.js';
-import { plan } from './policy/plan.js';
+import { type Plan, plan } from './policy/plan.js';
+import { forecast, isRestored, isToGive, type Restored, rescues, restored, restoring } from './policy/restore.js';
 import type { Look, Move, Notice } from './policy/types.js';
 import { type RecordedLook, toLine } from './recording.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
 import type { State } from './state.js';
 import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from './sweep.js';
 import { machineTime, type Time } from './time.js';
+import { formatSize } from './units.js';
 
 /** A move and what became of it. */
 export interface MoveOutcome extends Move {
@@ -54,6 +56,14 @@ export interface CoordinatorOptions {
 }
 
 const CLOSE_DEADLINE_MS = 3000;
+/** The way back takes no longer, ms: service managers commonly kill after 90 s. */
+const RESTORE_DEADLINE_MS = 60_000;
+/** It is over where nothing has moved for so long, ms: guests answer within two stats periods, balloons within PROGRESS_WINDOW. */
+const RESTORE_QUIET_MS = 5000;
+/** Time between two looks on the way back, ms. */
+const RESTORE_LOOK_MS = 500;
+/** Picks the moves of a look out of its plan, or makes others. */
+type Choose = (made: Plan, look: Look, config: Config) => readonly Move[];
 const NOT_KNOWN = new Float64Array(0);
 const NOT_ORDERED = { outcomes: [], orderedAt: 0 };
 /** A dry run may not refresh a guest's figures: it has sweeps alone. */
@@ -95,6 +105,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #toldEmpty = false;
   #wake: () => void = () => {};
   #loop: Promise<void> = Promise.resolve();
+  #ended: Promise<readonly Restored[]> | null = null;
 
   constructor({ connect, config, dryRun = false, time = machineTime, random = Math.random, state }: CoordinatorOptions) {
     super();
@@ -141,14 +152,87 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
   }
 
-  /** Lets moves in flight end, puts the guests' stats periods back, closes the connection. */
+  /**
+   * Lets moves in flight end, relieves the guests that are under pressure, gives them all what they had before where the configuration
+   * says so (`onExit`), puts their stats periods back, closes the connection. Takes 70 s at most, and mostly a moment.
+   */
   async stop(): Promise<void> {
+    const restore = this.#config.onExit === 'restore';
+    this.#ended ??= this.#end(restore);
+    const tell = (message: string) => this.emit('notice', { kind: 'not-restored', level: 'warn', message });
+    try {
+      for (const { name, size, original, why } of restore ? await this.#ended : []) {
+        if (original > 0 && why !== null)
+          tell(`${name} is left with ${formatSize(size)}, not the ${formatSize(original)} of before: ${why}`);
+      }
+      await this.#ended;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      tell(`the guests keep what they have: ${reason}; memcoord release gives them back what they had before`);
+    }
+  }
+
+  /**
+   * Stops, and gives every guest the balloon size that it had before a coordinator came, as far as the host's capacity and the guest's
+   * own use allow; the pool came with the coordinator and does not count. In a dry run it says what would become of the guests.
+   */
+  release(): Promise<readonly Restored[]> {
+    this.#ended ??= this.#end(true);
+    return this.#ended;
+  }
+
+  async #end(restore: boolean): Promise<readonly Restored[]> {
     this.#stopping = true;
     this.#wake();
     await this.#loop;
     const hypervisor = this.#hypervisor;
-    await this.#book.putBack(hypervisor);
+    let fates: readonly Restored[] = [];
+    let failure: unknown = null;
+    try {
+      if (hypervisor === null || this.#lost) throw new Error('there is no connection to libvirt');
+      if (!this.#dryRun) await this.#relieve(hypervisor);
+      if (restore) fates = await this.#restore(hypervisor);
+    } catch (error) {
+      failure = error;
+    }
+    const done = fates.filter(({ why, original }) => why === null && !Number.isNaN(original));
+    await this.#book.putBack(hypervisor, new Set(done.map(({ uuid }) => uuid)));
     await this.#detach();
+    // Where the guests are to keep what they have, a daemon that does not answer takes nothing from them.
+    if (restore && failure !== null) throw failure;
+    return fates;
+  }
+
+  /** One last look: what of its moves may not wait for the next coordinator. */
+  async #relieve(hypervisor: Hypervisor): Promise<void> {
+    const glance = this.#glance(hypervisor, this.#time.now());
+    const next = nextLook(this.#model, this.#book.contexts, this.#config, glance);
+    await this.#look(hypervisor, next, true, glance.cpu, rescues);
+  }
+
+  /** Looks and moves until every guest has what it had, or nothing goes on any more. */
+  async #restore(hypervisor: Hypervisor): Promise<readonly Restored[]> {
+    this.#config = { ...this.#config, poolKiB: null };
+    const started = this.#time.now();
+    let wentOnAt = started;
+    for (;;) {
+      const before = this.#model.guests;
+      // Growth is paid out of what is known of all guests, so those that have not answered yet are asked too.
+      const asked = this.#dryRun ? [] : before.filter((belief) => isToGive(belief) || belief.phase === 'booting');
+      const guests = asked.map(({ uuid }) => uuid);
+      const moves = await this.#look(hypervisor, { ...NO_LOOK, guests }, true, NOT_KNOWN, this.#dryRun ? () => [] : restoring);
+      const now = this.#time.now();
+      const { guests: seen } = this.#model;
+      const moved = seen.some(({ actual }, row) => Math.abs(actual - (before[row]?.actual ?? actual)) > SAME);
+      if (moves > 0 || moved) wentOnAt = now;
+      const known = seen.every(({ phase }) => phase !== 'booting');
+      if (known && (this.#dryRun || seen.every(isRestored))) break;
+      if (now - wentOnAt > RESTORE_QUIET_MS || now - started > RESTORE_DEADLINE_MS) break;
+      await this.#time.sleep(RESTORE_LOOK_MS).done;
+    }
+    const account = this.#seen?.account;
+    if (account === undefined) return [];
+    return (this.#dryRun ? forecast : restored)(this.#model.guests, account);
   }
 
   /** Takes another configuration from the next look on. The connection's URI stays. */
@@ -251,13 +335,19 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return done;
   }
 
-  /** One look: at all guests (`sweep`), or only at those at risk. */
+  /**
+   * One look: at all guests (`sweep`), or only at those at risk.
+   *
+   * @param choose given on the way out only: such a look is not recorded, since its moves are not its plan's.
+   * @returns the number of moves
+   */
   async #look(
     hypervisor: Hypervisor,
     { guests: atRisk, settling }: NextLook = NO_LOOK,
     sweep = true,
     cpu: Float64Array = NOT_KNOWN,
-  ): Promise<void> {
+    choose: Choose | null = null,
+  ): Promise<number> {
     const refresh = sweep ? [...atRisk, ...settling] : atRisk;
     this.#savings -= refresh.length * LOOK_COST;
     this.#lookedAt = this.#time.now();
@@ -276,16 +366,18 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const made = plan(this.#model, look, config);
     const anew = this.#model === EMPTY_MODEL;
     this.#model = made.model;
+    const moves = choose === null ? made.moves : choose(made, look, config);
     for (const notice of made.notices) this.emit('notice', notice);
     this.#tellEmpty(read.guests.length === 0);
-    if (this.#dryRun) this.#rehearse(made.moves);
-    const { outcomes, orderedAt } = this.#dryRun ? NOT_ORDERED : await this.#carryOut(hypervisor, made.moves);
-    this.#record({ look, config, anew, moves: made.moves, outcomes, orderedAt });
-    if (made.moves.length > 0 || made.notices.length > 0) this.#book.note();
+    if (this.#dryRun) this.#rehearse(moves);
+    const { outcomes, orderedAt } = this.#dryRun ? NOT_ORDERED : await this.#carryOut(hypervisor, moves);
+    if (choose === null) this.#record({ look, config, anew, moves, outcomes, orderedAt });
+    if (moves.length > 0 || made.notices.length > 0) this.#book.note();
     const { account, state } = made;
     this.#seen = { wallClock: Date.now(), look, config, model: this.#model, account, state };
     this.#snapshot = null;
     if (this.listenerCount('look') > 0 && this.snapshot !== null) this.emit('look', this.snapshot);
+    return moves.length;
   }
 
   /**

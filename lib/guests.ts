@@ -179,9 +179,10 @@ export class GuestBook {
     return saved;
   }
 
-  async #save(): Promise<void> {
+  async #save(restored: ReadonlySet<string> = new Set()): Promise<void> {
     if (this.#state === null) return;
-    await this.#state.save(new Map([...this.#saved()].filter(([, { period, balloon }]) => period !== null || balloon !== null)));
+    const saved = [...this.#saved()].map(([uuid, guest]) => [uuid, restored.has(uuid) ? { ...guest, balloon: null } : guest] as const);
+    await this.#state.save(new Map(saved.filter(([, { period, balloon }]) => period !== null || balloon !== null)));
   }
 
   /** Notes on disk soon what is believed of the guests: once a second at most, and no look waits for it. */
@@ -239,8 +240,9 @@ export class GuestBook {
    * Gives the guests the stats periods back that they had before us, and notes what is left to remember.
    *
    * @param hypervisor null where there is no connection: then the periods stay on disk for the next coordinator
+   * @param restored guests that have all that they had before us, by uuid: there is nothing to remember of them
    */
-  async putBack(hypervisor: Hypervisor | null): Promise<void> {
+  async putBack(hypervisor: Hypervisor | null, restored: ReadonlySet<string> = new Set()): Promise<void> {
     const hurry = this.#hurry;
     this.#hurry = null;
     hurry?.();
@@ -256,7 +258,7 @@ export class GuestBook {
         }
       }),
     );
-    await this.#save();
+    await this.#save(restored);
   }
 }
 

@@ -9,6 +9,7 @@ export { type Belief, EMPTY_MODEL, type HostState, type Model } from './policy/b
 export { type NextLook, nextLook } from './policy/eyes.js';
 export { type Order, ordered } from './policy/orders.js';
 export { type Plan, plan } from './policy/plan.js';
+export type { Restored } from './policy/restore.js';
 export type { Account } from './policy/safety.js';
 export type { GuestContext, GuestOverrides, Look, Move, Notice, Phase, PolicyConfig, Reason, Remembered, Signal } from './policy/types.js';
 export { type GuestView, readOnce, type Snapshot } from './snapshot.js';

@@ -118,6 +118,7 @@ export const HOST_SETTINGS = {
   surplus: oneOf('host', 'guests'),
   burst: rate,
   eyes: percentage,
+  'on-exit': oneOf('keep', 'restore'),
   include: z.array(GLOB, 'must be a list of names or globs'),
   exclude: z.array(GLOB, 'must be a list of names or globs'),
 };

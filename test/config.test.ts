@@ -27,6 +27,7 @@ signal: unused
 surplus: guests
 burst: 100MiB/s
 eyes: 2.5%
+on-exit: restore
 include: [web-*, db-1]
 exclude: ["*-test"]
 guests:
@@ -47,6 +48,7 @@ guests:
     surplus: 'guests',
     burstKiBs: 100 * MiB,
     eyes: 0.025,
+    onExit: 'restore',
     include: ['web-*', 'db-1'],
     exclude: ['*-test'],
     guests: [{ match: 'db-*', settings: { min: GiB, max: 4 * GiB, share: 2000, signal: 'usable', manage: false } }],

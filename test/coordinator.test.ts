@@ -513,6 +513,9 @@ t.test('a snapshot is made once a look, and only when somebody asks for it', asy
   await stop();
 });
 
+/** Uses so much, MiB. */
+const uses = (mib: number) => ({ uses: () => mib * MiB });
+
 /** A floor that 'slow' has not, so that it is made to grow. */
 const SLOW_GROWS = { guests: [{ match: 'slow', settings: { min: 900 * MiB } }] };
 
@@ -603,6 +606,160 @@ t.test('a dry run reads what was left behind and writes nothing', async (t) => {
   await host.pass(10_000);
   await stop();
   t.equal(state.saves, 0);
+});
+
+t.test('stopping keeps the sizes that guests have, and those that they had are remembered', async (t) => {
+  const state = kept();
+  const { host, coordinator, stop } = coordinate([idle('fat', { current: 1500 * MiB })], { state: async () => state });
+  await coordinator.start();
+  await host.pass(60_000);
+  const { target } = host.guest('fat');
+  t.ok(target < 600 * MiB);
+  await stop();
+  t.equal(host.guest('fat').target, target);
+  t.match(state.guests.get(host.guest('fat').uuid), { period: null, balloon: { original: 1500 * MiB } });
+});
+
+t.test('stopping relieves the guest that is under pressure, out of what is free', async (t) => {
+  let usesNow = 150 * MiB;
+  const { host, coordinator, moves, stop } = coordinate([idle('a', { uses: () => usesNow })]);
+  await coordinator.start();
+  await host.pass(20_000);
+  const { target } = host.guest('a');
+  usesNow = target - 10 * MiB;
+  host.guest('a').answer();
+  await stop();
+  t.equal(moves.at(-1)?.reason, 'relief');
+  t.ok(host.guest('a').target > target + 50 * MiB);
+});
+
+t.test('on-exit restore gives every guest what it had, donors first, and says what it could not give', async (t) => {
+  const state = kept();
+  const notices: Notice[] = [];
+  const guests = [idle('fat', { current: 1500 * MiB }), idle('grew', uses(900)), idle('lean', { ...uses(480), current: 500 * MiB })];
+  const host = new SimHost({ total: 23 * GiB, guests });
+  const config = { ...defaultConfig(), poolKiB: 2300 * MiB, onExit: 'restore' as const };
+  const coordinator = new Coordinator({ connect: host.connect, config, time: host.time, state: async () => state });
+  coordinator.on('notice', (notice) => notices.push(notice));
+  host.guest('grew').actual = host.guest('grew').target = 1000 * MiB;
+  await coordinator.start();
+  await host.pass(60_000);
+  t.ok(host.guest('lean').target > 520 * MiB);
+  const stopped = coordinator.stop();
+  await host.pass(70_000);
+  await stopped;
+  const now = Object.fromEntries(host.guests.map(({ spec, actual }) => [spec.name, Math.round(actual / MiB)]));
+  t.equal(now.fat, 1500, 'the pool came with memcoord: it does not hold it back');
+  t.equal(now.grew, 1000);
+  t.equal(now.lean, 528, 'what it uses and 48 MiB, not the 500 MiB of before');
+  t.match(
+    notices.filter(({ kind }) => kind === 'not-restored').map(({ message }) => message),
+    [/^lean is left with 528MiB, not the 500MiB of before: it uses 480MiB, and 48MiB to spare are left to it$/],
+  );
+  t.same([...state.guests.keys()], [host.guest('lean').uuid], 'only what is still owed is remembered');
+  t.same(
+    host.guests.map(({ kills, period }) => [kills, period]),
+    [
+      [0, 0],
+      [0, 0],
+      [0, 0],
+    ],
+  );
+});
+
+t.test('release stays within the capacity of the host, at every moment, and keeps its reserve', async (t) => {
+  const state = kept();
+  const guests = [idle('one', { current: 1800 * MiB }), idle('two', { current: 1800 * MiB })];
+  const host = new SimHost({ total: 6 * GiB, guests });
+  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
+  const first = new Coordinator(options);
+  await first.start();
+  await host.pass(60_000);
+  host.start(idle('new', { ...uses(1900), current: 2 * GiB }));
+  await host.pass(10_000);
+  const stopped = first.stop();
+  await host.pass(10_000);
+  await stopped;
+  const next = new Coordinator({ ...options, config: { ...defaultConfig(), reserveKiB: 1200 * MiB } });
+  const started = next.start();
+  await host.pass(100);
+  await started;
+  const released = next.release();
+  let most = 0;
+  host.onStep = () => {
+    most = Math.max(
+      most,
+      host.guests.reduce((sum, { actual, target }) => sum + Math.max(actual, target), 0),
+    );
+  };
+  await host.pass(70_000);
+  const fates = new Map((await released).map((fate) => [fate.name, fate]));
+  t.ok(most <= 6 * GiB - 1200 * MiB, `${Math.round(most / MiB)} MiB`);
+  const short = [...fates.values()].filter(({ why }) => why !== null && why !== 'memcoord has not moved it');
+  t.match(
+    short.map(({ why }) => why),
+    [/^the host can spare no more: \d+MiB above its reserve of 1200MiB$/],
+  );
+  t.ok(most > 6 * GiB - 1200 * MiB - 300 * MiB, 'what there is, is given');
+  t.match(fates.get('new'), { original: Number.NaN, why: 'memcoord has not moved it' });
+});
+
+t.test('release gives back what a silent guest had, and does not wait for one that hangs', async (t) => {
+  const state = kept();
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a', { current: 1500 * MiB }), idle('hangs', { current: 1500 * MiB })] });
+  let hangs = false;
+  const connect = withCalls(host, (real) => ({
+    sample: async (options) => {
+      const sweep = await real.sample(options);
+      if (hangs) sweep.figures.fill(Number.NaN, STRIDE).fill(MISSED, STRIDE + STATUS, STRIDE + STATUS + 1);
+      return sweep;
+    },
+  }));
+  const { coordinator } = coordinate([], { connect, time: host.time, state: async () => state });
+  await coordinator.start();
+  await host.pass(30_000);
+  hangs = true;
+  await host.pass(3000);
+  const released = coordinator.release();
+  const asked = host.now;
+  let over = Number.NaN;
+  void released.then(() => {
+    over = host.now;
+  });
+  await host.pass(70_000);
+  const [a, hung] = await released;
+  t.match(a, { size: 1500 * MiB, why: null });
+  t.ok(hung?.why);
+  t.ok(over - asked < 20_000, `${over - asked} ms`);
+});
+
+t.test('a dry run of release says what would become of the guests and touches none', async (t) => {
+  const state = kept();
+  const host = new SimHost({
+    total: 23 * GiB,
+    guests: [idle('fat', { current: 1500 * MiB }), idle('grew', { ...uses(900), current: 950 * MiB })],
+  });
+  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
+  const first = new Coordinator(options);
+  await first.start();
+  await host.pass(60_000);
+  const stopped = first.stop();
+  await host.pass(5000);
+  await stopped;
+  const targets = host.guests.map(({ target }) => target);
+  for (const guest of host.guests) guest.setPeriod(1);
+  const dry = new Coordinator({ ...options, dryRun: true });
+  await dry.start();
+  const released = dry.release();
+  await host.pass(20_000);
+  t.match(await released, [
+    { name: 'fat', size: 1500 * MiB, original: 1500 * MiB, why: null },
+    { name: 'grew', size: 950 * MiB, original: 950 * MiB, why: null },
+  ]);
+  t.same(
+    host.guests.map(({ target }) => target),
+    targets,
+  );
 });
 
 t.test('a guest that hangs is told of once when it is set aside, with what to do, and once when it answers again', async (t) => {
@@ -698,4 +855,18 @@ t.test('connecting is tried for ever, ever more rarely, and told of once', async
   const stopped = coordinator.stop();
   await host.pass(5000);
   await stopped;
+});
+
+t.test('stopping while the daemon does not answer is bounded, takes nothing from the guests, and says what is left to do', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('fat', { current: 1500 * MiB })] });
+  let hangs = false;
+  const connect = withCalls(host, (real) => ({ sample: async (options) => (hangs ? Promise.reject(deadline()) : real.sample(options)) }));
+  const { coordinator, notices } = coordinate([], { connect, time: host.time, config: { ...defaultConfig(), onExit: 'restore' } });
+  await coordinator.start();
+  await host.pass(30_000);
+  hangs = true;
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+  t.match(notices.at(-1), { kind: 'not-restored', message: /no answer in time; memcoord release/ });
 });

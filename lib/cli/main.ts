@@ -19,6 +19,8 @@ const connect = (): Option => new Option('-c, --connect <uri>', 'libvirt connect
 const config = (): Option => new Option('--config <file>', 'configuration file, YAML; options given here win over it');
 const include = (): Option => new Option('--include <glob>', 'only guests whose names match; may be given again').argParser(repeatable);
 const exclude = (): Option => new Option('--exclude <glob>', 'not the guests whose names match; may be given again').argParser(repeatable);
+const onExit = (): Option =>
+  new Option('--on-exit <what>', 'what stopping leaves guests with: keep (default) the sizes that they have, or restore those of before');
 /** The options that shape what guests get: `run` acts by them, `status` shows what would come of them. */
 const policy = (): Option[] => [
   new Option('--interval <seconds>', 'time between looks at all guests, 0.1 to 3600 (default: 1); guests at risk are looked at more often'),
@@ -60,6 +62,7 @@ ${EXIT_CODES}`,
   run
     .addOption(include())
     .addOption(exclude())
+    .addOption(onExit())
     .option('--dry-run', 'say what would be done and change nothing at all')
     .option('--record <file>', 'write every look and its moves to a file, as JSON lines')
     .addOption(new Option('--log-format <format>', 'pretty (default on a terminal) or json').choices(['pretty', 'json']))
@@ -68,11 +71,31 @@ ${EXIT_CODES}`,
     .allowExcessArguments()
     .action(async (options, { args: [stray] }: Command) => {
       if (stray !== undefined)
-        run.error(`error: unknown command '${stray}': there are run, status, monitor, doctor and simulate`, {
+        run.error(`error: unknown command '${stray}': there are run, release, status, monitor, doctor and simulate`, {
           code: 'commander.unknownCommand',
         });
       const { run: go } = await import('./run.js');
       // By exit, since a libvirt call that hangs would hold the process.
+      process.exit(await go(options));
+    });
+
+  program
+    .command('release')
+    .summary('give the guests back what they had before memcoord came')
+    .description(
+      'Gives every guest the memory and the stats period back that it had before memcoord came, as far as the host can spare it and\n' +
+        'the guest does not need more, and leaves it alone. Prints a line a guest. Exits with 1 where one has something else.',
+    )
+    .addOption(connect())
+    .addOption(config())
+    .option('--reserve <size>', 'memory of the host that is not given out even so, 200MiB at least (default: 5 % of it, 512MiB at least)')
+    .addOption(include())
+    .addOption(exclude())
+    .option('--stop', 'end the coordinator that holds the host first: by SIGTERM, and after 10 s by SIGKILL')
+    .option('--dry-run', 'print what would become of the guests and change nothing at all')
+    .addHelpText('after', EXIT_CODES)
+    .action(async (options) => {
+      const { release: go } = await import('./release.js');
       process.exit(await go(options));
     });
 

@@ -10,8 +10,8 @@ import { UnreachableError, UsageError } from './failure.js';
 /** Opens a connection. Commands take one, so that tests can hand them a simulated host. */
 export type Connect = (uri: string, options: { readonly readOnly: boolean }) => Promise<Hypervisor>;
 
-/** Options as commander has them: the names of HOST_SETTINGS, and each command's own. */
-export type Options = Readonly<Partial<Record<keyof typeof HOST_SETTINGS | 'config', unknown>>>;
+/** Options as commander has them: the names of HOST_SETTINGS, in its own spelling, and each command's own. */
+export type Options = Readonly<Partial<Record<Exclude<keyof typeof HOST_SETTINGS, 'on-exit'> | 'onExit' | 'config', unknown>>>;
 
 /** The connection over the addon, which is loaded here and not before. */
 export const connectLibvirt: Connect = async (uri, options) => {
@@ -31,7 +31,7 @@ export const connectLibvirt: Connect = async (uri, options) => {
 export async function configFrom(options: Options): Promise<Config> {
   const settings: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(HOST_SETTINGS)) {
-    const value = options[name as keyof typeof HOST_SETTINGS];
+    const value = options[(name === 'on-exit' ? 'onExit' : name) as keyof Options];
     if (value !== undefined) settings[name] = optionValue(`--${name}`, readSetting<unknown>(setting, value));
   }
   const base = options.config === undefined ? defaultConfig() : await loadConfig(String(options.config));

@@ -73,7 +73,7 @@ export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): 
   const used = Math.max(0, draft.used);
   const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + trend * reaction;
   const burst = Math.max(trend, config.burstKiBs) * reaction;
-  const critical = CRITICAL_SPARE + watermarks(draft);
+  const critical = criticalSpare(draft);
   const cushion = Math.max(least, critical + Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
   const floor = draft.phase === 'stuck' ? Math.min(ceiling, Math.max(draft.floor, draft.reachable)) : draft.floor;
   draft.effectiveFloor = floor;
@@ -127,6 +127,11 @@ export function couldGive(belief: Belief, reactionMs: number, at: number): numbe
 /** What is left of a burst after so long. */
 function secondsAfter(ms: number): number {
   return Math.max(0, BURST_LASTS - ms) / 1000;
+}
+
+/** Spare that nobody takes from a guest, in its signal. */
+export function criticalSpare(belief: Belief): number {
+  return CRITICAL_SPARE + watermarks(belief);
 }
 
 /** What of the guest's spare cannot be used, where the signal is MemFree: the kernel keeps the watermarks for itself. */

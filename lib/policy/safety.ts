@@ -112,7 +112,7 @@ export function pace(belief: Belief, brisk: boolean): number {
 export const PACE_WINDOW = 1000;
 
 /** What may be taken from a guest at `at`, KiB. */
-function allowance(belief: Belief, brisk: boolean, at: number): number {
+export function allowance(belief: Belief, brisk: boolean, at: number): number {
   return (pace(belief, brisk) * Math.min(PACE_WINDOW, Math.max(0, at - belief.paidAt))) / 1000;
 }
 

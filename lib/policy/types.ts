@@ -70,7 +70,9 @@ export type Reason =
   /** Target back to the balloon's size: the guest went silent with a shrink under way. */
   | 'silent'
   /** Target lifted to the floor or lowered to the ceiling in force. */
-  | 'bounds';
+  | 'bounds'
+  /** Brought back to what it had before memcoord came. */
+  | 'restore';
 
 /** A new target for a guest, with the figures that led to it. */
 export interface Move {
@@ -112,6 +114,7 @@ export interface Notice {
     | 'reserve-safe'
     | 'set-aside'
     | 'answers-again'
+    | 'not-restored'
     | 'not-coordinated'
     | 'settings'
     | 'move-failed'

@@ -120,6 +120,29 @@ t.test('a second coordinator of the same host exits with 4 and the pid of the fi
   t.strictSame(await third.ended, { code: 0, signal: null });
 });
 
+t.test('release is refused while a coordinator holds the host; --stop ends it first, however deaf it is', async (t) => {
+  const { uri } = await startDaemon(t);
+  const env = { STATE_DIRECTORY: t.testdir() };
+  const first = start(['run', '-c', uri], env);
+  await first.says(/"kind":"connected"/);
+  const refused = start(['release', '-c', uri], env);
+  t.strictSame(await refused.ended, { code: 4, signal: null });
+  t.match(refused.err(), `memcoord: another coordinator holds this host: process ${first.child.pid}; stop it first, or`);
+  const allowed = start(['release', '-c', uri, '--stop'], env);
+  t.strictSame(await first.ended, { code: 0, signal: null }, 'it is asked to stop, and does so cleanly');
+  await allowed.ended;
+  t.match(allowed.err(), `process ${first.child.pid} coordinates this host: asked to stop`);
+  t.match(allowed.out(), /^test: /m);
+  const deaf = start(['run', '-c', uri], env);
+  await deaf.says(/"kind":"connected"/);
+  deaf.child.kill('SIGSTOP');
+  const forced = start(['release', '-c', uri, '--stop'], env);
+  t.strictSame(await deaf.ended, { code: null, signal: 'SIGKILL' });
+  await forced.ended;
+  t.match(forced.err(), `process ${deaf.child.pid} coordinates this host: has not stopped in 10 s: killed`);
+  t.match(forced.out(), /^test: /m);
+});
+
 t.test('a daemon that hangs does not keep the command from stopping', async (t) => {
   const { uri, pid } = await startDaemon(t);
   const running = start(['run', '-c', uri]);

@@ -46,8 +46,8 @@ t.test('help and version need commander and nothing else: neither the addon nor 
   t.strictSame(await node([file, '--version']), { code: 0, out: '1.2.3\n', err: '' });
   const help = await node([file, '--help']);
   t.equal(help.code, 0);
-  for (const word of ['run', 'status', 'monitor', 'doctor', 'Exit codes']) t.match(help.out, word);
-  for (const command of ['run', 'status', 'monitor', 'doctor']) {
+  for (const word of ['run', 'release', 'status', 'monitor', 'doctor', 'Exit codes']) t.match(help.out, word);
+  for (const command of ['run', 'release', 'status', 'monitor', 'doctor']) {
     const { code, out } = await node([file, command, '--help']);
     t.equal(code, 0);
     t.match(out, new RegExp(`^Usage: memcoord ${command} .*\n`));
@@ -59,9 +59,10 @@ t.test('help and version need commander and nothing else: neither the addon nor 
 t.test('wrong use exits with 2, and says on stderr what is wrong', async (t) => {
   const cases: [args: string[], message: RegExp][] = [
     [['--nonsense'], /unknown option '--nonsense'/],
-    [['stauts'], /unknown command 'stauts': there are run, status, monitor, doctor and simulate/],
+    [['stauts'], /unknown command 'stauts': there are run, release, status, monitor, doctor and simulate/],
     [['status', '--pol', '8GiB'], /unknown option '--pol'\n\(Did you mean --pool\?\)/],
     [['run', '--log-format', 'xml'], /Allowed choices are pretty, json/],
+    [['run', '--on-exit', 'kep'], /^memcoord: option --on-exit: 'kep' is not one of: keep, restore\n$/],
     [['run', '--interval', '0'], /^memcoord: option --interval: '0' is not a time in seconds from 0\.1 to 3600\n$/],
     [['status', '--config', '/nonexistent'], /^memcoord: \/nonexistent: cannot be read: /],
     [['monitor', '--count', 'many'], /option --count/],

@@ -230,6 +230,33 @@ t.test('SIGHUP with a pool that is less than the guests hold has it worked off, 
   t.ok(host.guests.every(({ kills, actual }) => kills === 0 && actual >= 640 * MiB));
 });
 
+t.test('--on-exit restore gives the guests back what they had when it is stopped', async (t) => {
+  const host = hostWith(idle('fat', { current: 1500 * MiB }));
+  const sizes: number[] = [];
+  const act = async (): Promise<void> => {
+    await host.pass(40_000);
+    sizes.push(host.guest('fat').target);
+    process.emit('SIGTERM', 'SIGTERM');
+    await host.pass(30_000);
+  };
+  const { code, log } = await runWhile(host, { onExit: 'restore' }, act);
+  t.equal(code, 0);
+  t.ok((sizes[0] ?? 0) < 800 * MiB);
+  t.equal(host.guest('fat').target, 1500 * MiB);
+  t.match(log.at(-1), { msg: 'move', reason: 'restore', applied: true });
+  t.equal(host.guest('fat').period, 0);
+});
+
+t.test('a second signal does not wait until the guests have been given back what they had', async (t) => {
+  const host = hostWith(idle('fat', { current: 1500 * MiB, speed: MiB }));
+  const { code } = await runWhile(host, { onExit: 'restore' }, async () => {
+    await host.pass(10_000);
+    process.emit('SIGTERM', 'SIGTERM');
+    await host.pass(1000);
+  });
+  t.equal(code, 1);
+});
+
 t.test('SIGHUP without a configuration file changes nothing, and says so', async (t) => {
   const host = hostWith();
   const { code, log } = await runWhile(host, {}, async () => {

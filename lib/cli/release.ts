@@ -1,0 +1,99 @@
+/** `memcoord release`: the way back in a panic. */
+import { Coordinator } from '../coordinator.js';
+import type { Hypervisor } from '../hypervisor.js';
+import { type Lock, LockedError, lockHolder, lockOwner, takeLock } from '../lock.js';
+import type { Restored } from '../policy/restore.js';
+import { machineTime, type Time } from '../time.js';
+import { formatSize } from '../units.js';
+import { FAILED } from './failure.js';
+import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, stateOf } from './session.js';
+
+export interface ReleaseOptions extends Options {
+  readonly stop?: boolean;
+  readonly dryRun?: boolean;
+}
+
+export interface ReleaseSurroundings {
+  readonly connect?: Connect;
+  readonly print?: (line: string) => void;
+  /** Takes what is no result: what is done about a coordinator, and warnings. */
+  readonly tell?: (line: string) => void;
+  readonly time?: Time;
+}
+
+/** How long a coordinator has to stop by itself, ms. */
+const PATIENCE_MS = 10_000;
+
+/** @throws LockedError where a coordinator holds the host and is not to be stopped, or cannot be. */
+export async function release(options: ReleaseOptions, surroundings: ReleaseSurroundings = {}): Promise<number> {
+  const { connect = connectLibvirt, print = printOut, tell = (line) => process.stderr.write(`${line}\n`), time } = surroundings;
+  const dryRun = options.dryRun === true;
+  // Whatever the coordinator's interval is: nobody wants to wait for it here.
+  const config = { ...(await configFrom(options)), intervalMs: 1000 };
+  const held: { lock: Lock | null } = { lock: null };
+  const attach = async (): Promise<Hypervisor> => {
+    const hypervisor = await connect(config.uri, { readOnly: dryRun });
+    try {
+      const hostId = dryRun ? null : await hypervisor.hostId();
+      if (hostId !== null) held.lock = await hold(hostId, options.stop === true, tell);
+      return hypervisor;
+    } catch (error) {
+      await hypervisor.close({ deadlineMs: 1000 });
+      throw error;
+    }
+  };
+  const coordinator = new Coordinator({
+    connect: attach,
+    config,
+    dryRun,
+    state: stateOf(tell, { readOnly: dryRun }),
+    ...(time === undefined ? {} : { time }),
+  });
+  try {
+    await coordinator.start();
+    const guests = byName(await coordinator.release());
+    for (const guest of guests) print(line(guest, dryRun));
+    if (guests.length === 0) tell('no guest is running');
+    return guests.some(({ original, why }) => !Number.isNaN(original) && why !== null) ? FAILED : 0;
+  } finally {
+    await held.lock?.release();
+  }
+}
+
+function line({ name, size, original, why }: Restored, dryRun: boolean): string {
+  if (Number.isNaN(original))
+    return `${name}: ${dryRun ? 'would be' : 'is'} left at ${formatSize(size)}: ${why ?? 'nothing is known of before'}`;
+  const has = `${name}: ${dryRun ? 'would have' : 'has'} ${formatSize(size)}`;
+  return why === null ? `${has}, as before memcoord` : `${has}, not the ${formatSize(original)} of before memcoord: ${why}`;
+}
+
+/** Takes the lock, from a coordinator that has it where that is to be stopped. */
+async function hold(hostId: string, stop: boolean, tell: (line: string) => void): Promise<Lock> {
+  try {
+    return await takeLock(hostId);
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
+    if (!stop) throw new LockedError(error.pid, 'stop it first, or have this command do it: memcoord release --stop');
+  }
+  // Any process may answer with any number: only the kernel's word for whose socket it is makes it one to end.
+  const pid = await lockOwner(hostId);
+  if (pid === null) throw new LockedError(null, 'whose it is cannot be seen from here: try as root, where the coordinator runs');
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    if ((await lockOwner(hostId)) !== pid) break;
+    tell(
+      `process ${pid} coordinates this host: ${signal === 'SIGTERM' ? 'asked to stop' : `has not stopped in ${PATIENCE_MS / 1000} s: killed`}`,
+    );
+    process.kill(pid, signal);
+    if (await isFree(hostId)) break;
+  }
+  return takeLock(hostId);
+}
+
+async function isFree(hostId: string): Promise<boolean> {
+  const end = machineTime.now() + PATIENCE_MS;
+  while (machineTime.now() < end) {
+    if ((await lockOwner(hostId)) === null && (await lockHolder(hostId)) === 'nobody') return true;
+    await machineTime.sleep(100).done;
+  }
+  return false;
+}
