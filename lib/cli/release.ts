@@ -61,8 +61,7 @@ export async function release(options: ReleaseOptions, surroundings: ReleaseSurr
 }
 
 function line({ name, size, original, why }: Restored, dryRun: boolean): string {
-  if (Number.isNaN(original))
-    return `${name}: ${dryRun ? 'would be' : 'is'} left at ${formatSize(size)}: ${why ?? 'nothing is known of before'}`;
+  if (Number.isNaN(original)) return `${name}: ${dryRun ? 'would be' : 'is'} left at ${formatSize(size)}: ${why}`;
   const has = `${name}: ${dryRun ? 'would have' : 'has'} ${formatSize(size)}`;
   return why === null ? `${has}, as before memcoord` : `${has}, not the ${formatSize(original)} of before memcoord: ${why}`;
 }

@@ -126,7 +126,7 @@ export function forecast(guests: readonly Belief[], books: Account): Restored[] 
 function whyNot(belief: Belief, size: number, books: Account): string | null {
   const wanted = goal(belief);
   const { phase, why, used, target } = belief;
-  if (Number.isNaN(wanted)) return phase === 'excluded' ? why : 'memcoord has not moved it';
+  if (Number.isNaN(wanted)) return phase === 'excluded' ? why : 'memcoord has not moved it, as far as is known';
   if (Math.abs(size - wanted) <= SAME) return null;
   if (phase === 'excluded' || phase === 'paused') return why;
   if (size < aim(belief) - SAME) {
