@@ -761,6 +761,23 @@ t.test('release ends within its time, and says of which guest the balloon did no
   t.equal(actual, target, 'and nothing is asked of it any more that it cannot do');
 });
 
+t.test('a guest that lets go of its cache while it is squeezed does not keep release busy', async (t) => {
+  const cache = (at: number) => (520 - Math.max(0, at / 1000 - 60)) * MiB;
+  const { host, coordinator, moves } = coordinate(
+    [idle('drifts', { current: 400 * MiB, uses: (at) => (at < 5000 ? 150 * MiB : cache(at)) })],
+    {
+      config: { ...defaultConfig(), guests: [{ match: 'drifts', settings: { min: 650 * MiB } }] },
+    },
+  );
+  await coordinator.start();
+  await host.pass(60_000);
+  const released = coordinator.release();
+  await host.pass(60_000);
+  t.match(await released, [{ name: 'drifts', why: /^it uses 5\d\dMiB, and 48MiB to spare are left to it$/ }]);
+  const restores = moves.filter(({ reason }) => reason === 'restore');
+  t.ok(restores.length <= 5, `${restores.length} moves`);
+});
+
 t.test('a dry run of release says what would become of the guests and touches none', async (t) => {
   const state = kept();
   const host = new SimHost({

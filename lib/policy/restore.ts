@@ -3,7 +3,7 @@ import { formatSize } from '../units.js';
 import type { Belief } from './belief.js';
 import { charge, spareNow } from './belief.js';
 import { criticalSpare } from './demand.js';
-import { CRITICAL_SPARE, PAGE, SAME } from './limits.js';
+import { CRITICAL_SPARE, GIVE_MARGIN, PAGE, SAME } from './limits.js';
 import type { Plan } from './plan.js';
 import { type Account, allowance, movable, readyToShrink } from './safety.js';
 import type { Look, Move, PolicyConfig, Reason } from './types.js';
@@ -58,8 +58,9 @@ export function restoring(made: Plan, look: Look, config: PolicyConfig): readonl
     if (!readyToShrink(belief, look, look.contexts.get(belief.uuid), config)) continue;
     const spare = belief.target - aim(belief);
     const taken = Math.min(spare, allowance(belief, true, look.at), spareNow(belief) / 2);
-    // No crumbs but the last one.
-    if (spare >= PAGE && taken >= Math.min(spare, 4 * SAME)) moves.push(move(belief, belief.target - taken));
+    // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
+    const worth = aim(belief) - goal(belief) < PAGE ? PAGE : GIVE_MARGIN;
+    if (spare >= worth && taken >= Math.min(spare, 4 * SAME)) moves.push(move(belief, belief.target - taken));
   }
   let money = made.account.capacity - made.account.charged;
   for (const { uuid, to } of saved) {
@@ -134,6 +135,6 @@ function whyNot(belief: Belief, size: number, books: Account): string | null {
     return `the host can spare no more: ${formatSize(Math.max(0, books.capacity - books.charged))} above its reserve of ${formatSize(books.reserve)}`;
   }
   if (phase !== 'steady') return why ?? 'its figures are not known yet';
-  if (size <= aim(belief) + SAME) return `it uses ${formatSize(used)}, and ${formatSize(CRITICAL_SPARE)} to spare are left to it`;
+  if (size <= aim(belief) + GIVE_MARGIN) return `it uses ${formatSize(used)}, and ${formatSize(CRITICAL_SPARE)} to spare are left to it`;
   return 'its balloon has not come to where it was sent';
 }
