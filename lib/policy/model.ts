@@ -145,7 +145,8 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
     return 'booting';
   }
   const running = figure(STATE) === 1 || figure(STATE) === 2;
-  if (figure(STATUS) === READ && !running) {
+  // A look that did not read it says nothing of it.
+  if (figure(STATUS) === READ ? !running : draft.phase === 'paused') {
     draft.why = 'not running';
     return 'paused';
   }

@@ -190,6 +190,21 @@ t.test('rule 9: nobody moves a paused guest', async (t) => {
   t.same(world.run(5), []);
 });
 
+t.test('rule 9: a paused guest stays paused in looks at others, and is told of once', async (t) => {
+  const world = new World([guest('paused'), guest('b')]);
+  world.run(2, { arrive: false });
+  world.find('paused').state = 3;
+  world.look();
+  world.notices = [];
+  world.unread.add('paused');
+  const moved = world.run(3, { ms: 200 }).map(({ name }) => name);
+  t.notOk(moved.includes('paused'));
+  t.equal(world.model.guests[0]?.phase, 'paused');
+  world.unread.clear();
+  world.look();
+  t.same(world.notices, []);
+});
+
 t.test('rule 11: a SetMemory that timed out keeps the higher charge', async (t) => {
   const world = new World([guest('a')]);
   world.look();
