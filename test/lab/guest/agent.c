@@ -95,7 +95,7 @@ static long figure(const char *path, const char *name) {
 /*
  * Paced by the clock: after t seconds it holds rate * t, so that guests told alike hold alike. One
  * that was held up catches up at no more than 10 % above its rate, as a jump would be another
- * workload than the one that was asked for.
+ * workload than the one that was asked for: also after its whole guest was stopped for a while.
  */
 static void eat(int pipe_end) {
   struct order order = {0, 0};
@@ -116,7 +116,8 @@ static void eat(int pipe_end) {
     }
     double t = now();
     uint64_t due = base + (uint64_t)(order.rate * (t - begun));
-    uint64_t most = eaten->pages + (uint64_t)(order.rate * 1.1 * (t - last));
+    double passed = t - last < 1 ? t - last : 1;
+    uint64_t most = eaten->pages + (uint64_t)(order.rate * 1.1 * passed);
     if (due > most) due = most;
     if (due > order.limit_pages) due = order.limit_pages;
     last = t;
