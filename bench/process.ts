@@ -1,7 +1,8 @@
-/** CPU time of other processes, and which processes a host is made of. From /proc. */
+/** CPU time of other processes, and which of them is libvirt's daemon. From /proc. */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { processes } from '../test/lab/processes.js';
 import { LabError } from '../test/lab/shell.js';
 
 /**
@@ -22,10 +23,6 @@ export async function cpuExact(pid: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`);
   const times = await Promise.all(threads.map(async (thread) => await readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8')));
   return times.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e6;
-}
-
-async function processes(): Promise<number[]> {
-  return (await readdir('/proc')).map(Number).filter(Number.isInteger);
 }
 
 /** Where a local daemon of QEMU's driver listens: the monolithic one, or the modular. */
@@ -58,14 +55,4 @@ export async function daemonOf(uri: string): Promise<number> {
     if (targets.some((target) => links.has(target))) return pid;
   }
   throw new LabError(`no daemon of ours is found that serves ${uri}`);
-}
-
-/** The QEMU processes of guests, by their UUIDs. */
-export async function qemusOf(uuids: readonly string[]): Promise<number[]> {
-  const found: number[] = [];
-  for (const pid of await processes()) {
-    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (command.includes('qemu') && uuids.some((uuid) => command.includes(`\0${uuid}\0`))) found.push(pid);
-  }
-  return found;
 }

@@ -2,9 +2,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { qemusOf } from '../test/lab/processes.js';
 import { parseMove } from '../test/lab/scenario.js';
 import { LabError, ROOT, sleep } from '../test/lab/shell.js';
-import { cpuTicks, qemusOf } from './process.js';
+import { cpuTicks } from './process.js';
 import type { Answer, Bars, Bench, HostName, Mode, Question } from './question.js';
 
 /** CPU, % of a core. */

@@ -57,7 +57,7 @@ async function answers(): Promise<boolean> {
 }
 
 /** @returns pid of the daemon that the lab started, if it still runs: a pid alone could be another process by now. */
-async function ownPid(): Promise<number | null> {
+export async function daemonPid(): Promise<number | null> {
   const pid = Number((await readFile(PID_FILE, 'utf8').catch(() => '')).trim());
   if (!Number.isInteger(pid) || pid <= 1) return null;
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
@@ -72,9 +72,9 @@ async function ownPid(): Promise<number | null> {
  * no guests of the machine's that it could start.
  */
 export async function startDaemon(say: (line: string) => void): Promise<void> {
-  if ((await ownPid()) === null && (await answers())) return;
+  if ((await daemonPid()) === null && (await answers())) return;
   let over = false;
-  if ((await ownPid()) === null) {
+  if ((await daemonPid()) === null) {
     say('starting libvirtd');
     const folder = join(CONFIG, 'libvirt');
     await mkdir(folder, { recursive: true });
@@ -107,10 +107,10 @@ export async function startDaemon(say: (line: string) => void): Promise<void> {
 
 /** Ends the daemon if the lab started it. */
 export async function stopDaemon(): Promise<boolean> {
-  const pid = await ownPid();
+  const pid = await daemonPid();
   if (pid === null) return false;
   process.kill(pid, 'SIGTERM');
-  await until('libvirtd to end', 30_000, 100, async () => ((await ownPid()) === null ? true : undefined));
+  await until('libvirtd to end', 30_000, 100, async () => ((await daemonPid()) === null ? true : undefined));
   await rm(PID_FILE, { force: true });
   return true;
 }

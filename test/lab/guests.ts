@@ -156,7 +156,8 @@ async function securityLabels(): Promise<string> {
   return dac + apparmor + selinux;
 }
 
-async function running(): Promise<Map<string, string>> {
+/** UUIDs of all guests under the daemon, by name. */
+export async function running(): Promise<Map<string, string>> {
   const lines = (await virsh('list', '--all', '--name', '--uuid')).split('\n').map((line) => line.trim().split(/\s+/));
   return new Map(lines.flatMap(([uuid, name]) => (uuid && name ? [[name, uuid] as const] : [])));
 }
@@ -187,6 +188,35 @@ export async function up(specs: readonly GuestSpec[], say: (line: string) => voi
   const image = await buildImage(say);
   const acceleration = await chooseAcceleration(image);
   await mkdir(RUN, { recursive: true });
+  await startDaemon(say);
+  try {
+    await save({ uri: URI, acceleration, guests: [], logs: [] });
+    say(`starting ${specs.length} guests (${acceleration === 'kvm' ? 'KVM' : 'software emulation'})`);
+    const guests = await add(specs, signal);
+    await Promise.all(guests.map(async (guest) => await ready(guest, { signal })));
+  } catch (error) {
+    await down(() => undefined);
+    throw error;
+  }
+  say(`up: ${specs.map((spec) => spec.name).join(', ')} on ${URI}`);
+  return await theLab();
+}
+
+async function save(lab: Lab): Promise<void> {
+  await writeFile(`${STATE}.new`, JSON.stringify(lab, null, 2));
+  await rename(`${STATE}.new`, STATE);
+}
+
+/**
+ * Starts guests beside those of the lab that is up. They boot when it returns: wait for them with {@link ready}.
+ *
+ * @throws LabError where a guest of that name is there already, or the signal interrupts.
+ */
+export async function add(specs: readonly GuestSpec[], signal?: AbortSignal): Promise<Guest[]> {
+  const lab = await theLab();
+  const names = await running();
+  const foreign = specs.find((spec) => names.has(spec.name));
+  if (foreign !== undefined) throw new LabError(`a guest ${foreign.name} exists that the lab did not make; it stays untouched`);
   // The path of a UNIX socket is bounded to 107 bytes: hence the short names.
   const guests = specs.map((spec) => ({
     ...spec,
@@ -197,43 +227,52 @@ export async function up(specs: readonly GuestSpec[], say: (line: string) => voi
   const user = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'libvirt/qemu/log');
   const logFolder = URI === 'qemu:///system' ? '/var/log/libvirt/qemu' : user;
   const logs = guests.map((guest) => join(logFolder, `${guest.name}.log`)).filter((log) => !existsSync(log));
-  const lab: Lab = { uri: URI, acceleration, guests, logs };
-  await startDaemon(say);
-  try {
-    const names = await running();
-    const foreign = specs.find((spec) => names.has(spec.name));
-    if (foreign !== undefined) throw new LabError(`a guest ${foreign.name} exists that the lab did not make; it stays untouched`);
-    await writeFile(`${STATE}.new`, JSON.stringify(lab, null, 2));
-    await rename(`${STATE}.new`, STATE);
-    say(`starting ${guests.length} guests (${acceleration === 'kvm' ? 'KVM' : 'software emulation'})`);
-    const labels = await securityLabels();
-    for (const guest of guests) {
-      if (signal?.aborted === true) throw new LabError('interrupted');
-      if (guest.swap > 0) {
-        const path = join(RUN, `${guest.name}.swap`);
-        await writeFile(path, '');
-        await truncate(path, guest.swap * 1024 * 1024);
-      }
-      const xml = join(RUN, `${guest.name}.xml`);
-      await writeFile(xml, guestXml(guest, image, acceleration, labels));
-      await virsh('create', xml);
-    }
-    await Promise.all(guests.map(async (guest) => await ready(guest, signal)));
-  } catch (error) {
-    await down(() => undefined);
-    throw error;
+  await save({ ...lab, guests: [...lab.guests, ...guests], logs: [...lab.logs, ...logs] });
+  const image = await buildImage(() => undefined);
+  const labels = await securityLabels();
+  for (const guest of guests) {
+    if (signal?.aborted === true) throw new LabError('interrupted');
+    await writeFile(xmlOf(guest), guestXml(guest, image, lab.acceleration, labels));
+    await start(guest);
   }
-  say(`up: ${guests.map((guest) => guest.name).join(', ')} on ${URI}`);
-  return lab;
+  return guests;
 }
 
-/** Waits until the agent answers and the balloon is where the guest was told to start. A boot takes some 5 s of one CPU under emulation. */
-async function ready(guest: Guest, signal: AbortSignal | undefined): Promise<void> {
+const xmlOf = (guest: Guest): string => join(RUN, `${guest.name}.xml`);
+
+/** Starts a guest of the lab that is not running. */
+export async function start(guest: Guest): Promise<void> {
+  if (guest.swap > 0) {
+    const path = join(RUN, `${guest.name}.swap`);
+    await writeFile(path, '');
+    await truncate(path, guest.swap * 1024 * 1024);
+  }
+  await virsh('create', xmlOf(guest));
+}
+
+/** Ends guests of the lab, where they have not ended by themselves, and forgets them. */
+export async function remove(guests: readonly Guest[]): Promise<void> {
+  await destroy(guests);
+  const lab = await theLab();
+  await save({ ...lab, guests: lab.guests.filter(({ uuid }) => guests.every((guest) => guest.uuid !== uuid)) });
+}
+
+async function destroy(guests: readonly Guest[]): Promise<void> {
+  const names = await running();
+  const there = guests.filter((guest) => names.get(guest.name) === guest.uuid);
+  await Promise.all(there.map(async (guest) => await virsh('destroy', guest.uuid)));
+}
+
+/**
+ * Waits until the agent answers and, unless a coordinator may move it, the balloon is where the guest was told to start. A boot takes some
+ * 5 s of one CPU under emulation.
+ */
+export async function ready(guest: Guest, { signal, moved = false }: { signal?: AbortSignal | undefined; moved?: boolean }): Promise<void> {
   const limit = 180_000;
   try {
     const answer = async (): Promise<object | undefined> => await report(guest.name, guest.socket, 2000).catch(() => undefined);
     await until(`the agent of ${guest.name}`, limit, 500, answer, signal);
-    if (!guest.driver) return;
+    if (!guest.driver || moved) return;
     const size = guest.current * 1024;
     const arrived = async (): Promise<true | undefined> => ((await balloon(guest.name)) === size ? true : undefined);
     await until(`the balloon of ${guest.name}`, limit, 500, arrived, signal);
@@ -250,9 +289,7 @@ export async function down(say: (line: string) => void): Promise<void> {
   if (lab !== null) {
     // Guests outlive their daemon; where ours has died, a new one finds them again.
     await startDaemon(say);
-    const names = await running();
-    const ours = lab.guests.filter((guest) => names.get(guest.name) === guest.uuid);
-    await Promise.all(ours.map(async (guest) => await virsh('destroy', guest.uuid)));
+    await destroy(lab.guests);
     say(`ended ${lab.guests.length} guests`);
   }
   if (await stopDaemon()) say('ended libvirtd');

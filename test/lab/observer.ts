@@ -62,7 +62,8 @@ export class Virsh {
   }
 }
 
-const figure = (text: string, name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
+/** A figure of `dommemstat`; NaN where it is not in it. */
+export const figure = (text: string, name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
 
 /** One reading of all guests, now. */
 export async function read(virsh: Virsh, guests: readonly string[], now: () => number): Promise<Sample> {

@@ -1,0 +1,105 @@
+import t from 'tap';
+import { randomFrom } from './faults/random.js';
+import { keepsGrowing, longestWait, nobodyHurt, periodsBack, said, staysInPool, type Told } from './faults/verdicts.js';
+import type { Reading } from './faults/watch.js';
+import { FAULTS, faultsNamed } from './faults.js';
+import { startTap } from './tap.js';
+
+const MiB = 1024;
+
+/** Readings of one guest, one each second. */
+function readings(sizes: readonly (number | undefined)[], took = 0.01): Reading[] {
+  return sizes.map((size, t) => ({ t, took, actual: size === undefined ? {} : { vm: size * MiB } }));
+}
+
+t.test('an eater waits while its guest has less to use than memcoord would leave it', async (t) => {
+  const meals = (usable: readonly number[], rate = 10) => usable.map((size, t) => ({ t, eaten: rate * t * MiB, usable: size * MiB }));
+  const wait = (...usable: number[]) => longestWait(meals(usable));
+  t.equal(wait(128, 120, 115, 112), 0);
+  t.equal(wait(128, 110, 90, 120, 110, 128), 2);
+  t.equal(wait(128, 110, 90, 80, 70), 3, 'one that lasts until the end counts');
+  const late = new Map([['vm', meals([128, 110, 90, 80, 70])]]);
+  t.match(keepsGrowing(late, 0, 4, 2.25), {
+    ok: false,
+    detail: 'vm ate 40 MiB within 4.0 s, had 70 MiB at least, too little for 3.0 s',
+  });
+  t.equal(keepsGrowing(late, 0, 4, 3.25).ok, true);
+  t.equal(keepsGrowing(new Map([['vm', meals([128, 128, 128], 0)]]), 0, 2, 2.25).ok, false, 'one that does not eat proves nothing');
+  t.equal(keepsGrowing(new Map(), 0, 2, 2.25).ok, false);
+});
+
+t.test('the sum of actual may not pass the pool in any reading short enough to tell', async (t) => {
+  t.equal(staysInPool(readings([300, 400]), 400 * MiB).ok, true);
+  t.equal(staysInPool(readings([300, 401, 300]), 400 * MiB).ok, false);
+  t.equal(staysInPool(readings([300, 401], 0.2), 400 * MiB).ok, false, 'no reading that could tell is no proof');
+  t.equal(staysInPool(readings([401, 300]), 400 * MiB, { from: 1 }).ok, true);
+  t.equal(staysInPool(readings([300, 300]), 400 * MiB, { held: 200 * MiB }).ok, false, 'what a guest holds that boots is held too');
+  t.equal(staysInPool(readings([300, 300]), 400 * MiB, { without: ['vm'], held: 200 * MiB }).ok, true);
+});
+
+t.test('whoever was killed is seen, before and after a boot', async (t) => {
+  const sound = { uptime: 50, oom_kills: 0, eaters_killed: 0, bystander: 1 };
+  const hurt = (after: object, before: object = sound) =>
+    !nobodyHurt({ vm: { ...sound, ...before } }, { vm: { ...sound, uptime: 60, ...after } }, new Set()).ok;
+  t.equal(hurt({}), false);
+  t.equal(hurt({ oom_kills: 1 }), true);
+  t.equal(hurt({ eaters_killed: 1 }), true);
+  t.equal(hurt({ bystander: 0 }), true);
+  t.equal(hurt({ oom_kills: 2 }, { oom_kills: 2 }), false, 'what was killed before is no matter of ours');
+  t.equal(hurt({ uptime: 5, oom_kills: 2 }, { oom_kills: 2 }), true, 'a boot counts from 0');
+  t.equal(nobodyHurt({ vm: sound }, {}, new Set()).ok, false, 'a guest that does not answer is hurt');
+  t.equal(nobodyHurt({ vm: sound }, {}, new Set(['vm'])).ok, false, 'nobody asked is no proof');
+  t.equal(nobodyHurt({ vm: sound, other: sound }, { vm: { ...sound, uptime: 60 } }, new Set(['other'])).ok, true);
+});
+
+t.test('what must be said once may be said neither twice nor of another guest', async (t) => {
+  const line = (guest: string): Told => ({ t: 1, kind: 'set-aside', guest, message: `${guest} hangs` });
+  t.match(said([line('vm')], 'set-aside', 1, 'vm'), { ok: true, name: "the log says 'set-aside' of vm once", detail: '1.0 s: vm hangs' });
+  t.equal(said([line('vm'), line('vm')], 'set-aside', 1, 'vm').ok, false);
+  t.match(said([line('other')], 'set-aside', 1, 'vm'), { ok: false, detail: 'not at all' });
+  t.equal(said([], 'lost', 0).ok, true);
+  t.equal(said([{ ...line(''), kind: 'lost' }], 'lost', 0).ok, false);
+});
+
+t.test('a stats period that was not put back is seen', async (t) => {
+  t.equal(periodsBack({ a: 7 }, { a: 7, b: 0 }).ok, true);
+  t.equal(periodsBack({ a: 7 }, { a: 1, b: 0 }).ok, false);
+  t.equal(periodsBack({ a: 7 }, { a: 7, b: 1 }).ok, false);
+  t.equal(periodsBack({}, {}).ok, false);
+});
+
+t.test('faults are known by their names, and one that is not there is named with all that are', async (t) => {
+  t.equal(new Set(FAULTS.map(({ name }) => name)).size, FAULTS.length);
+  t.strictSame(
+    faultsNamed(['paused']).map(({ name }) => name),
+    ['paused'],
+  );
+  t.throws(() => faultsNamed(['nonsense']), { message: /no fault 'nonsense'; there are .*paused/ });
+});
+
+t.test('the same seed gives the same numbers, another one others, all within their bounds', async (t) => {
+  const numbers = (seed: number) => {
+    const random = randomFrom(seed);
+    return Array.from({ length: 1000 }, () => random.whole(3, 9));
+  };
+  t.strictSame(numbers(1), numbers(1));
+  t.strictNotSame(numbers(1), numbers(2));
+  t.strictSame([...new Set(numbers(1))].sort(), [3, 4, 5, 6, 7, 8]);
+});
+
+t.test('results are TAP: numbered, no number sign in them that would be a directive, and the plan at the end', async (t) => {
+  const lines: string[] = [];
+  const tap = startTap((line) => lines.push(line));
+  tap.result(true, 'a #1', 'b #2');
+  tap.result(true, 'c', 'SKIP no daemon');
+  tap.result(false, 'd', 'e');
+  t.equal(tap.end(), false);
+  t.strictSame(lines, [
+    'TAP version 14',
+    'ok 1 - a 1 (b 2)',
+    'ok 2 - c # SKIP no daemon',
+    'not ok 3 - d (e)',
+    '1..3',
+    '# 2 passed, 1 failed',
+  ]);
+});

@@ -1,0 +1,102 @@
+/** A guest reboots, dies, comes and goes. */
+import { report, say } from '../agent.js';
+import { virsh } from '../daemon.js';
+import { add, balloon, type Guest, ready, remove } from '../guests.js';
+import { until } from '../shell.js';
+import { eat, grows, IDLE, pass, qemuOf, reaches, sizeOf, takesAndGives } from './harm.js';
+import { type Fault, fifth, PAUSE_S, type Scene } from './scene.js';
+import { keepsGrowing, mib, said, seconds, staysInPool } from './verdicts.js';
+import { startMeals } from './watch.js';
+
+const MiB = 1024;
+
+/** Until its agent answers after a boot that began later than `since`, s on the scene's clock. */
+async function booted(scene: Scene, guest: Guest, since: number): Promise<number> {
+  const answer = async (): Promise<true | undefined> => {
+    const figures = await report(guest.name, guest.socket, 2000).catch(() => null);
+    return figures !== null && (figures.uptime ?? Infinity) < scene.now() - since + 1 ? true : undefined;
+  };
+  await until(`${guest.name} to have booted`, 60_000, 200, answer, scene.signal);
+  return scene.now();
+}
+
+export const BOOTS: readonly Fault[] = [
+  {
+    name: 'rebooted',
+    title: 'a guest reboots from inside while another eats',
+    // While it reboots it is charged its maximum, and what that leaves is just not enough for what the eater would be given.
+    poolMiB: 3328,
+    async play(scene) {
+      const [victim, first] = scene.guests;
+      await eat(first, 300, 40);
+      await reaches(scene, first, 'have room for 300 MiB', 20, (size) => size >= 520 * MiB);
+      const from = scene.now();
+      await say(victim.name, victim.socket, 'reboot');
+      await eat(first, 420, 15);
+      const back = await booted(scene, victim, from);
+      scene.tell(`${victim.name} is back after ${seconds(back - from)}`);
+      const verdict = staysInPool(scene.watch.readings, scene.pool, { from, to: back, without: [victim.name], held: victim.maximum * MiB });
+      await reaches(scene, first, 'be given what it needs', 30, (size) => size >= 680 * MiB);
+      return [verdict, await takesAndGives(scene, victim)];
+    },
+  },
+  {
+    name: 'guest-killed',
+    title: 'a guest’s QEMU is killed by SIGKILL while another waits for memory',
+    poolMiB: 1920,
+    async play(scene) {
+      const [victim, first] = scene.guests;
+      await eat(victim, 500, 40);
+      await reaches(scene, victim, 'have room for 500 MiB', 30, (size) => size >= 700 * MiB);
+      await eat(first, 350, 40);
+      await pass(scene, 12);
+      const before = sizeOf(scene.watch, first);
+      scene.gone.add(victim.name);
+      process.kill(await qemuOf(victim), 'SIGKILL');
+      const took = await reaches(scene, first, 'be given what the dead one held', 20, (size) => size >= before + 40 * MiB);
+      return [
+        {
+          name: 'its memory goes to another within 5 s',
+          ok: took <= 5,
+          detail: `${first.name} from ${mib(before)} by 40 MiB in ${seconds(took)}`,
+        },
+        said(scene.run.told, 'guest-gone', 1, victim.name),
+      ];
+    },
+  },
+  {
+    name: 'come-and-go',
+    title: 'a guest is started and destroyed during the run, while another eats',
+    poolMiB: 4608,
+    async play(scene) {
+      const first = scene.guests[1];
+      const [guest] = (await add([fifth({ current: 1024 })], scene.signal)) as [Guest];
+      scene.undo.push(async () => await remove([guest]));
+      await eat(first, 700, 15);
+      await grows(scene, first, 24, 15);
+      await ready(guest, { signal: scene.signal, moved: true });
+      const begun = scene.now();
+      const given = async (): Promise<true | undefined> => ((await balloon(guest.name)) <= IDLE ? true : undefined);
+      await until(`${guest.name} to give what it does not need`, 60_000, 200, given, scene.signal);
+      const gives = scene.now() - begun;
+      await eat(guest, 300, 30);
+      const taken = async (): Promise<true | undefined> => ((await balloon(guest.name)) >= 520 * MiB ? true : undefined);
+      await until(`${guest.name} to be given memory`, 30_000, 200, taken, scene.signal);
+      const meals = startMeals([first], scene.now);
+      const from = scene.now();
+      await virsh('destroy', guest.name);
+      await pass(scene, 5);
+      const to = scene.now();
+      return [
+        {
+          name: 'it is coordinated from its boot on',
+          ok: true,
+          detail: `from 1024 MiB to an idle guest’s size in ${seconds(gives)}, and up as it eats`,
+        },
+        keepsGrowing(await meals(), from, to, PAUSE_S),
+        said(scene.run.told, 'guest-appeared', 1, guest.name),
+        said(scene.run.told, 'guest-gone', 1, guest.name),
+      ];
+    },
+  },
+];

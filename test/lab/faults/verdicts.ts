@@ -1,0 +1,135 @@
+/** What is asked of a fault's outcome: pure functions of what virsh, the guests' agents and the coordinator's log said. Sizes KiB, times s. */
+import type { Verdict } from '../judge.js';
+import type { Reading } from './watch.js';
+
+const MiB = 1024;
+/** memcoord looks at most ten times a second: in a reading that took no longer, no memory went from one guest to another. */
+const AT_ONCE_S = 0.1;
+
+/** What an agent says (`report`), by guest. */
+export type Reports = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** A line of the coordinator's log that tells of something that changed. */
+export interface Told {
+  readonly t: number;
+  readonly kind: string;
+  readonly guest: string;
+  readonly message: string;
+}
+
+export const mib = (kib: number): string => `${Math.round(kib / MiB)} MiB`;
+export const seconds = (s: number): string => `${s.toFixed(1)} s`;
+
+/** What an eater held at a time, and what its guest could still use (MemAvailable), by its own word. */
+export interface Meal {
+  readonly t: number;
+  readonly eaten: number;
+  readonly usable: number;
+}
+
+/** memcoord keeps some 128 MiB usable in each of a few guests, and grows one that lacks 8 of them: one that has less than this waits. */
+const WAITS = 112 * MiB;
+/** One that has not eaten so much proves nothing. */
+const MEAL = 32 * MiB;
+
+/** Longest time for which a guest had to wait for memory, s. */
+export function longestWait(meals: readonly Meal[]): number {
+  let longest = 0;
+  let since: number | null = null;
+  for (const { t, usable } of meals) {
+    if (since !== null) longest = Math.max(longest, t - since);
+    since = usable < WAITS ? (since ?? t) : null;
+  }
+  return longest;
+}
+
+/** Guests that eat from `from` to `to` never wait for longer than `limit`. */
+export function keepsGrowing(meals: ReadonlyMap<string, readonly Meal[]>, from: number, to: number, limit: number): Verdict {
+  const found = [...meals].map(([guest, all]) => {
+    const during = all.filter(({ t }) => t >= from && t <= to);
+    const eaten = (during.at(-1)?.eaten ?? 0) - (during[0]?.eaten ?? 0);
+    return { guest, eaten, wait: longestWait(during), least: Math.min(...during.map(({ usable }) => usable)) };
+  });
+  return {
+    name: `guests that eat have less than ${mib(WAITS)} usable for no longer than ${limit} s`,
+    ok: found.length > 0 && found.every(({ eaten, wait }) => eaten >= MEAL && wait <= limit),
+    detail: found
+      .map(
+        ({ guest, eaten, wait, least }) =>
+          `${guest} ate ${mib(eaten)} within ${seconds(to - from)}, had ${mib(least)} at least, too little for ${seconds(wait)}`,
+      )
+      .join('; '),
+  };
+}
+
+/**
+ * The sum of all balloons stays within the pool. `held` is what a guest holds that is not in the readings, or whose balloon does not tell:
+ * one that boots holds its maximum.
+ */
+export function staysInPool(
+  readings: readonly Reading[],
+  pool: number,
+  { from = 0, to = Number.POSITIVE_INFINITY, without = [] as readonly string[], held = 0 } = {},
+): Verdict {
+  const sums = readings
+    .filter(({ t, took }) => t >= from && t <= to && took <= AT_ONCE_S)
+    .map(({ actual }) => Object.entries(actual).reduce((sum, [guest, size]) => sum + (without.includes(guest) ? 0 : size), held));
+  const most = Math.max(...sums);
+  const also = held > 0 ? ` and ${mib(held)} of a guest that holds its maximum` : '';
+  return {
+    name: `the sum of actual${also} stays within the pool`,
+    ok: sums.length > 0 && most <= pool,
+    detail: sums.length === 0 ? 'no reading' : `most ${mib(most)} of ${mib(pool)} in ${sums.length} readings`,
+  };
+}
+
+/** Nothing was killed in the guests. Those in `gone` were ended by the test itself. */
+export function nobodyHurt(before: Reports, after: Reports, gone: ReadonlySet<string>): Verdict {
+  const found: string[] = [];
+  let asked = 0;
+  for (const [guest, then] of Object.entries(before)) {
+    if (gone.has(guest)) continue;
+    const now = after[guest];
+    if (now === undefined) {
+      found.push(`${guest} does not answer`);
+      continue;
+    }
+    asked++;
+    // Its counters begin anew with a boot.
+    const booted = figureOf(now, 'uptime') < figureOf(then, 'uptime');
+    for (const counter of ['oom_kills', 'eaters_killed'] as const) {
+      const more = figureOf(now, counter) - (booted ? 0 : figureOf(then, counter));
+      if (more !== 0) found.push(`${guest}: ${counter} ${more}`);
+    }
+    if (now.bystander !== 1) found.push(`${guest} lost its bystander`);
+  }
+  return {
+    name: 'nothing is killed in any guest',
+    ok: found.length === 0 && asked > 0,
+    detail: found.length === 0 ? `${asked} guests asked` : found.join(', '),
+  };
+}
+
+const figureOf = (report: Readonly<Record<string, number>>, name: string): number => report[name] ?? Number.NaN;
+
+/** Told exactly so many times. */
+export function said(told: readonly Told[], kind: string, times: number, guest?: string): Verdict {
+  const lines = told.filter((line) => line.kind === kind && (guest === undefined || line.guest === guest));
+  return {
+    name: `the log says '${kind}'${guest === undefined ? '' : ` of ${guest}`} ${['never', 'once', 'twice'][times] ?? `${times} times`}`,
+    ok: lines.length === times,
+    detail: lines.length === 0 ? 'not at all' : lines.map(({ t, message }) => `${seconds(t)}: ${message}`).join('; '),
+  };
+}
+
+/** The stats periods are what they were, seconds. */
+export function periodsBack(expected: Readonly<Record<string, number>>, found: Readonly<Record<string, number>>): Verdict {
+  const wrong = Object.entries(found).filter(([guest, period]) => period !== (expected[guest] ?? 0));
+  return {
+    name: 'stats periods are put back',
+    ok: wrong.length === 0 && Object.keys(found).length > 0,
+    detail: Object.entries(found)
+      .map(([guest, period]) => `${guest} ${period} s`)
+      .join(', '),
+  };
+}

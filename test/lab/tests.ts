@@ -1,0 +1,64 @@
+/** `npm run test:lab`: the three classic tests and the faults on real guests, as TAP. */
+import { parseArgs } from 'node:util';
+import { classicRuns, runClassic, SHORT } from './classic.js';
+import { ownSurroundings } from './faults/scene.js';
+import { FAULTS, faultsNamed, runFaults } from './faults.js';
+import { claim, down, guestSpecs, readLab, up } from './guests.js';
+import { LabError } from './shell.js';
+import { startTap } from './tap.js';
+
+const USAGE = `usage: npm run test:lab -- [--full] [--test N] [--pool GIB] [--fault NAME]... [--coordinator COMMAND]
+
+Without options: test 1 with a pool of 8 GiB, test 2 with 6, test 3 with 3, and the faults that need no long waits. --full runs all three
+with all three pools, and all faults. --test and --pool choose among the tests, --fault among the faults:
+  ${FAULTS.map(({ name }) => name).join(', ')}
+--coordinator judges another coordinator than memcoord by the three tests: a shell's command line that runs until SIGTERM, given the
+libvirt URI and the pool in the environment (LAB_URI, LAB_POOL_MIB).`;
+
+async function main(): Promise<boolean> {
+  const { values } = parseArgs({
+    options: {
+      full: { type: 'boolean' },
+      test: { type: 'string' },
+      pool: { type: 'string' },
+      fault: { type: 'string', multiple: true },
+      coordinator: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+  });
+  if (values.help === true) {
+    console.log(USAGE);
+    return true;
+  }
+  const { full = false, test, pool, coordinator } = values;
+  const chosen = test !== undefined || pool !== undefined;
+  const tests = full || chosen ? classicRuns(test, pool) : values.fault === undefined ? SHORT : [];
+  const quick = FAULTS.filter(({ slow }) => slow !== true);
+  const faults = values.fault !== undefined ? faultsNamed(values.fault) : chosen || coordinator !== undefined ? [] : full ? FAULTS : quick;
+  if (tests.length + faults.length === 0) throw new LabError(USAGE);
+
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => controller.abort());
+  const tap = startTap();
+  await claim();
+  ownSurroundings();
+  const ours = (await readLab()) === null;
+  const lab = await up(guestSpecs(), tap.tell, controller.signal);
+  try {
+    await runClassic(tests, lab, coordinator, tap, controller.signal);
+    await runFaults(faults, lab, tap, controller.signal);
+  } finally {
+    if (ours) await down(tap.tell);
+  }
+  return tap.end();
+}
+
+main().then(
+  (passed) => {
+    process.exitCode = passed ? 0 : 1;
+  },
+  (error: unknown) => {
+    console.error(error instanceof LabError ? error.message : error);
+    process.exitCode = 1;
+  },
+);
