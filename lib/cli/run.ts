@@ -30,14 +30,15 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
   let config = await configFrom(options);
   const log = createLog({ format: options.logFormat ?? (process.stderr.isTTY ? 'pretty' : 'json'), color: hasColor(), write });
   const recording = options.record === undefined ? null : await startRecording(options.record, log);
-  const held: { lock: Lock | null } = { lock: null };
+  /** By the host's id. Where libvirt finds no UUID of the machine it makes one up, another at each start of its daemon. */
+  const locks = new Map<string, Lock>();
 
   const attach = async (): Promise<Hypervisor> => {
     // What is said to change nothing gets no right to.
     const hypervisor = await connect(config.uri, { readOnly: dryRun });
     try {
-      const hostId = dryRun || held.lock !== null ? null : await hypervisor.hostId();
-      if (hostId !== null) held.lock = await takeLock(hostId);
+      const hostId = dryRun ? null : await hypervisor.hostId();
+      if (hostId !== null && !locks.has(hostId)) locks.set(hostId, await takeLock(hostId));
       return hypervisor;
     } catch (error) {
       await hypervisor.close({ deadlineMs: 1000 });
@@ -86,7 +87,7 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
     process.off('SIGHUP', reread);
     signals.end();
     await recording?.close();
-    await held.lock?.release();
+    for (const lock of locks.values()) await lock.release();
   }
 }
 

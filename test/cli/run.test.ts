@@ -113,6 +113,28 @@ t.test('a second coordinator of the same host is refused with the pid of the fir
   await again.release();
 });
 
+t.test('a host that has another id after its daemon was started anew is held by that too, and both are given back', async (t) => {
+  const ids = [randomUUID(), randomUUID()] as const;
+  process.env.STATE_DIRECTORY = t.testdir();
+  t.teardown(() => delete process.env.STATE_DIRECTORY);
+  const host = hostWith(idle('one'));
+  let id: string = ids[0];
+  await runWhile(
+    host,
+    {},
+    async () => {
+      await host.pass(2000);
+      id = ids[1];
+      host.tell({ kind: 'closed', reason: 'eof' });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await host.pass(5000);
+      for (const each of ids) await t.rejects(takeLock(each), { code: 'ERR_MEMCOORD_LOCKED', pid: process.pid });
+    },
+    connectTo(host, () => ({ hostId: async () => id })),
+  );
+  for (const each of ids) await (await takeLock(each)).release();
+});
+
 t.test('what must outlive the process is kept while it runs, and a broken record of the last one is told', async (t) => {
   const id = randomUUID();
   const folder = t.testdir({ [`${id}.json`]: '{"half":' });
