@@ -2,10 +2,11 @@
  * The libvirt daemon that the lab's guests run under: the one that runs already, or one that the lab starts and ends itself.
  */
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { openSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LabError, RUN, run, until } from './shell.js';
+import { LabError, ROOT, RUN, run, until } from './shell.js';
 
 /** With root the system's guests, without it the user's own. LAB_URI overrides. */
 export const URI = process.env.LAB_URI ?? (process.getuid?.() === 0 ? 'qemu:///system' : 'qemu:///session');
@@ -30,8 +31,13 @@ group = "root"
 dynamic_ownership = 0
 `;
 
-/** Its socket is for its own user alone, so that no policy daemon has to be asked who may connect. */
-const LIBVIRTD_CONF = `auth_unix_ro = "none"
+/**
+ * Its socket is for its own user alone, so that no policy daemon has to be asked who may connect. Where libvirt finds no UUID of the
+ * machine it makes up another one at each start, under which memcoord would find nothing of what it has kept: the checkout's stands for it.
+ */
+const hash = createHash('md5').update(ROOT).digest('hex');
+const LIBVIRTD_CONF = `host_uuid = "${hash}"
+auth_unix_ro = "none"
 auth_unix_rw = "none"
 unix_sock_ro_perms = "0700"
 unix_sock_rw_perms = "0700"
