@@ -4,13 +4,15 @@ import { classicRuns, runClassic, SHORT } from './classic.js';
 import { ownSurroundings } from './faults/scene.js';
 import { FAULTS, faultsNamed, runFaults } from './faults.js';
 import { claim, down, guestSpecs, readLab, up } from './guests.js';
+import { runLikeness } from './likeness.js';
 import { LabError } from './shell.js';
 import { startTap } from './tap.js';
 
-const USAGE = `usage: npm run test:lab -- [--full] [--test N] [--pool GIB] [--fault NAME]... [--coordinator COMMAND]
+const USAGE = `usage: npm run test:lab -- [--full] [--test N] [--pool GIB] [--fault NAME]... [--likeness] [--coordinator COMMAND]
 
-Without options: test 1 with a pool of 8 GiB, test 2 with 6, test 3 with 3, and the faults that need no long waits. --full runs all three
-with all three pools, and all faults. --test and --pool choose among the tests, --fault among the faults:
+Without options: test 1 with a pool of 8 GiB, test 2 with 6, test 3 with 3, the faults that need no long waits, and whether the simulated
+guest is like a real one. --full runs all three with all three pools, and all faults. --test and --pool choose among the tests, --likeness
+is that comparison alone, --fault chooses among the faults:
   ${FAULTS.map(({ name }) => name).join(', ')}
 --coordinator judges another coordinator than memcoord by the three tests: a shell's command line that runs until SIGTERM, given the
 libvirt URI and the pool in the environment (LAB_URI, LAB_POOL_MIB).`;
@@ -22,6 +24,7 @@ async function main(): Promise<boolean> {
       test: { type: 'string' },
       pool: { type: 'string' },
       fault: { type: 'string', multiple: true },
+      likeness: { type: 'boolean' },
       coordinator: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -31,11 +34,12 @@ async function main(): Promise<boolean> {
     return true;
   }
   const { full = false, test, pool, coordinator } = values;
-  const chosen = test !== undefined || pool !== undefined;
-  const tests = full || chosen ? classicRuns(test, pool) : values.fault === undefined ? SHORT : [];
+  const chosen = test !== undefined || pool !== undefined || values.likeness === true;
+  const tests = values.likeness === true ? [] : full || chosen ? classicRuns(test, pool) : values.fault === undefined ? SHORT : [];
   const quick = FAULTS.filter(({ slow }) => slow !== true);
   const faults = values.fault !== undefined ? faultsNamed(values.fault) : chosen || coordinator !== undefined ? [] : full ? FAULTS : quick;
-  if (tests.length + faults.length === 0) throw new LabError(USAGE);
+  const likeness = values.likeness === true || (!chosen && values.fault === undefined && coordinator === undefined);
+  if (tests.length + faults.length === 0 && !likeness) throw new LabError(USAGE);
 
   const controller = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => controller.abort());
@@ -46,6 +50,7 @@ async function main(): Promise<boolean> {
   const lab = await up(guestSpecs(), tap.tell, controller.signal);
   try {
     await runClassic(tests, lab, coordinator, tap, controller.signal);
+    if (likeness) await runLikeness(lab, tap);
     await runFaults(faults, lab, tap, controller.signal);
   } finally {
     if (ours) await down(tap.tell);
