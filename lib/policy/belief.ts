@@ -190,9 +190,9 @@ export function charge(belief: Belief): number {
   return Math.max(belief.target, belief.actual);
 }
 
-/** What a guest's target can be lifted to and costs nothing: what it holds, unless it may have given some since that was read. */
-export function surelyHeld(belief: Belief): number {
-  return belief.orderedAt >= belief.actualAt ? Math.min(belief.target, charge(belief)) : charge(belief);
+/** What a guest's target can be lifted to and costs nothing: what it holds, if that was read in this look. Since an earlier one it may have given some. */
+export function surelyHeld(belief: Belief, at: number): number {
+  return belief.actualAt === at ? charge(belief) : Math.min(belief.target, charge(belief));
 }
 
 /** Spare of the guest at its present balloon size, in its signal. */

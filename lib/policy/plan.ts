@@ -125,7 +125,7 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
   const fund = reliefFund(shrinking, books.capacity);
   const failed = guests.filter(({ rollback }) => rollback !== null);
   const rollbacks = takeBack(failed, free, at);
-  let money = free - cost(failed);
+  let money = free - cost(failed, at);
 
   const needy: Draft[] = [];
   const short: Draft[] = [];
@@ -139,9 +139,9 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
     else if (draft.target > draft.allocation) rich.push(draft);
   }
   // Relief may spend the fund; other growth may not, and waits altogether while the host itself is short.
-  const relief = grow(needy, money, () => 'relief');
-  money -= cost(needy);
-  const grows = look.host.pressure ? [] : grow(short, Math.max(0, money - fund), growthReason);
+  const relief = grow(needy, money, at, () => 'relief');
+  money -= cost(needy, at);
+  const grows = look.host.pressure ? [] : grow(short, Math.max(0, money - fund), at, growthReason);
 
   const waits = ({ allocation, target, planned }: Belief) => allocation - Math.max(target, planned || 0) >= GROW_BAND;
   const waiting = needy.some(waits) || short.some(waits);
@@ -203,9 +203,9 @@ function takeBack(failed: readonly Draft[], free: number, at: number): Move[] {
       continue;
     }
     const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
-    const to = pages(Math.min(wanted, draft.ceiling, surelyHeld(draft) + money));
+    const to = pages(Math.min(wanted, draft.ceiling, surelyHeld(draft, at) + money));
     if (to - target < SAME) continue;
-    money -= Math.max(0, to - surelyHeld(draft));
+    money -= Math.max(0, to - surelyHeld(draft, at));
     moves.push(move(draft, to, rollback.reason));
   }
   return moves;
@@ -216,8 +216,8 @@ function growthReason({ target, effectiveFloor, need }: Belief): Reason {
   return target >= need ? 'surplus' : 'need';
 }
 
-function grow(short: readonly Draft[], money: number, reason: (belief: Belief) => Reason): Move[] {
-  const targets = growth(short, money);
+function grow(short: readonly Draft[], money: number, at: number, reason: (belief: Belief) => Reason): Move[] {
+  const targets = growth(short, money, at);
   const moves: Move[] = [];
   short.forEach((draft, i) => {
     const to = pages(targets[i] ?? draft.target);
@@ -232,9 +232,9 @@ function pages(size: number): number {
 }
 
 /** What the moves planned so far add to the guests' charges. */
-function cost(guests: readonly Belief[]): number {
+function cost(guests: readonly Belief[], at: number): number {
   let more = 0;
-  for (const belief of guests) if (belief.planned > 0) more += Math.max(0, belief.planned - surelyHeld(belief));
+  for (const belief of guests) if (belief.planned > 0) more += Math.max(0, belief.planned - surelyHeld(belief, at));
   return more;
 }
 

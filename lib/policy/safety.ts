@@ -90,13 +90,14 @@ export function lacking(belief: Belief): boolean {
  * Rule 2: growth is paid out of memory that has come back. `money` is shared out by least spare first, nobody past its part.
  *
  * @param guests those that are lacking
+ * @param at time of the look
  * @returns new targets, KiB, in the order of the guests
  */
-export function growth(guests: readonly Belief[], money: number): Float64Array {
+export function growth(guests: readonly Belief[], money: number, at: number): Float64Array {
   const base = column(guests, ({ used }) => Math.max(0, used));
   const share = column(guests, (belief) => belief.share);
-  const lower = column(guests, surelyHeld);
-  const upper = column(guests, (belief) => Math.max(surelyHeld(belief), belief.allocation));
+  const lower = column(guests, (belief) => surelyHeld(belief, at));
+  const upper = column(guests, (belief) => Math.max(surelyHeld(belief, at), belief.allocation));
   const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, money));
   // What it holds already costs nothing: a target under `actual` is lifted to it for free.
   return column(guests, ({ target, allocation }, i) => Math.max(target, Math.min(allocation, filled[i] ?? target)));
