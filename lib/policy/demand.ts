@@ -87,6 +87,8 @@ export interface Supply {
   readonly free: number;
   /** What the others could give within BURST_LASTS. */
   readonly gives: number;
+  /** What may yet be taken from the guest itself before it is seen to need it. */
+  readonly owed: number;
   /** Among how many it is shared out: those that lack something already, and this one. */
   readonly takers: number;
 }
@@ -97,25 +99,28 @@ export interface Supply {
  * goes first. As fast as its balloon goes, up to its ceiling:
  *
  *     relayed = 2 × reaction, and what it takes the others to give what is charged too much
- *     burst   = min(spare / reaction, (spare + free) / relayed, (spare + free + gives) / lasts)
+ *     burst   = min(spare / reaction, (spare + free) / relayed, (spare + free + gives) / lasts, largest cushion / reaction)
+ *
+ * and what the spare alone lasts for in any case.
  */
 export function survivableBurst(belief: Belief, reactionMs: number, supply: Supply): number {
-  // What a shrink under way takes is no longer there for a burst, nor what the kernel keeps for itself.
-  const spare = Math.max(0, Math.min(belief.actual, belief.target) - belief.used - watermarks(belief));
+  // What a shrink under way or to come takes is no longer there for a burst, nor what the kernel keeps for itself.
+  const spare = Math.max(0, Math.min(belief.actual, belief.target) - supply.owed - belief.used - watermarks(belief));
   const free = supply.free > 0 ? supply.free / supply.takers : supply.free;
   const gives = supply.gives / supply.takers;
   const most = Math.max(0, Math.min(belief.ceiling - belief.actual, belief.speed * secondsAfter(reactionMs)));
   const debt = free >= 0 ? 0 : (-free / gives) * 1000 * secondsAfter(2 * reactionMs);
   const relayed = Math.min(BURST_LASTS, 2 * reactionMs + debt);
   const atOnce = Math.min(BURST_LASTS, reactionMs);
-  return (
-    1000 *
-    Math.min(
-      spare / atOnce,
-      (spare + Math.min(most, Math.max(0, free))) / relayed,
-      (spare + Math.min(most, Math.max(0, free + gives))) / BURST_LASTS,
-    )
+  // While it is followed it has its cushion, of which a quarter of the maximum is the most (`demand`).
+  const followed = (CRITICAL_SPARE + belief.maximum * MOST_CUSHION_FRACTION) / reactionMs;
+  const helped = Math.min(
+    spare / atOnce,
+    (spare + Math.min(most, Math.max(0, free))) / relayed,
+    (spare + Math.min(most, Math.max(0, free + gives))) / BURST_LASTS,
+    followed,
   );
+  return 1000 * Math.max(helped, spare / BURST_LASTS);
 }
 
 /** What a guest could give to others within BURST_LASTS, KiB. */

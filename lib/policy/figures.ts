@@ -35,9 +35,9 @@ export function readFigures(
   }
   const readAt = figure(READ_AT);
   const seenAt = Number.isFinite(readAt) ? Math.min(readAt, look.at) : look.at;
-  // After a gap in the readings (libvirt or QEMU hung) they can be as old as the last reading: no older guest answers look new.
+  // After a gap in the readings (libvirt or QEMU hung) they can be as old as the last reading, a refresh or not: it may not have answered that.
   const gap = look.at - before.actualAt > 2 * Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs);
-  const at = gap && !look.refreshed.has(draft.uuid) ? Math.max(before.actualAt, draft.figuresAt || 0) : seenAt;
+  const at = gap ? Math.max(before.actualAt, draft.figuresAt || 0) : seenAt;
   const used = size - spare;
   const elapsed = at - draft.figuresAt;
   if (elapsed > 0) {

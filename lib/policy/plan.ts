@@ -18,7 +18,7 @@ import {
 } from './limits.js';
 import { observe } from './model.js';
 import type { Account } from './safety.js';
-import { account, growth, lacking, movable, needsRelief, readyToShrink, reliefFund, step } from './safety.js';
+import { account, growth, lacking, movable, needsRelief, pace, readyToShrink, reliefFund, step } from './safety.js';
 import type { Look, Move, Notice, PolicyConfig, Reason } from './types.js';
 
 export interface Plan {
@@ -107,7 +107,8 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
     // One that seems safe is left to the sweeps.
     const reactionMs = isCovered(draft, period, config) ? reactionTime(config.intervalMs, period, config) : reaction(draft, period);
     const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn);
-    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, takers: short + (lacks(draft) ? 0 : 1) });
+    const owed = Math.max(0, Math.min(draft.target - draft.allocation, (pace(draft, true) * reactionMs) / 1000));
+    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, owed, takers: short + (lacks(draft) ? 0 : 1) });
   }
   return fixed > books.capacity ? 'overcommitted' : state;
 }

@@ -4,7 +4,7 @@
  */
 import type { Config } from '../config.js';
 import type { MoveOutcome } from '../coordinator.js';
-import { BURST_LASTS, DEFAULT_RESERVE, GENTLE_RATE, LEAST_RESERVE, RESERVE_FRACTION, SAME } from '../policy/limits.js';
+import { BURST_LASTS, DEFAULT_RESERVE, GENTLE_RATE, GROW_BAND, LEAST_RESERVE, RESERVE_FRACTION, SAME } from '../policy/limits.js';
 import type { Snapshot } from '../snapshot.js';
 import { formatSize, MiB } from '../units.js';
 import { type GuestSpec, OVERHEAD, type SimGuest } from './guest.js';
@@ -39,7 +39,7 @@ const SKEW = 16 * MiB;
 const GRAIN = 4;
 /** Rise of others that is still taken for rest while one guest bursts, KiB/s. */
 const OTHERS_RISE = 4 * MiB;
-/** Targets must not change for so long at the end, ms. */
+/** For so long at the end targets must not travel more than twice what a guest is grown for, to and fro together, ms. */
 const REST_MS = 20_000;
 
 /** What guests did is remembered for so long: a burst, and the age of the figures before it. */
@@ -136,15 +136,11 @@ export class Invariants {
     if (!this.judgesRest) return;
     // A guest that does not do what it is told is asked again and again, ever less often: the others must not be moved for it.
     const unruly = new Set(this.#host.guests.filter(isUnruly).map(({ spec }) => spec.name));
-    const late = this.#moves.filter(({ at, name }) => at > this.#host.now - REST_MS && !unruly.has(name));
-    const last = late.at(-1);
-    if (last === undefined) return;
-    const { name, from, to } = last;
-    this.#violate(
-      'rest',
-      null,
-      `${late.length} moves in the last ${REST_MS / 1000} s, ${name} from ${formatSize(from)} to ${formatSize(to)} the last`,
-    );
+    const travelled = new Map<string, number>();
+    for (const { at, name, from, to } of this.#moves)
+      if (at > this.#host.now - REST_MS && !unruly.has(name)) travelled.set(name, (travelled.get(name) ?? 0) + Math.abs(to - from));
+    for (const [name, way] of travelled)
+      if (way > 2 * GROW_BAND) this.#violate('rest', null, `${name}'s target travels ${formatSize(way)} in the last ${REST_MS / 1000} s`);
   }
 
   /** Whether the simulation was long enough to come to rest. */
@@ -180,7 +176,7 @@ export class Invariants {
     const figuresAt = guest.figures?.at ?? Number.NEGATIVE_INFINITY;
     this.#orders.set(guest.uuid, { stored, at: this.#host.now, actual: guest.actual, figuresAt, before, foreign });
     if (guest.target > guest.spec.maximum) this.#violate('bounds', guest, `its target ${formatSize(guest.target)} is above its maximum`);
-    if (guest.target <= target || guest.charge <= Math.max(charge, this.#heldLately(guest)) || this.#unseen) return;
+    if (guest.target <= target || guest.charge <= Math.max(charge, this.#heldLately(guest)) + 2 * SAME || this.#unseen) return;
     const charges = this.#host.guests.reduce((sum, each) => sum + this.#known(each), 0);
     if (charges > this.#room + SKEW)
       this.#violate(
@@ -204,7 +200,8 @@ export class Invariants {
   #checkFreshness({ stored, at, actual, figuresAt, before, foreign }: Ordered): void {
     const { guest, target } = stored;
     const age = at - figuresAt;
-    const most = 2 * Math.max(1000 * guest.period, this.#config.intervalMs) + 1000 + CALL_MS;
+    // They were seen to change within two periods and a second; and when they were, they were no older than one.
+    const most = 3 * Math.max(1000 * guest.period, this.#config.intervalMs) + 1000 + CALL_MS;
     if (!(age <= most)) this.#violate('freshness', guest, `is shrunk on figures that are ${Math.round(age)} ms old`);
     else if (figuresAt < before) this.#violate('freshness', guest, 'is shrunk on figures from before the last order');
     else if (Math.abs(actual - target) > 2 * MiB && !foreign)
@@ -214,9 +211,9 @@ export class Invariants {
   #step(): void {
     const { now, guests, available } = this.#host;
     for (const guest of guests) {
-      // Its balloon moves by itself.
+      // Its balloon moves by itself; or what it was told is forgotten with the connection.
       if (now - guest.deflatedAt < 1) this.disturb();
-      if (now - guest.deflatedAt < 1 || guest.unballooned) this.#foreign.add(guest);
+      if (now - guest.deflatedAt < 1 || guest.unballooned || this.#host.daemon === 'down') this.#foreign.add(guest);
       const history = this.#history.get(guest) ?? [];
       this.#history.set(guest, history);
       history.push(past(guest, now));
