@@ -89,6 +89,8 @@ export interface Supply {
   readonly gives: number;
   /** What may yet be taken from the guest itself before it is seen to need it. */
   readonly owed: number;
+  /** The rise that looks at it are timed for, KiB/s; Infinity where it is looked at as soon as it stirs. */
+  readonly timedFor: number;
   /** Among how many it is shared out: those that lack something already, and this one. */
   readonly takers: number;
 }
@@ -99,7 +101,8 @@ export interface Supply {
  * goes first. As fast as its balloon goes, up to its ceiling:
  *
  *     relayed = 2 × reaction, and what it takes the others to give what is charged too much
- *     burst   = min(spare / reaction, (spare + free) / relayed, (spare + free + gives) / lasts, largest cushion / reaction)
+ *     burst   = min(spare / reaction, (spare + free) / relayed, (spare + free + gives) / lasts, largest cushion / reaction,
+ *                   the rise that looks at it are timed for)
  *
  * and what the spare alone lasts for in any case.
  */
@@ -113,7 +116,7 @@ export function survivableBurst(belief: Belief, reactionMs: number, supply: Supp
   const relayed = Math.min(BURST_LASTS, 2 * reactionMs + debt);
   const atOnce = Math.min(BURST_LASTS, reactionMs);
   // While it is followed it has its cushion, of which a quarter of the maximum is the most (`demand`).
-  const followed = (CRITICAL_SPARE + belief.maximum * MOST_CUSHION_FRACTION) / reactionMs;
+  const followed = Math.min(supply.timedFor / 1000, (CRITICAL_SPARE + belief.maximum * MOST_CUSHION_FRACTION) / reactionMs);
   const helped = Math.min(
     spare / atOnce,
     (spare + Math.min(most, Math.max(0, free))) / relayed,

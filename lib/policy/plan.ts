@@ -1,5 +1,6 @@
 /** The policy: model → demand → allocation → safety → moves. Pure: the same model, look and configuration give the same plan. */
 import { formatSize, MiB } from '../units.js';
+import { isCalm } from './activity.js';
 import { allocate } from './allocation.js';
 import type { Belief, Draft, HostState, Model } from './belief.js';
 import { charge, spareNow, surelyHeld } from './belief.js';
@@ -108,7 +109,9 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
     const reactionMs = isCovered(draft, period, config) ? reactionTime(config.intervalMs, period, config) : reaction(draft, period);
     const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn);
     const owed = Math.max(0, Math.min(draft.target - draft.allocation, (pace(draft, true) * reactionMs) / 1000));
-    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, owed, takers: short + (lacks(draft) ? 0 : 1) });
+    const timedFor = isCalm(draft, look.at) ? Number.POSITIVE_INFINITY : Math.max(draft.trend, config.burstKiBs);
+    const takers = short + (lacks(draft) ? 0 : 1);
+    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, owed, timedFor, takers });
   }
   return fixed > books.capacity ? 'overcommitted' : state;
 }

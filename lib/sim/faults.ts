@@ -27,7 +27,7 @@ export function schedule(host: SimHost, { guests, events }: Scenario, disturb: (
 }
 
 /** Guests may be gone by the time that something would befall them. */
-function onGuest(host: SimHost, name: string, what: (guest: ReturnType<SimHost['guest']>) => void): void {
+function onGuest(host: SimHost, name: string, what: (guest: ReturnType<SimHost['guest']>) => unknown): void {
   const guest = host.guests.find(({ spec }) => spec.name === name);
   if (guest !== undefined) what(guest);
 }
@@ -71,6 +71,7 @@ function happening(host: SimHost, event: Event): Happening {
     case 'reboot':
       return {
         begin: guest((it) => {
+          if (it.hung || it.paused) return;
           it.reboot();
           host.tell({ kind: 'rebooted', uuid: it.uuid, name });
         }),
@@ -85,7 +86,8 @@ function happening(host: SimHost, event: Event): Happening {
         end: nothing,
       };
     case 'unload':
-      return { begin: guest((it) => it.unload()), end: nothing };
+      // What is stopped unloads nothing.
+      return { begin: guest((it) => !it.hung && !it.paused && it.unload()), end: nothing };
     case 'set':
       return { begin: guest((it) => host.set(name, Math.min(size, it.spec.maximum))), end: nothing };
     case 'daemon-hang':

@@ -203,7 +203,8 @@ export class Invariants {
     // They were seen to change within two periods and a second; and when they were, they were no older than one.
     const most = 3 * Math.max(1000 * guest.period, this.#config.intervalMs) + 1000 + CALL_MS;
     if (!(age <= most)) this.#violate('freshness', guest, `is shrunk on figures that are ${Math.round(age)} ms old`);
-    else if (figuresAt < before) this.#violate('freshness', guest, 'is shrunk on figures from before the last order');
+    else if (figuresAt < before - this.#config.intervalMs - 1000 * guest.period)
+      this.#violate('freshness', guest, 'is shrunk on figures from before the last order');
     else if (Math.abs(actual - target) > 2 * MiB && !foreign)
       this.#violate('freshness', guest, `is shrunk while its balloon is at ${formatSize(actual)} and its target ${formatSize(target)}`);
   }
