@@ -44,7 +44,7 @@ export function reactionTime(lookMs: number, statsPeriodMs: number, config: Poli
 /** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */
 export function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyConfig): boolean {
   const rate = Math.max(belief.trend, config.burstKiBs);
-  return (spareNow(belief) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
+  return (spareToUse(belief) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
 }
 
 /**
@@ -81,6 +81,9 @@ export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): 
   draft.need = Math.min(ceiling, Math.max(floor, used + cushion));
 }
 
+/** From a need until what others give for it is there, in reaction times: seen, given, passed on. */
+const RELAY = 3;
+
 /** What there is for a guest that bursts, KiB. */
 export interface Supply {
   /** Capacity less charges: negative where too much is charged, and then what others give goes there first. */
@@ -97,10 +100,10 @@ export interface Supply {
 
 /**
  * Burst that the guest would survive right now, KiB/s, for BURST_LASTS. It lives on its spare until the reaction; then it has what is free;
- * and what others give, who are asked at the reaction, when it has been seen to come: the same time later. Where too much is charged that
- * goes first. As fast as its balloon goes, up to its ceiling:
+ * and what others give, who are asked at the reaction, when it has been seen to come and been passed on: as long again for each. Where too
+ * much is charged that goes first. As fast as its balloon goes, up to its ceiling:
  *
- *     relayed = 2 × reaction, and what it takes the others to give what is charged too much
+ *     relayed = 3 × reaction, and what it takes the others to give what is charged too much
  *     burst   = min(spare / reaction, (spare + free) / relayed, (spare + free + gives) / lasts, largest cushion / reaction,
  *                   the rise that looks at it are timed for)
  *
@@ -112,8 +115,8 @@ export function survivableBurst(belief: Belief, reactionMs: number, supply: Supp
   const free = supply.free > 0 ? supply.free / supply.takers : supply.free;
   const gives = supply.gives / supply.takers;
   const most = Math.max(0, Math.min(belief.ceiling - belief.actual, belief.speed * secondsAfter(reactionMs)));
-  const debt = free >= 0 ? 0 : (-free / gives) * 1000 * secondsAfter(2 * reactionMs);
-  const relayed = Math.min(BURST_LASTS, 2 * reactionMs + debt);
+  const debt = free >= 0 ? 0 : (-free / gives) * 1000 * secondsAfter(RELAY * reactionMs);
+  const relayed = Math.min(BURST_LASTS, RELAY * reactionMs + debt);
   const atOnce = Math.min(BURST_LASTS, reactionMs);
   // While it is followed it has its cushion, of which a quarter of the maximum is the most (`demand`).
   const followed = Math.min(supply.timedFor / 1000, (CRITICAL_SPARE + belief.maximum * MOST_CUSHION_FRACTION) / reactionMs);
@@ -129,7 +132,7 @@ export function survivableBurst(belief: Belief, reactionMs: number, supply: Supp
 /** What a guest could give to others within BURST_LASTS, KiB. */
 export function couldGive(belief: Belief, reactionMs: number, at: number): number {
   if (belief.phase !== 'steady' || at < belief.shrinkAfter) return 0;
-  return Math.max(0, Math.min(belief.actual - belief.critical, Math.min(BRISK_RATE, belief.speed) * secondsAfter(2 * reactionMs)));
+  return Math.max(0, Math.min(belief.actual - belief.critical, Math.min(BRISK_RATE, belief.speed) * secondsAfter(RELAY * reactionMs)));
 }
 
 /** What is left of a burst after so long. */
@@ -140,6 +143,11 @@ function secondsAfter(ms: number): number {
 /** Spare that nobody takes from a guest, in its signal. */
 export function criticalSpare(belief: Belief): number {
   return CRITICAL_SPARE + watermarks(belief);
+}
+
+/** Spare that the guest can use up. */
+export function spareToUse(belief: Belief): number {
+  return spareNow(belief) - watermarks(belief);
 }
 
 /** What of the guest's spare cannot be used, where the signal is MemFree: the kernel keeps the watermarks for itself. */

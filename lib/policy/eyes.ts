@@ -2,8 +2,7 @@
 
 import { takenAtMost } from './activity.js';
 import type { Belief, Model } from './belief.js';
-import { spareNow } from './belief.js';
-import { glanceInterval, isCovered, reactionTime } from './demand.js';
+import { glanceInterval, isCovered, reactionTime, spareToUse } from './demand.js';
 import { BALLOON_LATENCY, LEAST_LOOK, LOOK_COST, SAME } from './limits.js';
 import { movable } from './safety.js';
 import type { GuestContext, PolicyConfig } from './types.js';
@@ -58,7 +57,7 @@ export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContex
     const rate = Math.max(belief.trend, config.burstKiBs);
     if (belief.actual < belief.ceiling && !isCovered(belief, period, config)) {
       againMs = Math.min(againMs, occasion);
-      const left = ((spareNow(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
+      const left = ((spareToUse(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
         lasts.set(belief, left);
         risks.push(belief);

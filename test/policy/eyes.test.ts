@@ -164,6 +164,16 @@ t.test('what somebody waits for is looked for as soon as it can have come, with 
   t.same(next(world, 150).guests, ['donor', 'taker']);
 });
 
+t.test('the watermarks are no spare to wait for: with the signal unused a guest is looked at as early as with usable', async (t) => {
+  const looked = (signal: 'usable' | 'unused') => {
+    const world = new World([guest('a', { used: 330 * MiB, overrides: { signal } })], { burstKiBs: 50 * MiB });
+    world.run(4, { arrive: false });
+    return [100, 300, 500, 700, 900].find((ms) => next(world, ms).guests.length > 0);
+  };
+  t.type(looked('usable'), 'number');
+  t.equal(looked('unused'), looked('usable'));
+});
+
 t.test('what somebody waits for is looked for though others were looked at meanwhile', async (t) => {
   const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
   world.run(3, { arrive: false });
