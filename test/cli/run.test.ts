@@ -123,6 +123,8 @@ t.test('a host that has another id after its daemon was started anew is held by 
     host,
     {},
     async () => {
+      // The configuration, the lock and the state are read in real time, of which the simulated host knows nothing.
+      await new Promise((resolve) => setTimeout(resolve, 300));
       await host.pass(2000);
       id = ids[1];
       host.tell({ kind: 'closed', reason: 'eof' });
@@ -270,7 +272,7 @@ t.test('--on-exit restore gives the guests back what they had when it is stopped
 });
 
 t.test('a second signal does not wait until the guests have been given back what they had', async (t) => {
-  const host = hostWith(idle('fat', { current: 1500 * MiB, speed: MiB }));
+  const host = hostWith(idle('fat', { current: 1500 * MiB, speed: 5 * MiB }));
   const { code } = await runWhile(host, { onExit: 'restore' }, async () => {
     await host.pass(10_000);
     process.emit('SIGTERM', 'SIGTERM');
