@@ -1,10 +1,9 @@
 /** The configuration: defaults, under a YAML file, under the command line. */
 import { readFile } from 'node:fs/promises';
-import picomatch from 'picomatch';
 import { z } from 'zod';
+import { globMatcher } from './glob.js';
 import type { GuestOverrides, PolicyConfig } from './policy/types.js';
-import { GLOB, GLOB_OPTIONS, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
-import { printable } from './text.js';
+import { GLOB, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
 import { MiB } from './units.js';
 import { ConfigError, readYaml } from './yaml.js';
 
@@ -102,24 +101,13 @@ export function parseConfig(text: string, file: string): Config {
   return withSettings(defaultConfig(), settings);
 }
 
-function matches(glob: string, name: string): boolean {
-  return picomatch.isMatch(name, glob, GLOB_OPTIONS);
-}
-
-/** A glob of one name, to be typed: what cannot be shown may be any letter, and a backslash, of which picomatch makes something else in a row. */
-export function globOf(name: string): string {
-  return name.replace(/[^\w.-]/gu, (letter) =>
-    letter === '\\' || printable(letter) !== letter ? '?'.repeat(letter.length) : `\\${letter}`,
-  );
-}
-
 /** What the configuration sets for a guest. */
 export function guestOverrides(config: Config, name: string): GuestOverrides {
-  return Object.assign({}, ...config.guests.filter(({ match }) => matches(match, name)).map(({ settings }) => settings));
+  return Object.assign({}, ...config.guests.filter(({ match }) => globMatcher(match)(name)).map(({ settings }) => settings));
 }
 
 /** Whether a guest is to be coordinated, as far as `include` and `exclude` go. */
 export function isIncluded(config: Config, name: string): boolean {
-  const named = (globs: readonly string[]): boolean => globs.some((glob) => matches(glob, name));
+  const named = (globs: readonly string[]): boolean => globs.some((glob) => globMatcher(glob)(name));
   return (config.include.length === 0 || named(config.include)) && !named(config.exclude);
 }

@@ -1,8 +1,8 @@
 /**
  * How people write settings, and what is allowed: one place for the configuration file, the command line and a domain's metadata.
  */
-import picomatch from 'picomatch';
 import { z } from 'zod';
+import { globMatcher } from './glob.js';
 import { LEAST_RESERVE } from './policy/limits.js';
 import { printable } from './text.js';
 import { formatSize, parseSize } from './units.js';
@@ -85,20 +85,17 @@ const yesNo = written((text) => {
 
 const text = z.string('must be a text').min(1, 'must not be empty');
 
-/** A domain's name is no path: `*` matches any of it, a leading dot too, and `!` is a letter like others. */
-export const GLOB_OPTIONS = { dot: true, bash: true, nonegate: true };
-
 /** No name of a guest is longer: its files are named by it. */
 const LONGEST_GLOB = 255;
 
 /** A glob of guests' names. One that cannot be understood would match nobody, and guests that were to be left alone would be moved. */
 export const GLOB = text
   .max(LONGEST_GLOB, { error: `must not be longer than ${LONGEST_GLOB} characters`, abort: true })
-  .refine(isGlob, 'is not a glob');
+  .refine(isGlob, 'is not a glob: * ? [a-z] {web,db} make one');
 
 function isGlob(word: string): boolean {
   try {
-    picomatch.makeRe(word, { ...GLOB_OPTIONS, debug: true });
+    globMatcher(word);
     return true;
   } catch {
     return false;

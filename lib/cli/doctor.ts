@@ -1,5 +1,6 @@
 /** `memcoord doctor`: can host and guests be coordinated, and what to do where not. */
-import { type Config, globOf, guestOverrides } from '../config.js';
+import { type Config, guestOverrides } from '../config.js';
+import { globOf } from '../glob.js';
 import type { DomainFacts, Hypervisor } from '../hypervisor.js';
 import { lockHolder } from '../lock.js';
 import { METADATA_URI, parseMetadata } from '../metadata.js';
