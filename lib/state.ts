@@ -6,7 +6,7 @@
  * The file is ours to write and anyone's to break: what cannot be read, or was written by a later version, is set aside under another
  * name and never trusted, and a file that cannot be written costs a warning and nothing else.
  */
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
@@ -146,10 +146,14 @@ function parse(text: string): z.infer<typeof schema> | { readonly problem: strin
   return { problem: `${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'unknown'}`, version };
 }
 
-/** Whoever reads meanwhile, or after a crash of the machine, finds the old text or the new one, whole. */
+/**
+ * Whoever reads meanwhile, or after a crash of the machine, finds the old text or the new one, whole. The new file is made, never opened: a
+ * link in its place leads nowhere.
+ */
 async function replace(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const file = await open(`${path}.new`, 'w', 0o600);
+  await rm(`${path}.new`, { force: true });
+  const file = await open(`${path}.new`, 'wx', 0o600);
   try {
     await file.writeFile(text);
     await file.sync();

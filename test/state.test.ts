@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
@@ -109,6 +109,19 @@ test('a file that cannot be written is told once, and again after it could be', 
   await state.save(GUESTS);
   t.equal(warnings.length, 1);
   t.match(warnings[0], /cannot be written, so a crash would lose what the guests had before memcoord came/);
+});
+
+test('what stands in the place of the new file is neither followed nor kept', async (t) => {
+  const folder = t.testdir({ theirs: 'theirs', 'link.json.new': t.fixture('symlink', 'theirs'), 'left.json.new': 'cut o' });
+  chmodSync(join(folder, 'left.json.new'), 0o666);
+  for (const name of ['link.json', 'left.json']) {
+    const path = join(folder, name);
+    await fileState(path, null, (line) => t.fail(line)).save(GUESTS);
+    t.ok(lstatSync(path).isFile());
+    t.equal(lstatSync(path).mode & 0o077, 0);
+    t.same(await fileState(path, null, (line) => t.fail(line)).load(), GUESTS);
+  }
+  t.equal(readFileSync(join(folder, 'theirs'), 'utf8'), 'theirs');
 });
 
 test('a folder in place of the file is told, and nothing is believed', async (t) => {
