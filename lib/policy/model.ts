@@ -19,7 +19,7 @@ import {
 } from '../sweep.js';
 import { formatSize } from '../units.js';
 import { readActivity } from './activity.js';
-import { progress, readBalloon, stillOpen } from './balloon.js';
+import { openWindow, progress, readBalloon, stillOpen } from './balloon.js';
 import type { Belief, Draft, Figure, Model, Rollback } from './belief.js';
 import { readFigures } from './figures.js';
 import {
@@ -148,6 +148,8 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
   // A look that did not read it says nothing of it.
   if (figure(STATUS) === READ ? !running : draft.phase === 'paused') {
     draft.why = 'not running';
+    draft.stoodAt = at;
+    openWindow(draft, at);
     return 'paused';
   }
   const enough = look.atFirstSight === true ? 1 : 2;
@@ -156,7 +158,7 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
     return 'booting';
   }
   const period = (context?.statsPeriod ?? 0) * 1000;
-  if (at - draft.figuresAt > 5 * Math.max(period, config.intervalMs) + 2000) {
+  if (at - Math.max(draft.figuresAt, draft.stoodAt) > 5 * Math.max(period, config.intervalMs) + 2000) {
     // Stale figures of a running guest mean distress: a shrink under way is taken back.
     if (draft.target < draft.actual - SAME) draft.rollback = { reason: 'silent', to: draft.actual };
     draft.why = silence(draft, context);

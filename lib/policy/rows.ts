@@ -22,6 +22,7 @@ const NUMBERS = [
   'maximum',
   'actual',
   'missed',
+  'stoodAt',
   'actualAt',
   'restingSince',
   'target',
@@ -196,7 +197,7 @@ export class Drafts {
     draft.restingSince = draft.windowAt = draft.paidAt = at;
     draft.missed = draft.samples = draft.trend = draft.reachable = draft.usualFaults = 0;
     draft.orderedAt = draft.refusedUntil = draft.shrinkAfter = draft.shrunkAt = Number.NEGATIVE_INFINITY;
-    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = draft.stirredAt = Number.NEGATIVE_INFINITY;
+    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = draft.stirredAt = draft.stoodAt = Number.NEGATIVE_INFINITY;
     return draft;
   }
 

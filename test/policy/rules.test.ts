@@ -205,6 +205,28 @@ t.test('rule 9: a paused guest stays paused in looks at others, and is told of o
   t.same(world.notices, []);
 });
 
+t.test('a guest that was paused is given as much time as others until its figures come, or its balloon moves', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(3, { arrive: false });
+  t.ok((world.model.guests[0]?.target ?? 0) < 512 * MiB, 'a shrink is under way');
+  const it = world.find('a');
+  it.answers = false;
+  it.state = 3;
+  world.run(20);
+  it.state = 1;
+  world.notices = [];
+  t.same(world.run(1), []);
+  t.same(
+    world.notices.map(({ message }) => message),
+    ['a is steady'],
+  );
+  it.actual = it.target;
+  world.run(5);
+  t.equal(world.model.guests[0]?.phase, 'steady');
+  world.run(5);
+  t.equal(world.model.guests[0]?.phase, 'silent');
+});
+
 t.test('rule 11: a SetMemory that timed out keeps the higher charge', async (t) => {
   const world = new World([guest('a')]);
   world.look();
