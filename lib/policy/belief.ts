@@ -30,7 +30,7 @@ export interface Belief {
   readonly actual: number;
   /** How many looks in a row have asked for it and not read it, since its calls do not come back. */
   readonly missed: number;
-  /** When it was last seen to stand still: paused. It could not answer before. -Infinity = never. */
+  /** When it was last seen to stand still: paused, or back after it hung. It could not answer before. -Infinity = never. */
   readonly stoodAt: number;
   /** When `actual` was read. */
   readonly actualAt: number;

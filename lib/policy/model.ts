@@ -59,8 +59,9 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { draft
     if (!known) notices.push(notice('guest-appeared', 'info', draft, `${draft.name} is here`));
     // What it had before us: not while it boots, when it may hold its maximum on the way to less.
     if (Number.isNaN(draft.original) && draft.phase !== 'booting') draft.original = draft.actual;
-    tell(phase, rollback, draft, notices);
-    tellOfHanging(missed, draft, notices);
+    const hung = missed >= HANGS_AFTER;
+    tell(phase, rollback, hung, draft, notices);
+    tellOfHanging(hung, draft, notices);
     if (draft.adopting && draft.restingSince < look.at) adopt(draft, look.at, notices);
   });
   if (found < model.guests.length) {
@@ -97,8 +98,10 @@ function read(draft: Draft, figure: Figure, look: Look, context: GuestContext | 
   readActivity(draft, figure(CPU_TIME), look);
   if (REFUSALS.has(figure(REFRESHED))) draft.refusesRefresh = true;
   const status = figure(STATUS);
-  if (status === READ) draft.missed = 0;
-  else if (status === MISSED || status === SET_ASIDE) draft.missed++;
+  if (status === READ) {
+    if (hangs(draft)) draft.stoodAt = look.at;
+    draft.missed = 0;
+  } else if (status === MISSED || status === SET_ASIDE) draft.missed++;
   if (status !== READ || !(figure(ACTUAL) > 0)) return;
   const { actual, actualAt } = draft;
   readBalloon(draft, figure, look.at, config, context?.remembered);
@@ -161,7 +164,7 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
   if (at - Math.max(draft.figuresAt, draft.stoodAt) > 5 * Math.max(period, config.intervalMs) + 2000) {
     // Stale figures of a running guest mean distress: a shrink under way is taken back.
     if (draft.target < draft.actual - SAME) draft.rollback = { reason: 'silent', to: draft.actual };
-    draft.why = silence(draft, context);
+    draft.why = hangs(draft) ? 'does not answer' : silence(draft, context);
     return 'silent';
   }
   if (draft.rollback !== null && !stillOpen(draft, draft.rollback, at)) draft.rollback = null;
@@ -190,9 +193,14 @@ function silence(belief: Belief, context: GuestContext | undefined): string {
   return 'its balloon driver has not answered yet';
 }
 
-/** What people are told when a belief changes. */
-function tell(phase: Phase, rollback: Rollback | null, now: Belief, notices: Notice[]): void {
-  if (now.phase !== phase) {
+function hangs({ missed }: Belief): boolean {
+  return missed >= HANGS_AFTER;
+}
+
+/** What people are told when a belief changes. That a guest which hangs is silent they know. */
+function tell(phase: Phase, rollback: Rollback | null, hung: boolean, now: Belief, notices: Notice[]): void {
+  const known = (now.phase === 'silent' && hangs(now)) || (phase === 'silent' && hung);
+  if (now.phase !== phase && !known) {
     const because = now.why === null ? '' : `: ${now.why}`;
     const kind = now.phase === 'stuck' ? 'stuck' : now.phase === 'excluded' ? 'not-coordinated' : phase === 'stuck' ? 'recovered' : 'phase';
     const level = now.phase === 'silent' || now.phase === 'stuck' ? 'warn' : 'info';
@@ -206,15 +214,15 @@ function tell(phase: Phase, rollback: Rollback | null, now: Belief, notices: Not
 }
 
 /** Once, when a guest is set aside because its calls do not come back, and once when it answers again (rule 10). */
-function tellOfHanging(before: number, now: Belief, notices: Notice[]): void {
+function tellOfHanging(hung: boolean, now: Belief, notices: Notice[]): void {
   const { name, missed } = now;
-  if (missed === HANGS_AFTER && before < HANGS_AFTER) {
+  if (hangs(now) && !hung) {
     const message =
       `${name} does not answer and is set aside, the other guests go on: its process hangs, or another command holds it; ` +
       `virsh domstate ${name} --reason and virsh domcontrol ${name} tell which (other commands may hang), virsh destroy ${name} ends it`;
     notices.push(notice('set-aside', 'warn', now, message));
   }
-  if (missed === 0 && before >= HANGS_AFTER) notices.push(notice('answers-again', 'info', now, `${name} answers again`));
+  if (missed === 0 && hung) notices.push(notice('answers-again', 'info', now, `${name} answers again`));
 }
 
 /**
