@@ -294,10 +294,12 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         if (told && hypervisor === failed) this.emit('connected', hypervisor.uri);
         told = false;
       } catch (error) {
-        if (!told) this.emit('lost', error instanceof Error ? error : new Error(String(error)));
-        told = true;
         failed = this.#hypervisor;
-        if (this.#hypervisor?.isAlive() !== true) this.#lost = true;
+        if (failed?.isAlive() !== true) this.#lost = true;
+        // One answer that is late is no sign: libvirtd lists no guests while it waits for the process of one that was destroyed to end.
+        const late = !this.#lost && retry === FIRST_RETRY_MS && isLate(error);
+        if (!told && !late) this.emit('lost', error instanceof Error ? error : new Error(String(error)));
+        told ||= !late;
         // Full jitter, so that many hosts do not come back at the same moment, over a pause that is none too short.
         await this.#sleep(LEAST_LOOK + retry * this.#random());
         retry = Math.min(2 * retry, LAST_RETRY_MS);
@@ -443,7 +445,11 @@ function notRefreshed({ guests, figures }: Sweep, asked: readonly string[]): str
   return guests.filter(({ uuid }, row) => asked.includes(uuid) && figures[row * STRIDE + REFRESHED] !== 0).map(({ uuid }) => uuid);
 }
 
-function outcomeOf(error: { readonly code?: string } | null | undefined): Order['outcome'] {
+function outcomeOf(error: Error | null | undefined): Order['outcome'] {
   if (error == null) return 'stored';
-  return error.code === 'ERR_MEMCOORD_DEADLINE' ? 'unknown' : 'failed';
+  return isLate(error) ? 'unknown' : 'failed';
+}
+
+function isLate(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_MEMCOORD_DEADLINE';
 }

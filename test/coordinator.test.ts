@@ -502,6 +502,38 @@ t.test('a daemon that hung for a moment and kept the connection is told of when 
   await stopped;
 });
 
+t.test('one answer that is late is no loss, but another error is, and so is a second late one', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  const failures: Error[] = [];
+  const { coordinator } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, (real) => ({
+      sample: async (options) => {
+        const failure = failures.shift();
+        return failure === undefined ? real.sample(options) : Promise.reject(failure);
+      },
+    })),
+  });
+  const told: string[] = [];
+  coordinator.on('lost', () => told.push('lost'));
+  await coordinator.start();
+  await host.pass(2000);
+  for (const [expected, ...next] of [
+    [0, deadline()],
+    [1, new Error('denied')],
+    [1, deadline(), deadline()],
+  ] as const) {
+    failures.push(...next);
+    told.length = 0;
+    await host.pass(10_000);
+    t.equal(failures.length, 0);
+    t.equal(told.length, expected, next.join());
+  }
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
 t.test('a snapshot is made once a look, and only when somebody asks for it', async (t) => {
   const { host, coordinator, stop } = coordinate([idle('a')]);
   t.equal(coordinator.snapshot, null, 'none before the first look');
