@@ -52,6 +52,20 @@ export async function bootId(root = '/proc'): Promise<string | null> {
   return id?.trim() ?? null;
 }
 
+/** True where libvirt's host is this one: a URI without a server, reached by no network transport. */
+export function isLocal(uri: string): boolean {
+  const match = /^[a-z0-9]+(?:\+([a-z0-9]+))?:\/\/([^/?#]*)/i.exec(uri);
+  if (match === null) return false;
+  const [, transport = 'unix', server = ''] = match;
+  return server === '' && transport.toLowerCase() === 'unix';
+}
+
+/** Names this machine; null where it has no name, as in many containers (machine-id(5)). */
+export async function machineId(root = '/etc'): Promise<string | null> {
+  const id = await readFile(join(root, 'machine-id'), 'utf8').catch(() => '');
+  return /^[0-9a-f]{32}$/m.exec(id)?.[0] ?? null;
+}
+
 function numberAfter(text: string, pattern: RegExp): number | undefined {
   const match = pattern.exec(text);
   return match?.[1] === undefined ? undefined : Number(match[1]);

@@ -57,7 +57,7 @@ export interface Hypervisor {
   /** @returns a function that takes the listener off. */
   onEvent(listener: (event: HypervisorEvent) => void): () => void;
   hostMemory(): Promise<HostMemory>;
-  /** UUID of the host (or, where it has none, a stable name for it); null where no other process can share it (test:///). */
+  /** UUID of the host, which may be another after a restart of libvirtd, or, where it has none, its URI; null where no other process can share it (test:///). */
   hostId(): Promise<string | null>;
   isAlive(): boolean;
   close(options: { deadlineMs: number }): Promise<void>;

@@ -10,6 +10,7 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { isLocal } from './host.js';
 import type { Remembered } from './policy/types.js';
 
 /** What is kept of one start of a guest. */
@@ -66,14 +67,22 @@ const firstSchema = z
   });
 
 /**
- * Where the state of a host is kept: where the service manager says (systemd's StateDirectory=), else for root with the system's, else
+ * What the state of a host is found by again. A local host's is not kept under its UUID: where libvirt finds none, as in sessions of users
+ * who may not read SMBIOS, it makes one up, another at each start of its daemon.
+ */
+export function stateName(uri: string, hostId: string, machine: string | null): string {
+  return machine === null || !isLocal(uri) ? hostId : `${machine}-${uri}`;
+}
+
+/**
+ * Where the state of that name is kept: where the service manager says (systemd's StateDirectory=), else for root with the system's, else
  * with the user's own.
  */
-export function statePath(hostId: string, environment: NodeJS.ProcessEnv = process.env, root = process.getuid?.() === 0): string {
+export function statePath(name: string, environment: NodeJS.ProcessEnv = process.env, root = process.getuid?.() === 0): string {
   const own = root ? '/var/lib/memcoord' : join(environment.XDG_STATE_HOME || join(homedir(), '.local/state'), 'memcoord');
   const folder = environment.STATE_DIRECTORY || own;
-  // A host without a UUID is named by its URI.
-  return join(folder, `${encodeURIComponent(hostId)}.json`);
+  // There are URIs in names.
+  return join(folder, `${encodeURIComponent(name)}.json`);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { bootId, hostMemoryReader, readHostMemory } from '../lib/host.js';
+import { bootId, hostMemoryReader, isLocal, machineId, readHostMemory } from '../lib/host.js';
 
 const MEMINFO = 'MemTotal:       24064000 kB\nMemFree:         1000000 kB\nMemAvailable:   20000000 kB\n';
 
@@ -71,4 +71,29 @@ t.test('a boot of the machine has a name, where the kernel gives it one', async 
   const root = t.testdir({ sys: { kernel: { random: { boot_id: '0e1c\n' } } } });
   t.equal(await bootId(root), '0e1c');
   t.equal(await bootId(join(root, 'elsewhere')), null);
+});
+
+t.test('which hosts are this one', async (t) => {
+  const local = ['qemu:///system', 'qemu:///session', 'test:///default', 'qemu+unix:///system?socket=/run/x', 'QEMU:///system', 'xen:///'];
+  const remote = [
+    'qemu://host/system',
+    'qemu+ssh:///system',
+    'qemu+ssh://user@host/system',
+    'qemu+tcp://localhost/system',
+    'esx://host/',
+    'nonsense',
+  ];
+  t.same(
+    local.filter((uri) => !isLocal(uri)),
+    [],
+  );
+  t.same(remote.filter(isLocal), []);
+});
+
+t.test('a machine has a name, or none', async (t) => {
+  const id = '0123456789abcdef0123456789abcdef';
+  const root = t.testdir({ named: { 'machine-id': `${id}\n` }, first: { 'machine-id': 'uninitialized\n' }, none: {} });
+  t.equal(await machineId(join(root, 'named')), id);
+  t.equal(await machineId(join(root, 'first')), null);
+  t.equal(await machineId(join(root, 'none')), null);
 });

@@ -2,7 +2,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, wr
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { fileState, type SavedGuest, statePath } from '../lib/state.js';
+import { fileState, type SavedGuest, stateName, statePath } from '../lib/state.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
 const GUEST: SavedGuest = {
@@ -138,4 +138,10 @@ test('the state is where the system, or the user, keeps such things; a URI is no
   t.equal(statePath('abc', {}, true), '/var/lib/memcoord/abc.json');
   t.equal(statePath('abc', { XDG_STATE_HOME: '/home/x/state' }, false), '/home/x/state/memcoord/abc.json');
   t.equal(statePath('test+unix:///a/../b', {}, true), '/var/lib/memcoord/test%2Bunix%3A%2F%2F%2Fa%2F..%2Fb.json');
+});
+
+test('the state of a local host is found whatever libvirt calls the host, that of another by its UUID', async (t) => {
+  t.equal(stateName('qemu:///system', UUID, 'abc'), 'abc-qemu:///system');
+  t.equal(stateName('qemu+ssh://host/system', UUID, 'abc'), UUID);
+  t.equal(stateName('qemu:///system', UUID, null), UUID);
 });

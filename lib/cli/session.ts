@@ -1,9 +1,9 @@
 /** What the commands have in common: options become a configuration, a configuration a connection, a guest's name a command for it. */
 import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config.js';
-import { bootId } from '../host.js';
+import { bootId, machineId } from '../host.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { HOST_SETTINGS, readSetting } from '../settings.js';
-import { fileState, type State, statePath } from '../state.js';
+import { fileState, type State, stateName, statePath } from '../state.js';
 import { shellQuoted } from '../text.js';
 import { UnreachableError, UsageError } from './failure.js';
 
@@ -42,7 +42,8 @@ export async function configFrom(options: Options): Promise<Config> {
 export function stateOf(warn: (message: string) => void, options: { readonly readOnly?: boolean } = {}) {
   return async (hypervisor: Hypervisor): Promise<State | null> => {
     const hostId = await hypervisor.hostId();
-    return hostId === null ? null : fileState(statePath(hostId), await bootId(), warn, options);
+    if (hostId === null) return null;
+    return fileState(statePath(stateName(hypervisor.uri, hostId, await machineId())), await bootId(), warn, options);
   };
 }
 

@@ -1,5 +1,5 @@
 /** The hypervisor over libvirt: the addon's flat answers in the coordinator's words. No policy, no retries. */
-import { readHostMemory } from '../host.js';
+import { isLocal, readHostMemory } from '../host.js';
 import type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import { METADATA_URI } from '../metadata.js';
 import type { GuestIdentity, Sweep } from '../sweep.js';
@@ -25,14 +25,6 @@ const LIFECYCLE: Readonly<Record<number, 'started' | 'stopped' | 'paused' | 'res
   7: 'paused',
   8: 'stopped',
 };
-
-/** True where libvirt's host is this one: a URI without a server, reached by no network transport. */
-export function isLocal(uri: string): boolean {
-  const match = /^[a-z0-9]+(?:\+([a-z0-9]+))?:\/\/([^/?#]*)/i.exec(uri);
-  if (match === null) return false;
-  const [, transport = 'unix', server = ''] = match;
-  return server === '' && transport.toLowerCase() === 'unix';
-}
 
 /** True where libvirt's test driver runs inside this process, and nobody else can see its guests. */
 function isInProcess(uri: string): boolean {

@@ -6,8 +6,10 @@ import t from 'tap';
 import { UnreachableError } from '../../lib/cli/failure.js';
 import { type RunOptions, run } from '../../lib/cli/run.js';
 import type { Connect } from '../../lib/cli/session.js';
+import { machineId } from '../../lib/host.js';
 import { takeLock } from '../../lib/lock.js';
 import type { SimHost } from '../../lib/sim/host.js';
+import { stateName, statePath } from '../../lib/state.js';
 import { MiB } from '../../lib/units.js';
 import { collected, connectTo, hostWith, idle } from './simulated.js';
 
@@ -139,11 +141,12 @@ t.test('a host that has another id after its daemon was started anew is held by 
 
 t.test('what must outlive the process is kept while it runs, and a broken record of the last one is told', async (t) => {
   const id = randomUUID();
-  const folder = t.testdir({ [`${id}.json`]: '{"half":' });
-  process.env.STATE_DIRECTORY = folder;
+  process.env.STATE_DIRECTORY = t.testdir();
   t.teardown(() => delete process.env.STATE_DIRECTORY);
+  const path = statePath(stateName('sim:///host', id, await machineId()));
+  await writeFile(path, '{"half":');
   const host = hostWith(idle('one'));
-  const record = () => JSON.parse(readFileSync(join(folder, `${id}.json`), 'utf8')) as { guests: Record<string, object> };
+  const record = () => JSON.parse(readFileSync(path, 'utf8')) as { guests: Record<string, object> };
   const { code, log } = await runWhile(
     host,
     {},

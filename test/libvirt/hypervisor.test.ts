@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import type { HypervisorEvent } from '../../lib/hypervisor.js';
-import { isLocal, openLibvirt, translate } from '../../lib/libvirt/hypervisor.js';
+import { openLibvirt, translate } from '../../lib/libvirt/hypervisor.js';
 import { METADATA_URI } from '../../lib/metadata.js';
 import { ACTUAL, READ, STATUS } from '../../lib/sweep.js';
 import { hostOf, makeGuests, startDaemon, until } from '../native/support.js';
@@ -91,21 +91,4 @@ t.test("native events in the coordinator's words", async (t) => {
   t.same(translate({ kind: 'deviceAdded', ...guest, alias: 'hostdev0' }), { kind: 'deviceAdded', ...guest });
   t.same(translate({ kind: 'closed', reason: 2 }), { kind: 'closed', reason: 'the daemon does not answer' });
   t.same(translate({ kind: 'closed', reason: 9 }), { kind: 'closed', reason: 'reason 9' });
-});
-
-t.test('which hosts are this one', async (t) => {
-  const local = ['qemu:///system', 'qemu:///session', 'test:///default', 'qemu+unix:///system?socket=/run/x', 'QEMU:///system', 'xen:///'];
-  const remote = [
-    'qemu://host/system',
-    'qemu+ssh:///system',
-    'qemu+ssh://user@host/system',
-    'qemu+tcp://localhost/system',
-    'esx://host/',
-    'nonsense',
-  ];
-  t.same(
-    local.filter((uri) => !isLocal(uri)),
-    [],
-  );
-  t.same(remote.filter(isLocal), []);
 });
