@@ -1,11 +1,10 @@
 /** The configuration: defaults, under a YAML file, under the command line. */
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { globMatcher } from './glob.js';
 import type { GuestOverrides, PolicyConfig } from './policy/types.js';
 import { GLOB, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
 import { MiB } from './units.js';
-import { ConfigError, readYaml } from './yaml.js';
+import { ConfigError, readText, readYaml } from './yaml.js';
 
 export { ConfigError };
 
@@ -86,13 +85,7 @@ function defined(settings: object): GuestOverrides {
  * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong.
  */
 export async function loadConfig(path: string): Promise<Config> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new ConfigError(`${path}: cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  return parseConfig(text, path);
+  return parseConfig(await readText(path), path);
 }
 
 /** {@link loadConfig} on a text; `file` is the name in messages. */

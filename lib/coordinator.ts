@@ -15,6 +15,7 @@ import { type RecordedLook, toLine } from './recording.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
 import type { State } from './state.js';
 import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from './sweep.js';
+import { messageOf } from './text.js';
 import { machineTime, type Time } from './time.js';
 import { formatSize } from './units.js';
 
@@ -167,7 +168,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       }
       await this.#ended;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       tell(`the guests keep what they have: ${reason}; memcoord release gives them back what they had before`);
     }
   }

@@ -6,6 +6,7 @@ import { type Order, ordered } from './policy/orders.js';
 import { plan } from './policy/plan.js';
 import type { GuestContext, Look, Move } from './policy/types.js';
 import { STRIDE } from './sweep.js';
+import { messageOf } from './text.js';
 
 /** One look of a coordinator, with all that its plan depends on beside the looks before it. */
 export interface RecordedLook {
@@ -77,7 +78,7 @@ export function fromLine(text: string): RecordedLook | null {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new RecordingError(`not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    throw new RecordingError(`not JSON: ${messageOf(error)}`);
   }
   if (typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'header') return null;
   const read = line.safeParse(value);

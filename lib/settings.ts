@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { globMatcher } from './glob.js';
 import { LEAST_RESERVE } from './policy/limits.js';
-import { printable } from './text.js';
+import { messageOf, printable } from './text.js';
 import { formatSize, parseSize } from './units.js';
 
 /** No setting that is read takes more characters. */
@@ -24,7 +24,7 @@ export function written<T>(read: (text: string) => T): z.ZodType<T> {
       if (text.length > LONGEST_SETTING) throw new RangeError(`'${clipped(text)}' is too long`);
       return read(text);
     } catch (error) {
-      context.addIssue({ code: 'custom', message: printable(error instanceof Error ? error.message : String(error)) });
+      context.addIssue({ code: 'custom', message: printable(messageOf(error)) });
       return z.NEVER;
     }
   });

@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { isLocal } from './host.js';
 import type { Remembered } from './policy/types.js';
+import { messageOf } from './text.js';
 
 /** What is kept of one start of a guest. */
 export interface SavedGuest {
@@ -170,8 +171,4 @@ async function replace(path: string, text: string): Promise<void> {
     await file.close();
   }
   await rename(`${path}.new`, path);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -16,6 +16,11 @@ export function guestWord(name: string, uuid: string): string {
   return PLAIN_NAME.test(name) ? name : uuid;
 }
 
+/** What an error says, whatever it was that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 export function shellQuoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,7 +1,9 @@
 /** Reads YAML by a schema, and says of each thing that is wrong where it stands. */
+import { readFile } from 'node:fs/promises';
 import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { clipped, didYouMean } from './settings.js';
+import { messageOf } from './text.js';
 
 /** What a file says is not allowed. The message names the file or option, the line, the setting and what is allowed. */
 export class ConfigError extends Error {
@@ -14,6 +16,15 @@ const LONGEST_FILE = 64_000;
 
 /** Nobody mends more at once. */
 const MOST_COMPLAINTS = 20;
+
+/** @throws ConfigError where the file cannot be read. */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`${path}: cannot be read: ${messageOf(error)}`);
+  }
+}
 
 /**
  * @param file is its name in messages
@@ -64,7 +75,7 @@ function asYaml<T>(file: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    throw new ConfigError(`${file}: not YAML: ${clipped(error instanceof Error ? error.message : String(error), 200)}`);
+    throw new ConfigError(`${file}: not YAML: ${clipped(messageOf(error), 200)}`);
   }
 }
 

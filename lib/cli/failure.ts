@@ -1,5 +1,7 @@
 /** What a failed command says, and the code that it exits with. */
 
+import { messageOf } from '../text.js';
+
 /** Exit codes of every command. */
 export const FAILED = 1;
 export const WRONG_USE = 2;
@@ -21,7 +23,7 @@ export class UnreachableError extends Error {
 
   constructor(uri: string, cause: unknown) {
     // The addon names the URI too.
-    const reason = (cause instanceof Error ? cause.message : String(cause)).replace(`cannot connect to ${uri}: `, '');
+    const reason = messageOf(cause).replace(`cannot connect to ${uri}: `, '');
     super(`cannot reach libvirt at ${uri}: ${reason}`, { cause });
     this.advice = adviceFor(uri, cause instanceof Error && 'code' in cause ? String(cause.code) : '', reason);
   }

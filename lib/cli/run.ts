@@ -4,6 +4,7 @@ import { Coordinator } from '../coordinator.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { type Lock, takeLock } from '../lock.js';
 import { createLog, type Log, type LogFormat, logMove, logNotice } from '../log.js';
+import { messageOf } from '../text.js';
 import type { Time } from '../time.js';
 import { formatSize } from '../units.js';
 import { FAILED, UsageError } from './failure.js';
@@ -128,7 +129,7 @@ async function startRecording(path: string, log: Log): Promise<Recording> {
       log.error({ kind: 'record' }, `${path}: ${error.message}: recording ends, coordinating goes on`),
     );
   } catch (error) {
-    throw new UsageError(`option --record: ${path} cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`option --record: ${path} cannot be written: ${messageOf(error)}`);
   }
 }
 
@@ -145,7 +146,7 @@ async function readAgain(options: RunOptions, old: Config, log: Log): Promise<Co
     return { ...config, uri: old.uri };
   } catch (error) {
     // Whatever is wrong with it: a file must not end what coordinates the host.
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${message.replaceAll('\n', '; ')}`);
     return null;
   }

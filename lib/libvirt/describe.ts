@@ -1,6 +1,7 @@
 /** Facts out of libvirt's XML. The XML comes from the daemon, but guests' owners write parts of it: it is read with care. */
 import { DOMParser, type Element } from '@xmldom/xmldom';
 import type { DomainFacts } from '../hypervisor.js';
+import { messageOf } from '../text.js';
 
 /** XML that is not what libvirt writes. */
 export class XmlError extends Error {
@@ -33,7 +34,7 @@ function parse(text: string, root: string): Element {
     element = new DOMParser({ onError }).parseFromString(xml, 'text/xml').documentElement;
   } catch (error) {
     if (error instanceof XmlError) throw error;
-    throw new XmlError(`the XML of a ${root} cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
+    throw new XmlError(`the XML of a ${root} cannot be read: ${messageOf(error)}`, { cause: error });
   }
   if (element?.nodeName !== root) throw new XmlError(`the XML of a ${root} has the element <${element?.nodeName}>`);
   return element;

@@ -1,6 +1,7 @@
 /** Finds and loads the addon, at the first call: `--help` and `--version` need none. */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { messageOf } from '../text.js';
 import type { NativeBinding } from './native.js';
 
 /** The addon cannot be loaded. The message says what to install or run. */
@@ -24,7 +25,7 @@ export function loadBinding(): NativeBinding {
     binding = load(ROOT);
     return binding;
   } catch (error) {
-    throw explained(error instanceof Error ? error.message : String(error), error);
+    throw explained(messageOf(error), error);
   }
 }
 

@@ -1,10 +1,9 @@
 /** A scenario file: a host, its guests, what they do and what befalls them. docs/simulator.md explains it with examples. */
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type Config, defaultConfig, GUEST_KEYS, HOST_KEYS, settingsSchema, withSettings } from '../config.js';
 import { GUEST_SETTINGS, HOST_SETTINGS, written } from '../settings.js';
 import { GiB, parseSize } from '../units.js';
-import { ConfigError, readYaml } from '../yaml.js';
+import { ConfigError, readText, readYaml } from '../yaml.js';
 import { BOOT_MS, FIGURES, type GuestSpec } from './guest.js';
 import { timeToRest } from './invariants.js';
 import { noise, settledAt, through, type Waypoint } from './workload.js';
@@ -124,13 +123,7 @@ export interface Scenario {
  * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong.
  */
 export async function loadScenario(path: string, seed?: number): Promise<Scenario> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new ConfigError(`${path}: cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  return parseScenario(text, path, seed);
+  return parseScenario(await readText(path), path, seed);
 }
 
 /** {@link loadScenario} on a text; `file` is the name in messages. */
