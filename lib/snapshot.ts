@@ -5,7 +5,7 @@ import type { Hypervisor } from './hypervisor.js';
 import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/belief.js';
 import { type Plan, plan } from './policy/plan.js';
 import type { GuestContext, Look, Phase, Reason } from './policy/types.js';
-import { CPU_TIME, LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
+import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
 import { machineTime, type Time } from './time.js';
 
 /** A guest as people see it. Sizes KiB; NaN = not known. */
@@ -77,7 +77,7 @@ export async function readOnce(hypervisor: Hypervisor, config: Config, time: Tim
 }
 
 function ageOf(sweep: Sweep, row: number): number {
-  const answered = sweep.figures[row * STRIDE + LAST_UPDATE] ?? Number.NaN;
+  const answered = figureOf(sweep, row, LAST_UPDATE);
   return answered > 0 ? Math.max(0, Date.now() - answered * 1000) : Number.NaN;
 }
 

@@ -77,3 +77,8 @@ export interface Sweep {
   /** STRIDE numbers for each guest. */
   readonly figures: Float64Array;
 }
+
+/** A figure of the guest in a row of a sweep; NaN where it was not reported. */
+export function figureOf({ figures }: Sweep, row: number, field: number): number {
+  return figures[row * STRIDE + field] ?? Number.NaN;
+}

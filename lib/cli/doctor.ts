@@ -1,12 +1,12 @@
 /** `memcoord doctor`: can host and guests be coordinated, and what to do where not. */
-import { type Config, guestOverrides } from '../config.js';
+import type { Config } from '../config.js';
 import { globOf } from '../glob.js';
+import { contextOf } from '../guests.js';
 import type { DomainFacts, Hypervisor } from '../hypervisor.js';
 import { lockHolder } from '../lock.js';
-import { METADATA_URI, parseMetadata } from '../metadata.js';
-import type { GuestOverrides } from '../policy/types.js';
+import { METADATA_URI } from '../metadata.js';
 import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
-import { ERROR, LAST_UPDATE, READ, STATE, STATUS, STRIDE, type Sweep, UNUSED, USABLE } from '../sweep.js';
+import { ERROR, figureOf, LAST_UPDATE, READ, STATE, STATUS, UNUSED, USABLE } from '../sweep.js';
 import { guestWord, printable, shellQuoted } from '../text.js';
 import { formatSize, MiB } from '../units.js';
 import { FAILED, UnreachableError } from './failure.js';
@@ -86,10 +86,6 @@ async function examine(hypervisor: Hypervisor, config: Config, denied: Unreachab
     host: { facts: hostFacts(snapshot, hypervisor.uri), findings: examineHost(snapshot, denied, holder) },
     guests,
   };
-}
-
-function figureOf(sweep: Sweep, row: number, field: number): number {
-  return sweep.figures[row * STRIDE + field] ?? Number.NaN;
 }
 
 function hostFacts({ host }: Snapshot, uri: string): string[] {
@@ -191,20 +187,20 @@ function examineFigures(figure: (field: number) => number, facts: DomainFacts, o
 
 function examineSettings(name: string, facts: DomainFacts, view: GuestView | undefined, config: Config, on: OnGuest): Finding[] {
   const findings: Finding[] = [];
-  const { overrides, problems } = parseMetadata(facts.metadata);
+  const { context, problems } = contextOf(name, facts, config);
   const example = on('metadata', METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', '<memcoord min="512MiB" share="1000"/>');
   for (const problem of problems) findings.push({ level: 'problem', what: problem, mend: `set it anew: ${example}` });
-  const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
-  if (merged.min !== undefined && merged.min > facts.maximum) {
-    const what = `its min of ${formatSize(merged.min)} is more than its maximum of ${formatSize(facts.maximum)}, which holds instead`;
+  const { min, manage } = context.overrides;
+  if (min !== undefined && min > facts.maximum) {
+    const what = `its min of ${formatSize(min)} is more than its maximum of ${formatSize(facts.maximum)}, which holds instead`;
     findings.push({
       level: 'note',
       what,
-      mend: `${on('setmaxmem', `${Math.round(merged.min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min`,
+      mend: `${on('setmaxmem', `${Math.round(min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min`,
     });
   }
   if (view === undefined) return findings;
-  if (merged.manage === false) findings.push({ level: 'note', what: 'is left alone, as its settings say (manage: no)', mend: null });
+  if (manage === false) findings.push({ level: 'note', what: 'is left alone, as its settings say (manage: no)', mend: null });
   else if (view.phase === 'excluded' && facts.obstacles.length === 0)
     findings.push({ level: 'note', what: `is left alone: ${view.why ?? 'excluded'}`, mend: null });
   if (view.phase !== 'excluded' && view.actual < view.floor) {

@@ -2,7 +2,7 @@
 import { defaultConfig } from '../config.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { HOST_SETTINGS, readSetting } from '../settings.js';
-import { ACTUAL, type GuestIdentity, LAST_UPDATE, READ, STATUS, STRIDE, type Sweep, UNUSED } from '../sweep.js';
+import { ACTUAL, figureOf, type GuestIdentity, LAST_UPDATE, READ, STATUS, type Sweep, UNUSED } from '../sweep.js';
 import { guestWord, printable } from '../text.js';
 import { machineTime, type Time } from '../time.js';
 import { UsageError } from './failure.js';
@@ -73,7 +73,7 @@ function rowsOf(sweep: Sweep): { guest: GuestIdentity; name: string; figure: (fi
   const rows = sweep.guests.map((guest, row) => ({
     guest,
     name: printable(guest.name),
-    figure: (field: number) => sweep.figures[row * STRIDE + field] ?? Number.NaN,
+    figure: (field: number) => figureOf(sweep, row, field),
   }));
   return byName(rows.filter(({ figure }) => figure(STATUS) === READ));
 }

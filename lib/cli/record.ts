@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import type { Config } from '../config.js';
+import { UsageError } from './failure.js';
 import { version } from './version.js';
 
 export interface Recording {
@@ -15,11 +16,13 @@ export interface Recording {
  * Opens a recording; a file that is there is written anew.
  *
  * @param failed is told once when the file cannot be written further: coordinating goes on without.
- * @throws where the file cannot be opened
+ * @throws UsageError where the file cannot be opened
  */
 export async function openRecording(path: string, failed: (error: Error) => void): Promise<Recording> {
   const stream = createWriteStream(path);
-  await once(stream, 'open');
+  await once(stream, 'open').catch((error: Error) => {
+    throw new UsageError(`option --record: ${path} cannot be written: ${error.message}`);
+  });
   let broken = false;
   stream.on('error', (error) => {
     broken = true;

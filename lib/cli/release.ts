@@ -1,12 +1,11 @@
 /** `memcoord release`: the way back in a panic. */
 import { Coordinator } from '../coordinator.js';
-import type { Hypervisor } from '../hypervisor.js';
 import { type Lock, LockedError, lockHolder, lockOwner, takeLock } from '../lock.js';
 import type { Restored } from '../policy/restore.js';
 import { machineTime, type Time } from '../time.js';
 import { formatSize } from '../units.js';
 import { FAILED } from './failure.js';
-import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, stateOf } from './session.js';
+import { byName, type Connect, configFrom, connectLibvirt, connectToHold, type Options, printOut, stateOf } from './session.js';
 
 export interface ReleaseOptions extends Options {
   readonly stop?: boolean;
@@ -31,17 +30,10 @@ export async function release(options: ReleaseOptions, surroundings: ReleaseSurr
   // Whatever the coordinator's interval is: nobody wants to wait for it here.
   const config = { ...(await configFrom(options)), intervalMs: 1000 };
   const held: { lock: Lock | null } = { lock: null };
-  const attach = async (): Promise<Hypervisor> => {
-    const hypervisor = await connect(config.uri, { readOnly: dryRun });
-    try {
-      const hostId = dryRun ? null : await hypervisor.hostId();
-      if (hostId !== null) held.lock = await hold(hostId, options.stop === true, tell);
-      return hypervisor;
-    } catch (error) {
-      await hypervisor.close({ deadlineMs: 1000 });
-      throw error;
-    }
-  };
+  const attach = () =>
+    connectToHold(connect, config.uri, dryRun, async (hostId) => {
+      held.lock = await hold(hostId, options.stop === true, tell);
+    });
   const coordinator = new Coordinator({
     connect: attach,
     config,

@@ -1,15 +1,14 @@
 /** `memcoord run`: coordinates until it is told to stop. */
 import type { Config } from '../config.js';
 import { Coordinator } from '../coordinator.js';
-import type { Hypervisor } from '../hypervisor.js';
 import { type Lock, takeLock } from '../lock.js';
 import { createLog, type Log, type LogFormat, logMove, logNotice } from '../log.js';
 import { messageOf } from '../text.js';
 import type { Time } from '../time.js';
 import { formatSize } from '../units.js';
-import { FAILED, UsageError } from './failure.js';
-import { openRecording, type Recording } from './record.js';
-import { type Connect, configFrom, connectLibvirt, type Options, stateOf } from './session.js';
+import { FAILED } from './failure.js';
+import { openRecording } from './record.js';
+import { type Connect, configFrom, connectLibvirt, connectToHold, type Options, stateOf } from './session.js';
 import { version } from './version.js';
 
 export interface RunOptions extends Options {
@@ -30,22 +29,20 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
   const dryRun = options.dryRun === true;
   let config = await configFrom(options);
   const log = createLog({ format: options.logFormat ?? (process.stderr.isTTY ? 'pretty' : 'json'), color: hasColor(), write });
-  const recording = options.record === undefined ? null : await startRecording(options.record, log);
+  const { record } = options;
+  const recording =
+    record === undefined
+      ? null
+      : await openRecording(record, (error) =>
+          log.error({ kind: 'record' }, `${record}: ${error.message}: recording ends, coordinating goes on`),
+        );
   /** By the host's id. Where libvirt finds no UUID of the machine it makes one up, another at each start of its daemon. */
   const locks = new Map<string, Lock>();
 
-  const attach = async (): Promise<Hypervisor> => {
-    // What is said to change nothing gets no right to.
-    const hypervisor = await connect(config.uri, { readOnly: dryRun });
-    try {
-      const hostId = dryRun ? null : await hypervisor.hostId();
-      if (hostId !== null && !locks.has(hostId)) locks.set(hostId, await takeLock(hostId));
-      return hypervisor;
-    } catch (error) {
-      await hypervisor.close({ deadlineMs: 1000 });
-      throw error;
-    }
-  };
+  const attach = () =>
+    connectToHold(connect, config.uri, dryRun, async (hostId) => {
+      if (!locks.has(hostId)) locks.set(hostId, await takeLock(hostId));
+    });
   const coordinator = new Coordinator({
     connect: attach,
     config,
@@ -121,16 +118,6 @@ function codeOf(error: Error): { readonly code?: unknown } {
 /** Colour only for a terminal that wants it (no-color.org). */
 function hasColor(): boolean {
   return process.stderr.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
-}
-
-async function startRecording(path: string, log: Log): Promise<Recording> {
-  try {
-    return await openRecording(path, (error) =>
-      log.error({ kind: 'record' }, `${path}: ${error.message}: recording ends, coordinating goes on`),
-    );
-  } catch (error) {
-    throw new UsageError(`option --record: ${path} cannot be written: ${messageOf(error)}`);
-  }
 }
 
 /** The configuration in force from now on; null where it stays as it is. */

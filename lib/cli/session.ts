@@ -23,6 +23,24 @@ export const connectLibvirt: Connect = async (uri, options) => {
   }
 };
 
+/** Connects, and has the host's lock taken by `hold`. A dry run changes nothing, and gets no right to. */
+export async function connectToHold(
+  connect: Connect,
+  uri: string,
+  dryRun: boolean,
+  hold: (hostId: string) => Promise<void>,
+): Promise<Hypervisor> {
+  const hypervisor = await connect(uri, { readOnly: dryRun });
+  try {
+    const hostId = dryRun ? null : await hypervisor.hostId();
+    if (hostId !== null) await hold(hostId);
+    return hypervisor;
+  } catch (error) {
+    await hypervisor.close({ deadlineMs: 1000 });
+    throw error;
+  }
+}
+
 /**
  * The command line over the file that it names over the defaults.
  *

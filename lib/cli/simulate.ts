@@ -7,11 +7,11 @@ import { readSetting } from '../settings.js';
 import { INVARIANTS, type Invariant, type Violation } from '../sim/invariants.js';
 import { loadScenario } from '../sim/scenario.js';
 import { simulate as run, type SimulationResult } from '../sim/simulate.js';
-import { formatSize, MiB } from '../units.js';
-import { FAILED, UsageError } from './failure.js';
+import { formatSize } from '../units.js';
+import { FAILED } from './failure.js';
 import { openRecording } from './record.js';
 import { optionValue, printOut } from './session.js';
-import { table } from './table.js';
+import { mib, table } from './table.js';
 
 export interface SimulateOptions {
   readonly seed?: string;
@@ -31,11 +31,7 @@ export async function simulate(file: string, options: SimulateOptions, print = p
   const scenario = await loadScenario(file, seed);
   const { record } = options;
   const recording =
-    record === undefined
-      ? null
-      : await openRecording(record, (error) => process.stderr.write(`memcoord: ${record}: ${error.message}\n`)).catch((error: Error) => {
-          throw new UsageError(`option --record: ${record} cannot be written: ${error.message}`);
-        });
+    record === undefined ? null : await openRecording(record, (error) => process.stderr.write(`memcoord: ${record}: ${error.message}\n`));
   recording?.header(scenario.config);
   let now = 0;
   const log = createLog({ format: 'pretty', color: false, write: (line) => process.stderr.write(line), simulated: () => now });
@@ -59,7 +55,6 @@ export async function simulate(file: string, options: SimulateOptions, print = p
 /** The result for people. Sizes in MiB. */
 export function resultText(result: SimulationResult): string {
   const { seed, duration, looks, moves, moved, leastAvailable, guests, violations, restJudged } = result;
-  const mib = (kib: number) => (Number.isFinite(kib) ? String(Math.round(kib / MiB)) : '-');
   const rows = guests.map(({ name, actual, used, leastSpare, kills, moves }) => [
     name,
     mib(actual),

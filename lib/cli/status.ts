@@ -1,9 +1,8 @@
 /** `memcoord status`: one reading of host and guests. */
 import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
 import { printable } from '../text.js';
-import { MiB } from '../units.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS } from './session.js';
-import { table } from './table.js';
+import { mib, table } from './table.js';
 
 export async function status(options: Options & { json?: boolean }, connect: Connect = connectLibvirt, print = printOut): Promise<number> {
   const config = await configFrom(options);
@@ -15,11 +14,6 @@ export async function status(options: Options & { json?: boolean }, connect: Con
     await hypervisor.close({ deadlineMs: READING_DEADLINE_MS });
   }
   return 0;
-}
-
-/** A figure in MiB; `-` where it is not known. */
-function mib(kib: number): string {
-  return Number.isFinite(kib) ? String(Math.round(kib / MiB)) : '-';
 }
 
 /** An age in its largest unit that fits. */

@@ -1,3 +1,10 @@
+import { MiB } from '../units.js';
+
+/** A figure in MiB; `-` where it is not known. */
+export function mib(kib: number): string {
+  return Number.isFinite(kib) ? String(Math.round(kib / MiB)) : '-';
+}
+
 /** Rows of cells as aligned lines: the first `left` columns to the left, the others, figures, to the right. */
 export function table(rows: readonly (readonly string[])[], left: number): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
