@@ -25,14 +25,17 @@ import type { PolicyConfig } from './types.js';
  * since faster eyes are cheaper than spare memory.
  */
 export function lookInterval(guests: number, config: PolicyConfig): number {
-  if (!(config.eyes > 0)) return config.intervalMs;
-  return Math.min(config.intervalMs, Math.max(LEAST_LOOK, (guests * LOOK_COST) / config.eyes));
+  return affordable(guests * LOOK_COST, config);
 }
 
 /** Time between two glances at the work of all `guests`, ms; the whole interval where that is too much for the budget. */
 export function glanceInterval(guests: number, config: PolicyConfig): number {
-  if (!(config.eyes > 0)) return config.intervalMs;
-  return Math.min(config.intervalMs, Math.max(LEAST_LOOK, (guests * GLANCE_COST) / (config.eyes * GLANCE_PART)));
+  return affordable((guests * GLANCE_COST) / GLANCE_PART, config);
+}
+
+/** Time between what takes `cost` ms of the budget each time, ms. */
+function affordable(cost: number, { eyes, intervalMs }: PolicyConfig): number {
+  return eyes > 0 ? Math.min(intervalMs, Math.max(LEAST_LOOK, cost / eyes)) : intervalMs;
 }
 
 /** Time from a guest's need until it has the memory, ms: age of the figures, time until the next look, the balloon's latency. */
