@@ -151,6 +151,20 @@ t.test('where the hypervisor does not tell all states in one call, each guest is
   t.same(rows, Array(2).fill([1, 2_097_152]));
 });
 
+t.test('a list of the guests that comes late is told as that, and the next sweep reads them all', async (t) => {
+  const [late, next] = await onHangingHost(
+    t,
+    2,
+    `hang('bulk');
+    answers.push(await sample().catch(({ code, message }) => [code, message]));
+    release('bulk');
+    await sleep(50);
+    answers.push(await sample());`,
+  );
+  t.same(late, ['ERR_MEMCOORD_DEADLINE', 'cannot read the guests: no answer in time']);
+  t.same(next, [READ, READ]);
+});
+
 t.test('while a guest hangs, the states of all are not asked for in one call, which libvirtd may have no worker for', async (t) => {
   const [missed, aside] = await onHangingHost(
     t,
