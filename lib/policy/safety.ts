@@ -2,6 +2,7 @@
 import { NOT_ASKED, STATUS, STRIDE } from '../sweep.js';
 import type { Belief } from './belief.js';
 import { charge, spareNow, surelyHeld } from './belief.js';
+import { criticalSpare } from './demand.js';
 import {
   BRISK_RATE,
   DEFAULT_RESERVE,
@@ -129,13 +130,19 @@ export function readyToShrink(belief: Belief, look: Look, context: GuestContext 
 /**
  * What is taken from a guest that holds more than its part, KiB; 0 where nothing is, or less than is worth a call.
  *
- * Rules 5 (never under floor or critical spare: the part is above both), 7 (bounded steps: the pace, and never more than half of
- * the spare) and 14 (least move). `most` is what may be taken at all in this look.
+ * Rules 5 (never under floor, which the part is above, nor critical spare, which a ceiling may be under), 7 (bounded steps: the pace,
+ * and never more than half of the spare) and 14 (least move). `most` is what may be taken at all in this look.
  */
 export function step(belief: Belief, brisk: boolean, at: number, most: number): number {
   const excess = belief.target - belief.allocation;
   if (excess <= (brisk ? 2 * SAME : 2 * GIVE_MARGIN)) return 0;
   const spare = spareNow(belief);
-  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(belief, brisk, at), spare / 2);
+  const taken = Math.min(
+    brisk ? excess : excess - GIVE_MARGIN,
+    most,
+    allowance(belief, brisk, at),
+    spare / 2,
+    spare - criticalSpare(belief),
+  );
   return taken < Math.min(brisk ? 2 * SAME : GIVE_MARGIN, Math.max(SAME, spare / 2)) ? 0 : taken;
 }

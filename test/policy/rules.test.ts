@@ -109,6 +109,15 @@ t.test('rule 5: never below the floor, nor below what the guest uses plus its cr
   }
 });
 
+t.test('rule 5: nor for a ceiling that is less than what the guest uses', async (t) => {
+  for (const max of [1, 128 * MiB, 520 * MiB]) {
+    const world = new World([guest('a', { used: 500 * MiB, actual: 1024 * MiB, overrides: { max } })]);
+    const moves = world.run(60);
+    t.ok(moves.length > 0, 'it gives what it can spare');
+    for (const { to } of moves) t.ok(to >= 500 * MiB + CRITICAL_SPARE, `${to / MiB} MiB`);
+  }
+});
+
 t.test('rule 6: no shrink on stale figures', async (t) => {
   const world = new World([guest('a')]);
   world.run(1);
