@@ -25,6 +25,11 @@ export const PAGE = 4;
 export const GIVE_MARGIN = 12 * MiB;
 /** A guest that is not short is grown only where it lacks this much. */
 export const GROW_BAND = 8 * MiB;
+/**
+ * Among guests that all hold less than they need, nobody gives for a smaller difference: figures are up to a second old, and a guest that
+ * has just been given memory does not count some 50 MiB of it as free for a while [M]. What is evened out on that goes to and fro.
+ */
+export const EVEN_BAND = 24 * MiB;
 /** Two sizes that differ by no more are the same: the balloon moves 1 MiB at a time. */
 export const SAME = 1 * MiB;
 

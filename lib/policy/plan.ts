@@ -8,6 +8,7 @@ import { couldGive, demand, isCovered, reactions, reactionTime, survivableBurst 
 import {
   BALLOON_LATENCY,
   BURST_LASTS,
+  EVEN_BAND,
   FIRST_PAUSE,
   GROW_BAND,
   GROWTH_REST,
@@ -147,8 +148,10 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
   money -= cost(needy, at);
   const grows = look.host.pressure ? [] : grow(short, Math.max(0, money - fund), at, growthReason);
 
-  const waits = ({ allocation, target, planned }: Belief) => allocation - Math.max(target, planned || 0) >= GROW_BAND;
-  const waiting = needy.some(waits) || short.some(waits);
+  const lacks = ({ allocation, target, planned }: Belief) => allocation - Math.max(target, planned || 0);
+  // Nobody is rich where all hold less than they need.
+  const band = rich.some(({ target, need }) => target > need) ? GROW_BAND : EVEN_BAND;
+  const waiting = needy.some((draft) => lacks(draft) >= GROW_BAND) || short.some((draft) => lacks(draft) >= band);
   const donors = rich.filter((draft) => readyToShrink(draft, look, look.contexts.get(draft.uuid), config));
   const shrinks = take(donors, at, books, waiting, inTransit(shrinking, at));
   return { moves: [...shrinks, ...rollbacks, ...relief, ...grows], waiting };

@@ -118,6 +118,19 @@ t.test('rule 5: nor for a ceiling that is less than what the guest uses', async 
   }
 });
 
+t.test('guests that all hold less than they need pass nothing on for a small difference', async (t) => {
+  const hungry = ['a', 'b', 'c', 'd'].map((name) => guest(name, { used: 690 * MiB, actual: 768 * MiB }));
+  const world = new World(hungry, { poolKiB: 3072 * MiB });
+  world.run(10);
+  world.find('a').used += 28 * MiB;
+  t.same(world.run(10), [], '21 MiB less than its part');
+  world.find('a').used += 8 * MiB;
+  t.ok(
+    world.run(10).some(({ name, to, from }) => name === 'a' && to > from),
+    '27 MiB less than its part',
+  );
+});
+
 t.test('rule 6: no shrink on stale figures', async (t) => {
   const world = new World([guest('a')]);
   world.run(1);
