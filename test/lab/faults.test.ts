@@ -1,6 +1,6 @@
 import t from 'tap';
 import { randomFrom } from './faults/random.js';
-import { keepsGrowing, longestWait, nobodyHurt, periodsBack, said, staysInPool, type Told } from './faults/verdicts.js';
+import { keepsGrowing, keepsReading, longestWait, nobodyHurt, periodsBack, said, staysInPool, type Told } from './faults/verdicts.js';
 import type { Reading } from './faults/watch.js';
 import { FAULTS, faultsNamed } from './faults.js';
 import { startTap } from './tap.js';
@@ -26,6 +26,16 @@ t.test('an eater waits while its guest has less to use than memcoord would leave
   t.equal(keepsGrowing(late, 0, 4, 3.25).ok, true);
   t.equal(keepsGrowing(new Map([['vm', meals([128, 128, 128], 0)]]), 0, 2, 2.25).ok, false, 'one that does not eat proves nothing');
   t.equal(keepsGrowing(new Map(), 0, 2, 2.25).ok, false);
+});
+
+t.test('a gap between two readings counts from the first moment to the last, for each guest', async (t) => {
+  const gap = (...times: number[]) => keepsReading(new Map([['vm', times]]), ['vm'], 10, 14, 2);
+  t.match(gap(9, 11, 12.5, 14.5), { ok: true, detail: 'vm 1.50 s' });
+  t.match(gap(9, 12.5, 14), { ok: false, detail: 'vm 2.50 s' });
+  t.match(gap(11), { ok: false, detail: 'vm 3.00 s' });
+  t.match(gap(), { ok: false, detail: 'vm 4.00 s' });
+  t.equal(keepsReading(new Map([['vm', [11, 13]]]), ['vm', 'other'], 10, 14, 2).ok, false, 'one that is not read at all');
+  t.equal(keepsReading(new Map(), [], 10, 14, 2).ok, false);
 });
 
 t.test('the sum of actual may not pass the pool in any reading short enough to tell', async (t) => {

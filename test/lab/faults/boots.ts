@@ -67,11 +67,13 @@ export const BOOTS: readonly Fault[] = [
   {
     name: 'come-and-go',
     title: 'a guest is started and destroyed during the run, while another eats',
-    poolMiB: 4608,
+    // The idle ones, the maximum of the one that boots, and what the eater has by then.
+    poolMiB: 3584,
     async play(scene) {
       const first = scene.guests[1];
       const [guest] = (await add([fifth({ current: 1024 })], scene.signal)) as [Guest];
       scene.undo.push(async () => await remove([guest]));
+      scene.come.push(guest);
       await eat(first, 700, 15);
       await grows(scene, first, 24, 15);
       await ready(guest, { signal: scene.signal, moved: true });
@@ -96,6 +98,7 @@ export const BOOTS: readonly Fault[] = [
         keepsGrowing(await meals(), from, to, PAUSE_S),
         said(scene.run.told, 'guest-appeared', 1, guest.name),
         said(scene.run.told, 'guest-gone', 1, guest.name),
+        said(scene.run.told, 'lost', 0),
       ];
     },
   },

@@ -39,7 +39,8 @@ export const COORDINATOR_FAULTS: readonly Fault[] = [
   {
     name: 'coordinator-killed',
     title: 'memcoord is killed by SIGKILL in the middle of a move and started again, while a guest eats',
-    poolMiB: 4096,
+    // What the guests hold at first, and 64 MiB.
+    poolMiB: 2560,
     async prepare({ guests: [victim], signal }) {
       await virsh('setmem', victim.name, String(1536 * MiB), '--live');
       await until(

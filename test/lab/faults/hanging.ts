@@ -1,8 +1,8 @@
 /** A guest hangs, or is paused. */
 import { virsh } from '../daemon.js';
 import { eat, grows, pass, sizeOf, stopQemu, takesAndGives } from './harm.js';
-import { type Fault, PAUSE_S } from './scene.js';
-import { keepsGrowing, mib, said, seconds } from './verdicts.js';
+import { type Fault, PAUSE_S, readTimes, TWO_INTERVALS_S } from './scene.js';
+import { keepsGrowing, keepsReading, mib, said, seconds } from './verdicts.js';
 import { startMeals } from './watch.js';
 
 const MiB = 1024;
@@ -15,7 +15,8 @@ function stoppedQemu(name: string, lasts: number, rate: number, slow: boolean): 
     slow,
     poolMiB: 5120,
     async play(scene) {
-      const [victim, first, second] = scene.guests;
+      const [victim, ...others] = scene.guests;
+      const [first, second] = others;
       for (const guest of [victim, first, second]) await eat(guest, 900, rate);
       await Promise.all([victim, first, second].map(async (guest) => await grows(scene, guest, 24, 20)));
       const goOn = await stopQemu(scene, victim);
@@ -25,7 +26,9 @@ function stoppedQemu(name: string, lasts: number, rate: number, slow: boolean): 
       const to = scene.now();
       await goOn();
       const back = await grows(scene, victim, 24, 20);
+      const names = others.map(({ name }) => name);
       return [
+        keepsReading(await readTimes(scene), names, from, to, TWO_INTERVALS_S),
         keepsGrowing(await meals(), from, to, PAUSE_S),
         { name: 'it is given memory again within 10 s of SIGCONT', ok: back <= 10, detail: `grown by 24 MiB after ${seconds(back)}` },
         said(scene.run.told, 'set-aside', 1, victim.name),

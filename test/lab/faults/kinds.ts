@@ -1,11 +1,11 @@
 /** Guests of a kind that is hard to coordinate, and many of them. */
-import { report, say } from '../agent.js';
+import { say } from '../agent.js';
 import { virsh } from '../daemon.js';
 import { balloon, type Guest, guestSpecs } from '../guests.js';
 import { until } from '../shell.js';
 import { eat, IDLE, pass, reaches, sizeOf } from './harm.js';
 import { type Fault, fifth, START } from './scene.js';
-import { mib, seconds } from './verdicts.js';
+import { mib, said, seconds } from './verdicts.js';
 
 const MiB = 1024;
 
@@ -78,19 +78,29 @@ export const KINDS: readonly Fault[] = [
   },
   {
     name: 'autodeflate',
-    title: 'a guest with autodeflate eats and frees',
+    title: 'a guest with autodeflate eats while memcoord is stopped, goes on, and frees',
     poolMiB: 4096,
     extra: [fifth({ autodeflate: true })],
     async play(scene) {
       const [guest] = scene.extra as [Guest];
+      const { child } = scene.run;
+      scene.undo.push(async () => child.kill('SIGCONT'));
+      child.kill('SIGSTOP');
+      await eat(guest, 300, 100);
+      const own = await reaches(scene, guest, 'take memory back by itself', 20, (size) => size >= START + 64 * MiB);
+      await pass(scene, 3);
+      const taken = sizeOf(scene.watch, guest) - START;
+      child.kill('SIGCONT');
+      const up = await reaches(scene, guest, 'have spare memory again', 10, (size) => size >= 520 * MiB);
       await eat(guest, 400, 30);
-      const up = await reaches(scene, guest, 'have room for 400 MiB', 60, (size) => size >= 600 * MiB);
-      const { eaten = 0 } = await report(guest.name, guest.socket);
+      await reaches(scene, guest, 'have room for 400 MiB', 30, (size) => size >= 620 * MiB);
       await say(guest.name, guest.socket, 'free');
       const down = await reaches(scene, guest, 'give it back', 60, (size) => size <= IDLE);
       return [
-        { name: 'it is given memory as it eats', ok: true, detail: `600 MiB after ${seconds(up)}, ${mib(eaten)} eaten by then` },
-        { name: 'and gives it back', ok: true, detail: `an idle guest’s size after ${seconds(down)}` },
+        { name: 'it takes memory back by itself', ok: taken >= 64 * MiB, detail: `64 MiB after ${seconds(own)}, ${mib(taken)} in all` },
+        { name: 'that is taken over, and it is given spare memory', ok: true, detail: `520 MiB ${seconds(up)} after SIGCONT` },
+        said(scene.run.told, 'adopted', 1, guest.name),
+        { name: 'it gives back what it frees', ok: true, detail: `an idle guest’s size after ${seconds(down)}` },
       ];
     },
   },

@@ -1,6 +1,8 @@
 /** What a fault is played on: the lab's guests in their first state, a memcoord that coordinates them, and an observer of both. */
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { READ, READ_AT, STATUS, STRIDE } from '../../../lib/sweep.js';
+import { machineTime } from '../../../lib/time.js';
 import { report, say } from '../agent.js';
 import { virsh } from '../daemon.js';
 import { add, balloon, type Guest, type GuestSpec, guestSpecs, type Lab, ready, remove, running, start } from '../guests.js';
@@ -17,8 +19,12 @@ export const START = 320 * MiB;
 const PERIOD = 7;
 /** Where memcoord keeps what outlives it. */
 const STATE = join(RUN, 'state');
-/** Two of memcoord's intervals, which is as long as any guest may wait for what it needs, and what the observer's own grain adds, s. */
-export const PAUSE_S = 2 + EVERY_S;
+/** Where the first memcoord of a play records its looks. */
+const RECORDING = join(RUN, 'looks.jsonl');
+/** Two of memcoord's intervals, s. */
+export const TWO_INTERVALS_S = 2;
+/** As long as any guest may wait for what it needs, and what the observer's own grain adds, s. */
+export const PAUSE_S = TWO_INTERVALS_S + EVERY_S;
 
 /** A memcoord that runs. */
 export interface Run extends Coordinator {
@@ -44,6 +50,8 @@ export interface Scene {
   readonly undo: (() => Promise<unknown>)[];
   /** Guests that the play itself has ended. */
   readonly gone: Set<string>;
+  /** Guests that the play itself has started: they are watched too. */
+  readonly come: Guest[];
 }
 
 export interface Fault {
@@ -142,6 +150,22 @@ export function launch({ uri, pool, now, tell }: Pick<Scene, 'uri' | 'pool' | 'n
   return { ...run, told };
 }
 
+/** When the first memcoord of the play has read each guest so far, s on the scene's clock, by its name. */
+export async function readTimes({ now }: Pick<Scene, 'now'>): Promise<ReadonlyMap<string, readonly number[]>> {
+  const begun = machineTime.now() / 1000 - now();
+  const times = new Map<string, number[]>();
+  // The last line may be under way.
+  for (const line of (await readFile(RECORDING, 'utf8')).split('\n').slice(0, -1)) {
+    // The first is a header.
+    const { guests = [], figures = [] } = JSON.parse(line) as { guests?: { name: string }[]; figures?: number[] };
+    for (const [row, { name }] of guests.entries()) {
+      if (figures[row * STRIDE + STATUS] !== READ) continue;
+      times.set(name, [...(times.get(name) ?? []), (figures[row * STRIDE + READ_AT] ?? Number.NaN) / 1000 - begun]);
+    }
+  }
+  return times;
+}
+
 /** All that a memcoord has told, for whoever looks into a failure. */
 export function history({ told, moves }: Run): string[] {
   const lines = [
@@ -194,7 +218,8 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
   const now = (): number => (performance.now() - startedAt) / 1000;
   const all = [...guests, ...extra];
   const gone = new Set<string>();
-  const watch = startWatch(lab.uri, () => all.map(({ name }) => name), now);
+  const come: Guest[] = [];
+  const watch = startWatch(lab.uri, () => [...all, ...come].map(({ name }) => name), now);
   const stage = {
     uri: lab.uri,
     pool: fault.poolMiB * MiB,
@@ -206,6 +231,7 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     signal,
     undo: [] as Scene['undo'][number][],
     gone,
+    come,
   } satisfies Omit<Scene, 'run'>;
   let scene: Scene | null = null;
   try {
@@ -213,7 +239,7 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     await fault.prepare?.(stage);
     const before = await reports(all);
     const begun = now();
-    scene = { ...stage, run: await coordinate(stage) };
+    scene = { ...stage, run: await coordinate(stage, ['--record', RECORDING]) };
     const verdicts = await fault.play(scene);
     await undoAll(scene);
     const code = await end(scene.run);
@@ -229,6 +255,7 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
   } finally {
     await undoAll(stage);
     if (scene !== null) await end(scene.run);
+    await rm(RECORDING, { force: true });
     await watch.end();
     await remove(extra);
   }

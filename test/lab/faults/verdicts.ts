@@ -62,6 +62,25 @@ export function keepsGrowing(meals: ReadonlyMap<string, readonly Meal[]>, from: 
   };
 }
 
+/** memcoord reads guests again and again from `from` to `to`, with no gap longer than `limit`. `times` as `readTimes` has them. */
+export function keepsReading(
+  times: ReadonlyMap<string, readonly number[]>,
+  guests: readonly string[],
+  from: number,
+  to: number,
+  limit: number,
+): Verdict {
+  const gaps = guests.map((guest) => {
+    const during = (times.get(guest) ?? []).filter((t) => t >= from && t <= to);
+    return Math.max(...[...during, to].map((t, index) => t - (during[index - 1] ?? from)));
+  });
+  return {
+    name: `no gap between two readings of the others is longer than ${limit} s`,
+    ok: gaps.length > 0 && gaps.every((gap) => gap <= limit),
+    detail: guests.map((guest, index) => `${guest} ${(gaps[index] ?? Number.NaN).toFixed(2)} s`).join(', '),
+  };
+}
+
 /**
  * The sum of all balloons stays within the pool. `held` is what a guest holds that is not in the readings, or whose balloon does not tell:
  * one that boots holds its maximum.
