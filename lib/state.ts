@@ -6,10 +6,11 @@
  * The file is ours to write and anyone's to break: what cannot be read, or was written by a later version, is set aside under another
  * name and never trusted, and a file that cannot be written costs a warning and nothing else.
  */
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { readFileOf } from './file.js';
 import { isLocal } from './host.js';
 import type { Remembered } from './policy/types.js';
 import { messageOf } from './text.js';
@@ -35,6 +36,8 @@ export interface State {
 }
 
 const VERSION = 2;
+/** A guest takes some 300: this is more than libvirt can run. */
+const MOST_BYTES = 16 * 1024 * 1024;
 const id = z.int().min(0);
 const seconds = z.int().min(0).max(2_147_483_647);
 /** KiB, KiB/s and ms: no sum of them must lose its precision. */
@@ -109,7 +112,7 @@ export function fileState(path: string, boot: string | null, warn: (message: str
     async load() {
       let text: string;
       try {
-        text = await readFile(path, 'utf8');
+        text = await readFileOf(path, MOST_BYTES);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
           warn(`${path}: cannot be read, so what it says is lost: ${messageOf(error)}`);

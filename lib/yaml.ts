@@ -1,7 +1,7 @@
 /** Reads YAML by a schema, and says of each thing that is wrong where it stands. */
-import { readFile } from 'node:fs/promises';
 import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { readFileOf } from './file.js';
 import { clipped, didYouMean } from './settings.js';
 import { messageOf } from './text.js';
 
@@ -14,13 +14,16 @@ export class ConfigError extends Error {
 /** Characters; the settings of a thousand guests one by one take half. What is longer is another file, and YAML's keys take the square of its time. */
 const LONGEST_FILE = 64_000;
 
+/** What LONGEST_FILE takes in UTF-8. */
+const MOST_BYTES = 3 * LONGEST_FILE;
+
 /** Nobody mends more at once. */
 const MOST_COMPLAINTS = 20;
 
-/** @throws ConfigError where the file cannot be read. */
+/** @throws ConfigError where it cannot be read, or is no regular file. */
 export async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readFileOf(path, MOST_BYTES);
   } catch (error) {
     throw new ConfigError(`${path}: cannot be read: ${messageOf(error)}`);
   }

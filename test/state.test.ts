@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -131,6 +132,17 @@ test('a folder in place of the file is told, and nothing is believed', async (t)
   const warnings: string[] = [];
   t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
   t.match(warnings, [/cannot be read/]);
+});
+
+test('a pipe in place of the file holds nothing up, and the next save replaces it', async (t) => {
+  const path = join(t.testdir(), 'host.json');
+  execFileSync('mkfifo', [path]);
+  const warnings: string[] = [];
+  const state = fileState(path, null, (line) => warnings.push(line));
+  t.same(await state.load(), new Map());
+  t.match(warnings, [/cannot be read, so what it says is lost: it is a pipe/]);
+  await state.save(GUESTS);
+  t.same(await state.load(), GUESTS);
 });
 
 test('the state is where the system, or the user, keeps such things; a URI is no path', async (t) => {

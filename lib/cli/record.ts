@@ -1,6 +1,7 @@
 /** `--record FILE`: every look and its moves, as JSON lines after a header line. */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import type { Config } from '../config.js';
 import { UsageError } from './failure.js';
 import { version } from './version.js';
@@ -16,9 +17,10 @@ export interface Recording {
  * Opens a recording; a file that is there is written anew.
  *
  * @param failed is told once when the file cannot be written further: coordinating goes on without.
- * @throws UsageError where the file cannot be opened
+ * @throws UsageError where the file cannot be opened, or is a pipe: coordinating would wait for whoever reads it, or for ever
  */
 export async function openRecording(path: string, failed: (error: Error) => void): Promise<Recording> {
+  if ((await stat(path).catch(() => null))?.isFIFO()) throw new UsageError(`option --record: ${path} is a pipe, and a file is needed`);
   const stream = createWriteStream(path);
   await once(stream, 'open').catch((error: Error) => {
     throw new UsageError(`option --record: ${path} cannot be written: ${error.message}`);

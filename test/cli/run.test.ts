@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
@@ -214,9 +215,26 @@ t.test('SIGHUP with a file that is gone, a folder in its place, or YAML that nob
   });
   t.equal(code, 0);
   const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(told, [/refused, the old one stays: .*ENOENT/, /refused.*EISDIR/, /refused/, /configuration read again/]);
+  t.match(told, [/refused, the old one stays: .*ENOENT/, /refused.*it is a folder/, /refused/, /configuration read again/]);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
+});
+
+t.test('SIGHUP with a pipe in place of the file keeps the old configuration, and holds no thread that reads other files', async (t) => {
+  const file = join(t.testdir({ 'f.yaml': 'pool: 4GiB\n' }), 'f.yaml');
+  const host = hostWith(idle('one'));
+  const { log } = await runWhile(host, { config: file }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(2000);
+    await rm(file);
+    execFileSync('mkfifo', [file]);
+    // One more than libuv has threads.
+    for (let i = 0; i < 5; i++) process.emit('SIGHUP', 'SIGHUP');
+    t.match(await readFile('/proc/meminfo', 'utf8'), /MemAvailable/);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  });
+  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(told, new Array(5).fill(/refused, the old one stays: .*it is a pipe/));
 });
 
 t.test('SIGHUP with another interval sets the stats periods anew, and stopping still puts back those of before', async (t) => {
@@ -383,6 +401,15 @@ t.test('a recording that cannot be opened is wrong use', async (t) => {
   await t.rejects(run({ record: '/nonexistent/x' }, { connect: connectTo(hostWith()), write: () => {} }), {
     code: 'ERR_MEMCOORD_USAGE',
     message: /--record/,
+  });
+});
+
+t.test('a recording into a pipe, which nobody may ever read, is wrong use', async (t) => {
+  const record = join(t.testdir(), 'pipe');
+  execFileSync('mkfifo', [record]);
+  await t.rejects(run({ record }, { connect: connectTo(hostWith()), write: () => {} }), {
+    code: 'ERR_MEMCOORD_USAGE',
+    message: /--record: .*is a pipe/,
   });
 });
 
