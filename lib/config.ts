@@ -82,15 +82,16 @@ function defined(settings: object): GuestOverrides {
 /**
  * Reads a configuration file over the defaults.
  *
+ * @param mayBeEmpty false: an empty file is refused, which may be one that is just being saved. `{}` stands for all defaults.
  * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong.
  */
-export async function loadConfig(path: string): Promise<Config> {
-  return parseConfig(await readText(path), path);
+export async function loadConfig(path: string, mayBeEmpty = true): Promise<Config> {
+  return parseConfig(await readText(path), path, mayBeEmpty);
 }
 
 /** {@link loadConfig} on a text; `file` is the name in messages. */
-export function parseConfig(text: string, file: string): Config {
-  const settings = readYaml(text, file, settingsSchema, (path) => (path.length === 0 ? HOST_KEYS : GUEST_KEYS));
+export function parseConfig(text: string, file: string, mayBeEmpty = true): Config {
+  const settings = readYaml(text, file, settingsSchema, (path) => (path.length === 0 ? HOST_KEYS : GUEST_KEYS), mayBeEmpty);
   return withSettings(defaultConfig(), settings);
 }
 

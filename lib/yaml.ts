@@ -32,6 +32,7 @@ export async function readText(path: string): Promise<string> {
 /**
  * @param file is its name in messages
  * @param keys are those that are allowed at a place: the path of the mapping that a stranger was found in
+ * @param mayBeEmpty false: a text that sets nothing, not even `{}`, is refused
  * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong
  */
 export function readYaml<T>(
@@ -39,13 +40,16 @@ export function readYaml<T>(
   file: string,
   schema: z.ZodType<T>,
   keys: (path: readonly PropertyKey[]) => readonly string[],
+  mayBeEmpty = true,
 ): T {
   if (text.length > LONGEST_FILE) throw new ConfigError(`${file}: more than ${LONGEST_FILE} characters: not a configuration`);
   const lines = new LineCounter();
   const document = asYaml(file, () => parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'error' }));
   const flaw = document.errors[0] ?? document.warnings[0];
   if (flaw !== undefined) throw new ConfigError(`${file}:${lines.linePos(flaw.pos[0]).line}: not YAML: ${clipped(flaw.message, 200)}`);
-  const read = schema.safeParse(asYaml(file, () => document.toJS()) ?? {});
+  const value: unknown = asYaml(file, () => document.toJS());
+  if (value == null && !mayBeEmpty) throw new ConfigError(`${file}: is empty, as while it is saved; {} stands for all defaults`);
+  const read = schema.safeParse(value ?? {});
   if (read.success) return read.data;
   const at = (offset: number | undefined): string => (offset === undefined ? file : `${file}:${lines.linePos(offset).line}`);
   const complaints = read.error.issues.flatMap((issue) => {

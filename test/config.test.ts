@@ -55,9 +55,12 @@ guests:
   });
 });
 
-t.test('an empty file leaves the defaults', async (t) => {
+t.test('an empty file leaves the defaults, unless it may be half saved', async (t) => {
   t.strictSame(parseConfig('', 'f.yaml'), defaultConfig());
   t.strictSame(parseConfig('# nothing\n', 'f.yaml'), defaultConfig());
+  for (const empty of ['', '\n', '# nothing\n', '---\n', '~'])
+    t.throws(() => parseConfig(empty, 'f.yaml', false), { code: 'ERR_MEMCOORD_CONFIG', message: /^f\.yaml: is empty/ });
+  t.strictSame(parseConfig('{}', 'f.yaml', false), defaultConfig(), 'one that says so');
 });
 
 t.test('the default URI is LIBVIRT_DEFAULT_URI, else qemu:///system', async (t) => {

@@ -127,7 +127,8 @@ async function readAgain(options: RunOptions, old: Config, log: Log): Promise<Co
     return null;
   }
   try {
-    const config = await configFrom(options);
+    // An editor that is saving it has emptied it first: what that took away nobody meant.
+    const config = await configFrom(options, false);
     const uriNote = config.uri === old.uri ? '' : `; connect: ${config.uri} takes a restart`;
     log.info({ kind: 'config', config }, `SIGHUP: configuration read again${uriNote}`);
     return { ...config, uri: old.uri };

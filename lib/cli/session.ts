@@ -44,15 +44,16 @@ export async function connectToHold(
 /**
  * The command line over the file that it names over the defaults.
  *
+ * @param mayBeEmpty as loadConfig has it
  * @throws UsageError, ConfigError
  */
-export async function configFrom(options: Options): Promise<Config> {
+export async function configFrom(options: Options, mayBeEmpty = true): Promise<Config> {
   const settings: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(HOST_SETTINGS)) {
     const value = options[(name === 'on-exit' ? 'onExit' : name) as keyof Options];
     if (value !== undefined) settings[name] = optionValue(`--${name}`, readSetting<unknown>(setting, value));
   }
-  const base = options.config === undefined ? defaultConfig() : await loadConfig(String(options.config));
+  const base = options.config === undefined ? defaultConfig() : await loadConfig(String(options.config), mayBeEmpty);
   return withSettings(base, settings as Settings);
 }
 

@@ -237,6 +237,25 @@ t.test('SIGHUP with a pipe in place of the file keeps the old configuration, and
   t.match(told, new Array(5).fill(/refused, the old one stays: .*it is a pipe/));
 });
 
+t.test('SIGHUP while the file is saved, and empty for a moment, keeps the old configuration; {} stands for all defaults', async (t) => {
+  const file = join(t.testdir({ 'f.yaml': 'pool: 4GiB\n' }), 'f.yaml');
+  const host = hostWith(idle('one'));
+  const { log } = await runWhile(host, { config: file }, async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await host.pass(2000);
+    for (const text of ['', '{}']) {
+      await writeFile(file, text);
+      process.emit('SIGHUP', 'SIGHUP');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      await host.pass(2000);
+    }
+  });
+  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(told, [/refused, the old one stays: .*f\.yaml: is empty/, /configuration read again/]);
+  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
+  t.strictSame(pools, [4096 * MiB, null]);
+});
+
 t.test('SIGHUP with another interval sets the stats periods anew, and stopping still puts back those of before', async (t) => {
   const file = join(t.testdir({ 'f.yaml': 'interval: 1\n' }), 'f.yaml');
   const host = hostWith(idle('one'));
