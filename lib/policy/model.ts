@@ -17,6 +17,7 @@ import {
   STRIDE,
   SWAP_IN,
 } from '../sweep.js';
+import { guestWord, shellQuoted } from '../text.js';
 import { formatSize } from '../units.js';
 import { readActivity } from './activity.js';
 import { openWindow, progress, readBalloon, stillOpen } from './balloon.js';
@@ -215,11 +216,12 @@ function tell(phase: Phase, rollback: Rollback | null, hung: boolean, now: Belie
 
 /** Once, when a guest is set aside because its calls do not come back, and once when it answers again (rule 10). */
 function tellOfHanging(hung: boolean, now: Belief, notices: Notice[]): void {
-  const { name, missed } = now;
+  const { name, uuid, missed } = now;
   if (hangs(now) && !hung) {
+    const guest = shellQuoted(guestWord(name, uuid));
     const message =
       `${name} does not answer and is set aside, the other guests go on: its process hangs, or another command holds it; ` +
-      `virsh domstate ${name} --reason and virsh domcontrol ${name} tell which (other commands may hang), virsh destroy ${name} ends it`;
+      `virsh domstate ${guest} --reason and virsh domcontrol ${guest} tell which (other commands may hang), virsh destroy ${guest} ends it`;
     notices.push(notice('set-aside', 'warn', now, message));
   }
   if (missed === 0 && hung) notices.push(notice('answers-again', 'info', now, `${name} answers again`));

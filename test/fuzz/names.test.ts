@@ -5,11 +5,13 @@ import { doctor } from '../../lib/cli/doctor.js';
 import { monitor } from '../../lib/cli/monitor.js';
 import { statusText } from '../../lib/cli/status.js';
 import { defaultConfig } from '../../lib/config.js';
+import { Coordinator } from '../../lib/coordinator.js';
 import { VcpuTimes } from '../../lib/libvirt/vcpus.js';
 import { createLog, logMove, logNotice } from '../../lib/log.js';
 import { readOnce } from '../../lib/snapshot.js';
+import { MISSED, STATUS, STRIDE } from '../../lib/sweep.js';
 import { guestWord, shellQuoted } from '../../lib/text.js';
-import { collected, connectWithFacts, hostWith, idle } from '../cli/simulated.js';
+import { collected, connectTo, connectWithFacts, hostWith, idle } from '../cli/simulated.js';
 import { hostileText, isOneLine } from './hostile.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
@@ -103,6 +105,48 @@ t.test('a command that doctor gives is of that guest, and of nothing else that a
     encoding: 'utf8',
   });
   t.strictSame(echoed.split('\0').slice(0, -1), words, 'a shell takes a quoted word for that word');
+});
+
+t.test('a command in a notice is of that guest too: whatever its name, no shell makes more of it', async (t) => {
+  const noticed = async (called: string): Promise<{ readonly word: string; readonly messages: string[] }> => {
+    const host = hostWith(idle(called), idle('other'));
+    let hangs = false;
+    const connect = connectTo(host, (real) => ({
+      sample: async (options) => {
+        const sweep = await real.sample(options);
+        if (hangs) sweep.figures.fill(Number.NaN, 0, STRIDE).fill(MISSED, STATUS, STATUS + 1);
+        return sweep;
+      },
+    }));
+    const coordinator = new Coordinator({
+      connect: () => connect('', { readOnly: true }),
+      config: defaultConfig(),
+      dryRun: true,
+      time: host.time,
+    });
+    const { uuid } = host.guest(called);
+    const messages: string[] = [];
+    coordinator.on('notice', (notice) => notice.uuid === uuid && messages.push(notice.message));
+    await coordinator.start();
+    hangs = true;
+    await host.pass(5000);
+    const stopped = coordinator.stop();
+    await host.pass(1000);
+    await stopped;
+    return { word: shellQuoted(guestWord(called, uuid)), messages };
+  };
+  const plain = await noticed('plain');
+  t.equal(plain.messages.filter((message) => message.includes('virsh')).length, 2);
+  await fc.assert(
+    fc.asyncProperty(name, async (odd) => {
+      const { word, messages } = await noticed(odd);
+      t.strictSame(
+        messages,
+        plain.messages.map((message) => odd + message.slice('plain'.length).replaceAll('plain', () => word)),
+      );
+    }),
+    { numRuns: 100 },
+  );
 });
 
 t.test('no name leads out of the folder of pid files', async (t) => {
