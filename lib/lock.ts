@@ -31,8 +31,10 @@ export interface Lock {
   release(): Promise<void>;
 }
 
-/** A holder answers from its event loop; one that hangs must not hang us. */
+/** A holder answers from its event loop; one that hangs, or answers drop by drop, must not hang us. */
 const ANSWER_DEADLINE_MS = 1000;
+/** Characters: more than any pid has. */
+const LONGEST_ANSWER = 20;
 
 /**
  * Takes the lock of a host.
@@ -100,14 +102,15 @@ function ask(path: string): Promise<number | null | 'nobody'> {
   return new Promise((resolve) => {
     let answer = '';
     const socket = connect({ path });
-    socket.setTimeout(ANSWER_DEADLINE_MS, () => {
-      resolve(null);
-      socket.destroy();
-    });
+    const deadline = setTimeout(() => socket.destroy(), ANSWER_DEADLINE_MS);
     socket.on('data', (data) => {
       answer += String(data);
+      if (answer.length > LONGEST_ANSWER) socket.destroy();
     });
     socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED' ? 'nobody' : null));
-    socket.on('close', () => resolve(/^\d+\n$/.test(answer) ? Number(answer) : null));
+    socket.on('close', () => {
+      clearTimeout(deadline);
+      resolve(/^\d+\n$/.test(answer) ? Number(answer) : null);
+    });
   });
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import t from 'tap';
 import { LockedError, lockHolder, lockOwner, takeLock } from '../lib/lock.js';
 
@@ -81,6 +81,33 @@ t.test('a holder that answers nonsense is a holder', async (t) => {
   await once(server, 'listening');
   await t.rejects(takeLock(id), { code: 'ERR_MEMCOORD_LOCKED', pid: null });
   server.close();
+});
+
+t.test('a holder that answers drop by drop, or without end, is one that does not answer, and is not waited for', async (t) => {
+  const answers: ((socket: Socket) => () => void)[] = [
+    (socket) => {
+      const dripping = setInterval(() => socket.write('1'), 300);
+      return () => clearInterval(dripping);
+    },
+    (socket) => {
+      const pour = (): boolean => socket.write('1'.repeat(65_536)) && pour();
+      socket.on('drain', pour);
+      pour();
+      return () => {};
+    },
+  ];
+  for (const answer of answers) {
+    const id = randomUUID();
+    const server = createServer((socket) => {
+      const stop = answer(socket.on('error', () => {}));
+      socket.on('close', stop);
+    }).listen({ path: `\0memcoord-${id}` });
+    await once(server, 'listening');
+    const began = performance.now();
+    await t.rejects(takeLock(id), { code: 'ERR_MEMCOORD_LOCKED', pid: null });
+    t.ok(performance.now() - began < 5000, 'one second, and some for a busy machine');
+    server.close();
+  }
 });
 
 t.test('a lock does not keep its process alive', async (t) => {
