@@ -44,7 +44,8 @@ const LONGEST_ANSWER = 20;
 export async function takeLock(hostId: string): Promise<Lock> {
   const server = createServer((socket) => {
     socket.on('error', () => {});
-    socket.end(`${process.pid}\n`);
+    // Whoever asks and never hangs up would hold a file of ours, and keep release() waiting.
+    socket.end(`${process.pid}\n`, () => socket.destroy());
   });
   // The holder may end between our try and our question; after that the name is free.
   for (let attempt = 0; !(await listen(server, nameOf(hostId))); attempt++) {

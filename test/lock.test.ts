@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import t from 'tap';
 import { LockedError, lockHolder, lockOwner, takeLock } from '../lib/lock.js';
 
@@ -108,6 +108,17 @@ t.test('a holder that answers drop by drop, or without end, is one that does not
     t.ok(performance.now() - began < 5000, 'one second, and some for a busy machine');
     server.close();
   }
+});
+
+t.test('whoever asks and never hangs up does not keep the holder from giving the lock back', async (t) => {
+  const id = randomUUID();
+  const lock = await takeLock(id);
+  const asking = connect({ path: `\0memcoord-${id}`, allowHalfOpen: true });
+  const [answer] = (await once(asking, 'data')) as [Buffer];
+  t.equal(String(answer), `${process.pid}\n`);
+  await lock.release();
+  t.equal(await lockHolder(id), 'nobody');
+  asking.destroy();
 });
 
 t.test('a lock does not keep its process alive', async (t) => {
