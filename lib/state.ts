@@ -120,9 +120,7 @@ export function fileState(path: string, boot: string | null, warn: (message: str
       }
       const read = parse(text);
       if ('problem' in read) {
-        const aside = `${path}.bad`;
-        if (!readOnly) await rename(path, aside).catch(() => {});
-        const fate = readOnly ? 'it is not believed' : `set aside as ${aside}`;
+        const fate = readOnly ? 'it is not believed' : await setAside(path);
         warn(`${path}: not what memcoord ${VERSION === read.version ? 'wrote' : 'of this version writes'} (${read.problem}); ${fate}`);
         return new Map();
       }
@@ -157,6 +155,17 @@ function parse(text: string): z.infer<typeof schema> | { readonly problem: strin
   if (read.success) return read.data;
   const issue = read.error.issues[0];
   return { problem: `${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'unknown'}`, version };
+}
+
+/** @returns what became of it */
+async function setAside(path: string): Promise<string> {
+  const aside = `${path}.bad`;
+  try {
+    await rename(path, aside);
+    return `set aside as ${aside}`;
+  } catch (error) {
+    return `it is not believed, and cannot be set aside: ${messageOf(error)}`;
+  }
 }
 
 /**

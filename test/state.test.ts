@@ -71,6 +71,14 @@ test('a file of a later version is set aside, and kept', async (t) => {
   t.notOk(existsSync(path));
 });
 
+test('a file that cannot be set aside is not said to be', async (t) => {
+  const path = join(t.testdir({ 'host.json': 'broken', 'host.json.bad': {} }), 'host.json');
+  const warnings: string[] = [];
+  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
+  t.match(warnings, [/it is not believed, and cannot be set aside: EISDIR/]);
+  t.notMatch(warnings[0], 'set aside as');
+});
+
 test('whatever stands in the file, it is never fatal, and never believed where it is not whole', async (t) => {
   const path = join(t.testdir(), 'host.json');
   await fileState(path, null, () => {}).save(GUESTS);
