@@ -6,9 +6,9 @@ import { createLog, type Log, type LogFormat, logMove, logNotice } from '../log.
 import { messageOf } from '../text.js';
 import type { Time } from '../time.js';
 import { formatSize } from '../units.js';
-import { FAILED } from './failure.js';
+import { FAILED, UnreachableError } from './failure.js';
 import { openRecording } from './record.js';
-import { type Connect, configFrom, connectLibvirt, connectToHold, type Options, stateOf } from './session.js';
+import { type Connect, configFrom, connectLibvirt, connectToHold, type Options, stateOf, virsh } from './session.js';
 import { version } from './version.js';
 
 export interface RunOptions extends Options {
@@ -55,7 +55,10 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
     connected = true;
     log.info({ kind: 'connected', uri }, `connected to ${uri}`);
   });
-  coordinator.on('lost', (error) => log.error({ kind: 'lost', ...codeOf(error) }, `${error.message}; trying again`));
+  coordinator.on('lost', (error) => {
+    const advice = adviceOn(error, config.uri);
+    log.error({ kind: 'lost', ...codeOf(error) }, `${error.message}; trying again, the guests keep what they have meanwhile. ${advice}`);
+  });
   coordinator.on('notice', (notice) => logNotice(log, notice));
   coordinator.on('move', (move) => logMove(log, move, dryRun));
   if (recording !== null) {
@@ -113,6 +116,12 @@ function greeting(config: Config, dryRun: boolean): string {
 
 function codeOf(error: Error): { readonly code?: unknown } {
   return 'code' in error ? { code: error.code } : {};
+}
+
+/** What to do about a connection that is lost. */
+function adviceOn(error: Error, uri: string): string {
+  const known = error instanceof UnreachableError ? error.advice : '';
+  return known || `Does libvirt answer? ${virsh(uri, 'list')}`;
 }
 
 /** Colour only for a terminal that wants it (no-color.org). */

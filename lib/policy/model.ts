@@ -205,13 +205,21 @@ function tell(phase: Phase, rollback: Rollback | null, hung: boolean, now: Belie
     const because = now.why === null ? '' : `: ${now.why}`;
     const kind = now.phase === 'stuck' ? 'stuck' : now.phase === 'excluded' ? 'not-coordinated' : phase === 'stuck' ? 'recovered' : 'phase';
     const level = now.phase === 'silent' || now.phase === 'stuck' ? 'warn' : 'info';
-    notices.push(notice(kind, level, now, `${now.name} is ${now.phase}${because}`, { was: phase, actual: now.actual, target: now.target }));
+    const message = `${now.name} is ${now.phase}${because}${adviceOn(now)}`;
+    notices.push(notice(kind, level, now, message, { was: phase, actual: now.actual, target: now.target }));
   }
   if (now.rollback?.reason === 'thrashing' && rollback?.reason !== 'thrashing') {
     notices.push(
       notice('thrashing', 'warn', now, `${now.name} swaps or faults after a shrink: it gets back ${formatSize(now.rollback.to)}`),
     );
   }
+}
+
+/** What to do about a guest whose phase is told as a warning. */
+function adviceOn({ phase, actual }: Belief): string {
+  if (phase === 'silent') return '; memcoord doctor tells what mends it';
+  if (phase === 'stuck') return `; what it keeps in tmpfs or locks it cannot give: a min of ${formatSize(actual)} spares it more tries`;
+  return '';
 }
 
 /** Once, when a guest is set aside because its calls do not come back, and once when it answers again (rule 10). */

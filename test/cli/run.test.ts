@@ -332,7 +332,7 @@ t.test('SIGHUP without a configuration file changes nothing, and says so', async
   t.ok(log.some(({ msg }) => msg === 'SIGHUP: there is no --config file to read again'));
 });
 
-t.test('a lost connection is told once and made again', async (t) => {
+t.test('a lost connection is told once, with what to do, and made again', async (t) => {
   const host = hostWith(idle('one'));
   let fail = false;
   const connect = connectTo(host, (real) => ({
@@ -342,7 +342,7 @@ t.test('a lost connection is told once and made again', async (t) => {
   }));
   const { log } = await runWhile(
     host,
-    {},
+    { connect: 'sim:///host' },
     async () => {
       await host.pass(3000);
       fail = true;
@@ -354,9 +354,31 @@ t.test('a lost connection is told once and made again', async (t) => {
   );
   t.strictSame(
     log.filter(({ kind }) => kind === 'lost').map(({ msg }) => msg),
-    ['broken pipe; trying again'],
+    ['broken pipe; trying again, the guests keep what they have meanwhile. Does libvirt answer? virsh -c sim:///host list'],
   );
   t.ok(log.filter(({ kind }) => kind === 'connected').length >= 2);
+});
+
+t.test('a daemon that has ended is told with the command that starts it', async (t) => {
+  const host = hostWith(idle('one'));
+  let up = true;
+  const connect: Connect = (uri, options) =>
+    up ? connectTo(host)(uri, options) : Promise.reject(new UnreachableError(uri, new Error('No such file or directory')));
+  const { log } = await runWhile(
+    host,
+    { connect: 'qemu:///system' },
+    async () => {
+      await host.pass(3000);
+      up = false;
+      host.tell({ kind: 'closed', reason: 'the daemon ended' });
+      await host.pass(20_000);
+      up = true;
+      await host.pass(40_000);
+    },
+    connect,
+  );
+  const lost = log.filter(({ kind }) => kind === 'lost').map(({ msg }) => msg);
+  t.match(lost, [/^cannot reach libvirt at qemu:\/\/\/system: .*; trying again.*\. Is its daemon running\? systemctl start libvirtd/]);
 });
 
 t.test('a first connection that fails is an error', async (t) => {
