@@ -189,15 +189,12 @@ function examineSettings(name: string, facts: DomainFacts, view: GuestView | und
   const findings: Finding[] = [];
   const { context, problems } = contextOf(name, facts, config);
   const example = on('metadata', METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', '<memcoord min="512MiB" share="1000"/>');
-  for (const problem of problems) findings.push({ level: 'problem', what: problem, mend: `set it anew: ${example}` });
+  for (const problem of problems) findings.push({ level: 'note', what: problem, mend: `set it anew: ${example}` });
   const { min, manage } = context.overrides;
   if (min !== undefined && min > facts.maximum) {
     const what = `its min of ${formatSize(min)} is more than its maximum of ${formatSize(facts.maximum)}, which holds instead`;
-    findings.push({
-      level: 'note',
-      what,
-      mend: `${on('setmaxmem', `${Math.round(min / MiB)}MiB`, '--config')}   # ${RESTART}; or a smaller min`,
-    });
+    // No larger maximum: the guest's owner may have written min, and would set what memory the guest may take.
+    findings.push({ level: 'note', what, mend: 'a smaller min' });
   }
   if (view === undefined) return findings;
   if (manage === false) findings.push({ level: 'note', what: 'is left alone, as its settings say (manage: no)', mend: null });
