@@ -12,6 +12,7 @@ export { type Plan, plan } from './policy/plan.js';
 export type { Restored } from './policy/restore.js';
 export type { Account } from './policy/safety.js';
 export type { GuestContext, GuestOverrides, Look, Move, Notice, Phase, PolicyConfig, Reason, Remembered, Signal } from './policy/types.js';
+export { type Difference, fromLine, type RecordedLook, RecordingError, replay } from './recording.js';
 export { type GuestView, readOnce, type Snapshot } from './snapshot.js';
 export { fileState, type SavedGuest, type SavedGuests, type State, statePath } from './state.js';
 export type { GuestIdentity, Sweep } from './sweep.js';

@@ -4,7 +4,7 @@ import type { Config } from './config.js';
 import { EMPTY_MODEL, type Model } from './policy/belief.js';
 import { type Order, ordered } from './policy/orders.js';
 import { plan } from './policy/plan.js';
-import type { GuestContext, Look, Move } from './policy/types.js';
+import type { GuestContext, GuestOverrides, Look, Move, Reason, Signal } from './policy/types.js';
 import { STRIDE } from './sweep.js';
 import { messageOf } from './text.js';
 
@@ -43,22 +43,89 @@ const figure = z
   .nullable()
   .transform((value) => value ?? Number.NaN);
 const names = z.array(z.string());
+const number = z.number();
+const signal = z.enum(['usable', 'unused'] satisfies Signal[]);
+
+const overrides: z.ZodType<GuestOverrides> = z.object({
+  min: number.exactOptional(),
+  max: number.exactOptional(),
+  share: number.exactOptional(),
+  signal: signal.exactOptional(),
+  manage: z.boolean().exactOptional(),
+});
+
+const context: z.ZodType<GuestContext> = z.object({
+  facts: z
+    .object({
+      maximum: number,
+      current: number,
+      balloonModel: z.string(),
+      autodeflate: z.boolean(),
+      statsPeriod: number,
+      obstacles: names,
+      metadata: z.string().nullable(),
+    })
+    .nullable(),
+  overrides,
+  included: z.boolean(),
+  statsPeriod: number,
+  remembered: z
+    .object({
+      original: number,
+      target: number,
+      orderedAt: number,
+      speed: number,
+      reachable: number,
+      shrinkAfter: number,
+      pause: number,
+    })
+    .exactOptional(),
+});
+
+const config: z.ZodType<Config> = z.object({
+  uri: z.string(),
+  intervalMs: number,
+  poolKiB: number.nullable(),
+  reserveKiB: number.nullable(),
+  signal,
+  surplus: z.enum(['host', 'guests']),
+  burstKiBs: number,
+  eyes: number,
+  onExit: z.enum(['keep', 'restore']),
+  include: names,
+  exclude: names,
+  guests: z.array(z.object({ match: z.string(), settings: overrides })),
+});
+
+const move = z.object({
+  uuid: z.string(),
+  name: z.string(),
+  from: figure,
+  to: number,
+  // Another version may have other reasons.
+  reason: z.custom<Reason>((word) => typeof word === 'string', 'must be a text'),
+  actual: figure,
+  used: figure,
+  spare: figure,
+  need: figure,
+  allocation: figure,
+}) satisfies z.ZodType<Move>;
 
 const line = z
   .object({
     kind: z.literal('look'),
-    at: z.number(),
-    host: z.object({ total: z.number(), available: z.number(), pressure: z.boolean() }),
-    guests: z.array(z.object({ uuid: z.string(), name: z.string(), id: z.number() })),
+    at: number,
+    host: z.object({ total: number, available: number, pressure: z.boolean() }),
+    guests: z.array(z.object({ uuid: z.string(), name: z.string(), id: number })),
     figures: z.array(figure),
     refreshed: names,
     rebooted: names,
-    contexts: z.record(z.string(), z.unknown()),
-    config: z.unknown().optional(),
+    contexts: z.record(z.string(), context),
+    config: config.exactOptional(),
     anew: z.boolean(),
-    moves: z.array(z.looseObject({ uuid: z.string(), from: figure, to: z.number(), reason: z.string() })),
+    moves: z.array(move),
     outcomes: z.array(z.enum(['stored', 'failed', 'unknown'])),
-    orderedAt: z.number(),
+    orderedAt: number,
   })
   .refine(({ guests, figures }) => figures.length === guests.length * STRIDE, `figures: must be ${STRIDE} for each guest`);
 
@@ -86,7 +153,7 @@ export function fromLine(text: string): RecordedLook | null {
     const issue = read.error.issues[0];
     throw new RecordingError(`${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'is no look'}`);
   }
-  const { at, host, guests, figures, refreshed, rebooted, contexts, config, ...rest } = read.data;
+  const { kind: _, at, host, guests, figures, refreshed, rebooted, contexts, ...rest } = read.data;
   return {
     look: {
       at,
@@ -94,14 +161,9 @@ export function fromLine(text: string): RecordedLook | null {
       sweep: { guests, figures: Float64Array.from(figures) },
       refreshed: new Set(refreshed),
       rebooted: new Set(rebooted),
-      // As the coordinator wrote them: they are its own, checked when they were read.
-      contexts: new Map(Object.entries(contexts)) as ReadonlyMap<string, GuestContext>,
+      contexts: new Map(Object.entries(contexts)),
     },
-    ...(config === undefined ? {} : { config: config as Config }),
-    anew: rest.anew,
-    moves: rest.moves as unknown as readonly Move[],
-    outcomes: rest.outcomes,
-    orderedAt: rest.orderedAt,
+    ...rest,
   };
 }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { defaultConfig } from '../lib/config.js';
 import { Coordinator } from '../lib/coordinator.js';
-import { fromLine, type RecordedLook, replay } from '../lib/recording.js';
+import { fromLine, type RecordedLook, replay } from '../lib/index.js';
 import { SimHost } from '../lib/sim/host.js';
 import { GiB, MiB } from '../lib/units.js';
 
@@ -57,19 +57,63 @@ t.test('a header is no look; what is no line of a recording is refused with the 
   t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), at: 'now' })), { message: /^at: / });
 });
 
-t.test('whatever a line is, it is read or refused', async (t) => {
+t.test('a look without what its plan needs is refused with the place', async (t) => {
   const [line = ''] = await recorded();
-  const keys = Object.keys(JSON.parse(line));
+  const look = JSON.parse(line);
+  const [[uuid, context]] = Object.entries<object>(look.contexts) as [[string, object]];
+  const withContext = (part: unknown) => ({ contexts: { ...look.contexts, [uuid]: part } });
+  for (const [change, place] of [
+    [withContext(null), `contexts.${uuid}`],
+    [withContext({ ...context, facts: {} }), `contexts.${uuid}.facts.maximum`],
+    [withContext({ ...context, overrides: null }), `contexts.${uuid}.overrides`],
+    [withContext({ ...context, remembered: { original: 1 } }), `contexts.${uuid}.remembered.target`],
+    [{ config: {} }, 'config.uri'],
+    [{ moves: [{ uuid }] }, 'moves.0.name'],
+  ] as const)
+    t.throws(() => fromLine(JSON.stringify({ ...look, ...change })), {
+      code: 'ERR_MEMCOORD_RECORDING',
+      message: new RegExp(`^${place.replaceAll('.', '\\.')}: `),
+    });
+});
+
+/** `value` with `other` in the place that the numbers lead to. */
+function changed(value: unknown, [first, ...rest]: readonly number[], other: unknown): unknown {
+  if (first === undefined || typeof value !== 'object' || value === null) return other;
+  const keys = Object.keys(value);
+  const key = keys[first % keys.length];
+  if (key === undefined) return other;
+  const part = changed((value as Record<string, unknown>)[key], rest, other);
+  return Array.isArray(value) ? value.with(Number(key), part) : { ...value, [key]: part };
+}
+
+t.test('whatever is changed in a recording, it is planned again or refused', async (t) => {
+  const lines = (await recorded()).slice(0, 12);
+  const remembered = { original: GiB, target: GiB, orderedAt: 0, speed: 400 * MiB, reachable: 0, shrinkAfter: 0, pause: 15_000 };
+  const rich = lines.map((line) => {
+    const look = JSON.parse(line);
+    const contexts = Object.entries<object>(look.contexts).map(([uuid, each]) => [uuid, { ...each, overrides: { min: MiB }, remembered }]);
+    return { ...look, contexts: Object.fromEntries(contexts) };
+  });
+  t.equal(replay(looksOf(rich.map((look) => JSON.stringify(look))), config).looks, lines.length);
+  const seen = { planned: 0, refused: 0 };
   fc.assert(
-    fc.property(fc.constantFrom(...keys), fc.jsonValue(), (key, value) => {
-      try {
-        fromLine(JSON.stringify({ ...JSON.parse(line), [key]: value }));
+    fc.property(
+      fc.nat(lines.length - 1),
+      fc.array(fc.nat(), { maxLength: 5 }),
+      fc.oneof(fc.jsonValue(), fc.double(), fc.integer(), fc.constant({})),
+      (which, way, value) => {
+        const text = rich.map((look, i) => JSON.stringify(i === which ? changed(look, way, value) : look));
+        try {
+          replay(looksOf(text), config);
+          seen.planned++;
+        } catch (error) {
+          seen.refused++;
+          return (error as { code?: string }).code === 'ERR_MEMCOORD_RECORDING';
+        }
         return true;
-      } catch (error) {
-        return (error as { code?: string }).code === 'ERR_MEMCOORD_RECORDING';
-      }
-    }),
-    { numRuns: 500 },
+      },
+    ),
+    { numRuns: 1000 },
   );
-  t.pass('no other error');
+  t.ok(seen.planned > 50 && seen.refused > 100, `${seen.planned} planned, ${seen.refused} refused`);
 });
