@@ -1,6 +1,6 @@
 /** What a failed command says, and the code that it exits with. */
 
-import { messageOf } from '../text.js';
+import { messageOf, printable } from '../text.js';
 
 /** Exit codes of every command. */
 export const FAILED = 1;
@@ -24,8 +24,8 @@ export class UnreachableError extends Error {
   constructor(uri: string, cause: unknown) {
     // The addon names the URI too.
     const reason = messageOf(cause).replace(`cannot connect to ${uri}: `, '');
-    super(`cannot reach libvirt at ${uri}: ${reason}`, { cause });
-    this.advice = adviceFor(uri, cause instanceof Error && 'code' in cause ? String(cause.code) : '', reason);
+    super(printable(`cannot reach libvirt at ${uri}: ${reason}`), { cause });
+    this.advice = adviceFor(printable(uri), cause instanceof Error && 'code' in cause ? String(cause.code) : '', reason);
   }
 }
 
@@ -52,6 +52,11 @@ function adviceFor(uri: string, code: string, reason: string): string {
 
 /** Message and exit code for whatever a command threw. */
 export function explain(error: unknown): { readonly code: number; readonly message: string } {
+  const { code, message } = meant(error);
+  return { code, message: message.split('\n').map(printable).join('\n') };
+}
+
+function meant(error: unknown): ReturnType<typeof explain> {
   if (error instanceof UnreachableError) {
     return { code: UNREACHABLE, message: error.advice === '' ? error.message : `${error.message}\n${error.advice}` };
   }

@@ -70,10 +70,12 @@ ${EXIT_CODES}`,
     // What is no command arrives here, as an argument of the default one.
     .allowExcessArguments()
     .action(async (options, { args: [stray] }: Command) => {
-      if (stray !== undefined)
-        run.error(`error: unknown command '${stray}': there are run, release, status, monitor, doctor and simulate`, {
+      if (stray !== undefined) {
+        const { printable } = await import('../text.js');
+        run.error(`error: unknown command '${printable(stray)}': there are run, release, status, monitor, doctor and simulate`, {
           code: 'commander.unknownCommand',
         });
+      }
       const { run: go } = await import('./run.js');
       // By exit, since a libvirt call that hangs would hold the process.
       process.exit(await go(options));

@@ -7,6 +7,7 @@ import { readSetting } from '../settings.js';
 import { INVARIANTS, type Invariant, type Violation } from '../sim/invariants.js';
 import { loadScenario } from '../sim/scenario.js';
 import { simulate as run, type SimulationResult } from '../sim/simulate.js';
+import { printable } from '../text.js';
 import { formatSize } from '../units.js';
 import { FAILED } from './failure.js';
 import { openRecording } from './record.js';
@@ -77,5 +78,5 @@ function verdict(name: Invariant, promise: string, violations: readonly Violatio
   const first = found[0];
   if (first === undefined) return `${name === 'rest' && !restJudged ? 'not judged' : 'held'.padEnd(10)}  ${promise}`;
   const more = found.length > 1 ? ` (and ${found.length - 1} more)` : '';
-  return `VIOLATED    ${promise}: at ${(first.at / 1000).toFixed(1)} s ${first.guest ?? 'the host'} ${first.message}${more}`;
+  return printable(`VIOLATED    ${promise}: at ${(first.at / 1000).toFixed(1)} s ${first.guest ?? 'the host'} ${first.message}${more}`);
 }

@@ -30,7 +30,7 @@ function ageText(seconds: number): string {
 }
 
 const COLUMNS: readonly { readonly title: string; readonly cell: (guest: GuestView) => string }[] = [
-  { title: 'guest', cell: ({ name }) => printable(name) },
+  { title: 'guest', cell: ({ name }) => name },
   { title: 'phase', cell: ({ phase }) => phase },
   { title: 'actual', cell: ({ actual }) => mib(actual) },
   { title: 'used', cell: ({ used }) => mib(used) },

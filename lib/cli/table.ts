@@ -1,3 +1,4 @@
+import { printable } from '../text.js';
 import { MiB } from '../units.js';
 
 /** A figure in MiB; `-` where it is not known. */
@@ -5,8 +6,9 @@ export function mib(kib: number): string {
   return Number.isFinite(kib) ? String(Math.round(kib / MiB)) : '-';
 }
 
-/** Rows of cells as aligned lines: the first `left` columns to the left, the others, figures, to the right. */
-export function table(rows: readonly (readonly string[])[], left: number): string[] {
+/** Rows of cells, whatever they hold, as aligned lines: the first `left` columns to the left, the others, figures, to the right. */
+export function table(cells: readonly (readonly string[])[], left: number): string[] {
+  const rows = cells.map((row) => row.map(printable));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map((row) =>
     row

@@ -60,6 +60,7 @@ t.test('wrong use exits with 2, and says on stderr what is wrong', async (t) => 
   const cases: [args: string[], message: RegExp][] = [
     [['--nonsense'], /unknown option '--nonsense'/],
     [['stauts'], /unknown command 'stauts': there are run, release, status, monitor, doctor and simulate/],
+    [['a\x1b[31m\nb'], /unknown command 'a\?\[31m\?b'/],
     [['status', '--pol', '8GiB'], /unknown option '--pol'\n\(Did you mean --pool\?\)/],
     [['run', '--log-format', 'xml'], /Allowed choices are pretty, json/],
     [['run', '--on-exit', 'kep'], /^memcoord: option --on-exit: 'kep' is not one of: keep, restore\n$/],

@@ -40,6 +40,13 @@ t.test('a recording of a simulation gives the same moves again', async (t) => {
   t.ok(moves > 20, `${moves} moves`);
 });
 
+t.test("guests' names are shown in one line each", async (t) => {
+  const file = join(t.testdir({ 's.yaml': 'duration: 5\nguests: [{ name: "a\\e[31m\\nb", max: 1GiB }]\n' }), 's.yaml');
+  const out = collected();
+  await simulate(file, {}, out.print);
+  t.match(out.text(), /^a\?\[31m\?b +\d+ /m);
+});
+
 t.test('bad use is told', async (t) => {
   await t.rejects(simulate('nowhere.yaml', {}), { code: 'ERR_MEMCOORD_CONFIG', message: /nowhere\.yaml: cannot be read/ });
   await t.rejects(simulate(join(folder, 'faults.yaml'), { seed: 'x' }), { code: 'ERR_MEMCOORD_USAGE', message: /--seed/ });
