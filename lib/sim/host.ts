@@ -45,6 +45,8 @@ export class SimHost {
   readonly connect: () => Promise<Hypervisor>;
   readonly #clock: SimClock;
   #ids = 1;
+  /** How far the wall clock was set, ms. */
+  #clockSet = 0;
   #listeners = new Set<(event: HypervisorEvent) => void>();
   #awaited: { readonly ready: () => boolean; readonly what: () => void }[] = [];
 
@@ -82,6 +84,7 @@ export class SimHost {
     const id = this.#ids++;
     const uuid = `00000000-0000-4000-8000-${id.toString(16).padStart(12, '0')}`;
     const guest = new SimGuest(spec, uuid, id, this.now, boots ? BOOT_MS : 0);
+    guest.clockSet = this.#clockSet;
     guest.onKill = () => this.onKill(guest);
     this.guests.push(guest);
     this.tell({ kind: 'started', uuid, name: spec.name });
@@ -107,7 +110,8 @@ export class SimHost {
 
   /** Sets the wall clock by so much, ms. */
   setClock(by: number): void {
-    for (const guest of this.guests) guest.clockSet += by;
+    this.#clockSet += by;
+    for (const guest of this.guests) guest.clockSet = this.#clockSet;
   }
 
   /** All connections of a daemon that ends are lost. */
