@@ -1,9 +1,9 @@
 /** A scenario file: a host, its guests, what they do and what befalls them. docs/simulator.md explains it with examples. */
 import { z } from 'zod';
 import { type Config, defaultConfig, GUEST_KEYS, HOST_KEYS, settingsSchema, withSettings } from '../config.js';
-import { GUEST_SETTINGS, HOST_SETTINGS, written } from '../settings.js';
+import { clipped, GUEST_SETTINGS, HOST_SETTINGS, written } from '../settings.js';
 import { GiB, parseSize } from '../units.js';
-import { ConfigError, readText, readYaml } from '../yaml.js';
+import { readText, readYaml } from '../yaml.js';
 import { BOOT_MS, FIGURES, type GuestSpec } from './guest.js';
 import { timeToRest } from './invariants.js';
 import { noise, settledAt, through, type Waypoint } from './workload.js';
@@ -28,59 +28,110 @@ const LASTING: ReadonlySet<string> = new Set([
 
 /** How long a scenario without end is run, ms. */
 const WITHOUT_END_MS = 120_000;
+/** Seconds; nobody waits for the end of more. */
+const LONGEST = 86_400;
+/** Characters: libvirt has no guest of a longer name. */
+const LONGEST_NAME = 255;
+/** Guests of a scenario, all together. */
+const MOST_GUESTS = 1000;
+/** Seconds; sums of clocks that are set keep their precision. */
+const LARGEST_STEP = 1_000_000_000;
 
 const amount = written(parseSize);
-const seconds = z.number('must be a number of seconds').min(0).max(86_400);
-const waypoint = z.strictObject({ at: seconds, size: amount, rate: HOST_SETTINGS.burst.optional() });
-const waypoints = z.array(waypoint, 'must be a list of { at, size, rate }').max(1000);
+const numberFrom = (least: number, most: number) => z.number(`must be a number of seconds from ${least} to ${most}`).min(least).max(most);
+const seconds = numberFrom(0, LONGEST);
+const MAPPING = 'must be a mapping';
+const waypoint = z.strictObject({ at: seconds, size: amount, rate: HOST_SETTINGS.burst.optional() }, MAPPING);
+const waypoints = z.array(waypoint, 'must be a list of { at, size, rate }').max(1000, 'must be 1000 at most');
 
-const guest = z.strictObject({
-  name: z.string('must be a text').min(1),
-  count: z.int('must be a whole number').min(1).max(1000).optional(),
-  max: GUEST_SETTINGS.max,
-  size: GUEST_SETTINGS.max.optional(),
-  uses: amount.optional(),
-  eats: waypoints.optional(),
-  tmpfs: waypoints.optional(),
-  cache: waypoints.optional(),
-  repeat: seconds.min(1).optional(),
-  noise: amount.optional(),
-  hot: amount.optional(),
-  swap: amount.optional(),
-  speed: HOST_SETTINGS.burst.optional(),
-  limit: amount.optional(),
-  figures: z.enum(FIGURES, `must be one of: ${FIGURES.join(', ')}`).optional(),
-  driver: GUEST_SETTINGS.manage.optional(),
-  autodeflate: GUEST_SETTINGS.manage.optional(),
-  starts: seconds.optional(),
-  stops: seconds.optional(),
-});
+const guest = z
+  .strictObject(
+    {
+      name: z.string(`must be a text of 1 to ${LONGEST_NAME} characters`).min(1).max(LONGEST_NAME),
+      count: z.int(`must be a whole number from 1 to ${MOST_GUESTS}`).min(1).max(MOST_GUESTS).optional(),
+      max: GUEST_SETTINGS.max,
+      size: GUEST_SETTINGS.max.optional(),
+      uses: amount.optional(),
+      eats: waypoints.optional(),
+      tmpfs: waypoints.optional(),
+      cache: waypoints.optional(),
+      repeat: numberFrom(1, LONGEST).optional(),
+      noise: amount.optional(),
+      hot: amount.optional(),
+      swap: amount.optional(),
+      speed: HOST_SETTINGS.burst.optional(),
+      limit: amount.optional(),
+      figures: z.enum(FIGURES, `must be one of: ${FIGURES.join(', ')}`).optional(),
+      driver: GUEST_SETTINGS.manage.optional(),
+      autodeflate: GUEST_SETTINGS.manage.optional(),
+      starts: seconds.optional(),
+      stops: seconds.optional(),
+    },
+    MAPPING,
+  )
+  .refine(({ size = 0, max }) => size <= max, { message: 'must not be more than max', path: ['size'] });
 
 const DO = [...GUEST_EVENTS, ...HOST_EVENTS] as const;
-const event = z.strictObject({
-  at: seconds,
-  do: z.enum(DO, `must be one of: ${DO.join(', ')}`),
-  guest: z.string('must be the name of a guest').optional(),
-  for: seconds.optional(),
-  /** Of `set` and `eat`. */
-  size: amount.optional(),
-  /** Of `clock`: seconds that the wall clock is set by. */
-  by: z.number('must be a number of seconds').optional(),
-});
+const event = z
+  .strictObject(
+    {
+      at: seconds,
+      do: z.enum(DO, `must be one of: ${DO.join(', ')}`),
+      guest: z.string('must be the name of a guest').optional(),
+      for: seconds.optional(),
+      /** Of `set` and `eat`. */
+      size: amount.optional(),
+      /** Of `clock`: seconds that the wall clock is set by. */
+      by: numberFrom(-LARGEST_STEP, LARGEST_STEP).optional(),
+    },
+    MAPPING,
+  )
+  .superRefine(({ do: what, guest, for: time, size, by }, context) => {
+    const refuse = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message: `${what}: ${message}` });
+    if (!isOnGuest(what) && guest !== undefined) refuse('guest', 'befalls the host, not a guest');
+    if (LASTING.has(what) !== (time !== undefined))
+      refuse('for', time === undefined ? 'takes for: how many seconds' : 'lasts for no time: leave for out');
+    if ((what === 'set' || what === 'eat') !== (size !== undefined)) refuse('size', size === undefined ? 'takes a size' : 'takes no size');
+    if ((what === 'clock') !== (by !== undefined))
+      refuse('by', by === undefined ? 'takes by: seconds that the clock is set by' : 'takes no by');
+  });
 
-const host = z.strictObject({ memory: GUEST_SETTINGS.max, used: amount.optional() });
+function isOnGuest(what: string): boolean {
+  return (GUEST_EVENTS as readonly string[]).includes(what);
+}
 
-const schema = z.strictObject(
-  {
-    seed: z.int('must be a whole number').optional(),
-    duration: seconds.optional(),
-    host: host.optional(),
-    config: settingsSchema.optional(),
-    guests: z.array(guest, 'must be a list of guests').min(1, 'must name a guest'),
-    events: z.array(event, 'must be a list of events').max(10_000).optional(),
-  },
-  'must be a mapping',
-);
+const host = z
+  .strictObject({ memory: GUEST_SETTINGS.max, used: amount.optional() }, MAPPING)
+  .refine(({ memory, used = 0 }) => used <= memory, { message: 'must not be more than memory', path: ['used'] });
+
+const schema = z
+  .strictObject(
+    {
+      seed: z.int('must be a whole number').optional(),
+      duration: seconds.optional(),
+      host: host.optional(),
+      config: settingsSchema.optional(),
+      guests: z.array(guest, 'must be a list of guests').min(1, 'must name a guest'),
+      events: z.array(event, 'must be a list of events').max(10_000, 'must be 10000 at most').optional(),
+    },
+    MAPPING,
+  )
+  .superRefine(({ guests, events = [] }, context) => {
+    const refuse = (path: PropertyKey[], message: string) => context.addIssue({ code: 'custom', path, message });
+    if (guests.reduce((sum, { count = 1 }) => sum + count, 0) > MOST_GUESTS) {
+      refuse(['guests'], `must be ${MOST_GUESTS} at most, all together`);
+      return;
+    }
+    const names = new Set<string>();
+    for (const [i, entry] of guests.entries())
+      for (const name of namesOf(entry)) {
+        if (names.has(name)) refuse(['guests', i, 'name'], `two are named ${clipped(name)}`);
+        names.add(name);
+      }
+    for (const [i, { do: what, guest }] of events.entries())
+      if (isOnGuest(what) && (guest === undefined || !names.has(guest)))
+        refuse(['events', i, 'guest'], `${what}: guest must be one of the guests`);
+  });
 
 /** Where a key that is not known was found: what is known there. */
 function keysAt(path: readonly PropertyKey[]): readonly string[] {
@@ -132,8 +183,6 @@ export function parseScenario(text: string, file: string, seed?: number): Scenar
   const chance = seed ?? read.seed ?? 1;
   const guests = read.guests.flatMap((entry, i) => castOf(entry, chance + i * 1000));
   const events = [...(read.events ?? [])].sort((a, b) => a.at - b.at);
-  const problem = flawIn(guests, events);
-  if (problem !== null) throw new ConfigError(`${file}: ${problem}`);
   const calm = Math.max(...read.guests.map(calmAt), ...events.map(({ at, for: lasts = 0 }) => 1000 * (at + lasts) + BOOT_MS));
   const config = withSettings(defaultConfig(), read.config ?? {});
   const restAt =
@@ -144,7 +193,8 @@ export function parseScenario(text: string, file: string, seed?: number): Scenar
     );
   return {
     seed: chance,
-    duration: read.duration === undefined ? (Number.isFinite(restAt) ? restAt : WITHOUT_END_MS) : 1000 * read.duration,
+    duration:
+      read.duration === undefined ? (Number.isFinite(restAt) ? Math.min(restAt, 1000 * LONGEST) : WITHOUT_END_MS) : 1000 * read.duration,
     restAt,
     memory: read.host?.memory ?? 64 * GiB,
     used: read.host?.used ?? 0,
@@ -154,32 +204,13 @@ export function parseScenario(text: string, file: string, seed?: number): Scenar
   };
 }
 
-/** What is wrong with a scenario as a whole. */
-function flawIn(guests: readonly Cast[], events: readonly Event[]): string | null {
-  const names = new Set<string>();
-  for (const { spec } of guests) {
-    if (names.has(spec.name)) return `guests: two are named ${spec.name}`;
-    names.add(spec.name);
-    if ((spec.current ?? 0) > spec.maximum) return `guests: ${spec.name}: size must not be more than max`;
-  }
-  for (const { do: what, guest, for: time, size, by } of events) {
-    const onGuest = (GUEST_EVENTS as readonly string[]).includes(what);
-    if (onGuest && (guest === undefined || !names.has(guest))) return `events: ${what}: guest must be one of the guests`;
-    if (!onGuest && guest !== undefined) return `events: ${what}: befalls the host, not a guest`;
-    if (LASTING.has(what) !== (time !== undefined))
-      return `events: ${what}: ${time === undefined ? 'takes for: how many seconds' : 'lasts for no time: leave for out'}`;
-    if ((what === 'set' || what === 'eat') !== (size !== undefined))
-      return `events: ${what}: ${size === undefined ? 'takes a size' : 'takes no size'}`;
-    if ((what === 'clock') !== (by !== undefined))
-      return `events: ${what}: ${by === undefined ? 'takes by: seconds that the clock is set by' : 'takes no by'}`;
-  }
-  return null;
+function namesOf({ name, count }: GuestEntry): string[] {
+  return count === undefined ? [name] : Array.from({ length: count }, (_, i) => `${name}${i + 1}`);
 }
 
 function castOf(entry: GuestEntry, seed: number): Cast[] {
-  const names = entry.count === undefined ? [entry.name] : Array.from({ length: entry.count }, (_, i) => `${entry.name}${i + 1}`);
   const { starts = 0, stops } = entry;
-  return names.map((name, i) => ({
+  return namesOf(entry).map((name, i) => ({
     spec: specOf(entry, name, seed + i),
     starts: 1000 * starts,
     stops: stops === undefined ? Number.POSITIVE_INFINITY : 1000 * stops,
