@@ -8,7 +8,7 @@ import type { Time } from '../time.js';
 import { formatSize } from '../units.js';
 import { FAILED, UnreachableError } from './failure.js';
 import { openRecording } from './record.js';
-import { type Connect, configFrom, connectLibvirt, connectToHold, type Options, stateOf, virsh } from './session.js';
+import { type Connect, configFrom, connectLibvirt, connectToHold, keepInput, type Options, stateOf, virsh } from './session.js';
 import { version } from './version.js';
 
 export interface RunOptions extends Options {
@@ -30,6 +30,7 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
   let config = await configFrom(options);
   const log = createLog({ format: options.logFormat ?? (process.stderr.isTTY ? 'pretty' : 'json'), color: hasColor(), write });
   const { record } = options;
+  await keepInput(record, options.config as string | undefined);
   const recording =
     record === undefined
       ? null

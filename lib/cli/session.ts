@@ -1,10 +1,11 @@
 /** What the commands have in common: options become a configuration, a configuration a connection, a guest's name a command for it. */
+import { stat } from 'node:fs/promises';
 import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config.js';
 import { bootId, machineId } from '../host.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { HOST_SETTINGS, readSetting } from '../settings.js';
 import { fileState, type State, stateName, statePath } from '../state.js';
-import { shellQuoted } from '../text.js';
+import { printable, shellQuoted } from '../text.js';
 import { UnreachableError, UsageError } from './failure.js';
 
 /** Opens a connection. Commands take one, so that tests can hand them a simulated host. */
@@ -64,6 +65,18 @@ export function stateOf(warn: (message: string) => void, options: { readonly rea
     if (hostId === null) return null;
     return fileState(statePath(stateName(hypervisor.uri, hostId, await machineId())), await bootId(), warn, options);
   };
+}
+
+/**
+ * A recording must not be written over the file that was read.
+ *
+ * @throws UsageError where both names are of one file
+ */
+export async function keepInput(record: string | undefined, input: string | undefined): Promise<void> {
+  if (record === undefined || input === undefined) return;
+  const [to, from] = await Promise.all([record, input].map((path) => stat(path).catch(() => null)));
+  if (to != null && from != null && to.dev === from.dev && to.ino === from.ino)
+    throw new UsageError(`option --record: ${printable(record)} is the file that is read, and would be written over: name another`);
 }
 
 /** The value of an option, or a UsageError that names it. */

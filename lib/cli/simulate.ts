@@ -11,7 +11,7 @@ import { printable } from '../text.js';
 import { formatSize } from '../units.js';
 import { FAILED } from './failure.js';
 import { openRecording } from './record.js';
-import { optionValue, printOut } from './session.js';
+import { keepInput, optionValue, printOut } from './session.js';
 import { mib, table } from './table.js';
 
 export interface SimulateOptions {
@@ -31,6 +31,7 @@ export async function simulate(file: string, options: SimulateOptions, print = p
   const seed = options.seed === undefined ? undefined : optionValue('--seed', readSetting(wholeNumber, options.seed));
   const scenario = await loadScenario(file, seed);
   const { record } = options;
+  await keepInput(record, file);
   const recording =
     record === undefined ? null : await openRecording(record, (error) => process.stderr.write(`memcoord: ${record}: ${error.message}\n`));
   recording?.header(scenario.config);

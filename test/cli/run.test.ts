@@ -454,6 +454,15 @@ t.test('a recording into a pipe, which nobody may ever read, is wrong use', asyn
   });
 });
 
+t.test('a recording is not written over the configuration', async (t) => {
+  const file = join(t.testdir({ 'c.yaml': 'interval: 2\n' }), 'c.yaml');
+  await t.rejects(run({ record: file, config: file }, { connect: connectTo(hostWith()), write: () => {} }), {
+    code: 'ERR_MEMCOORD_USAGE',
+    message: /^option --record: .* is the file that is read/,
+  });
+  t.equal(readFileSync(file, 'utf8'), 'interval: 2\n');
+});
+
 t.test('a recording that fails later does not stop the coordinator', async (t) => {
   const host = hostWith(idle('one'));
   // Every write to /dev/full fails for want of space.

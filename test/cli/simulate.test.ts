@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { link, readFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import t from 'tap';
 import { simulate } from '../../lib/cli/simulate.js';
 import { defaultConfig } from '../../lib/config.js';
@@ -45,6 +45,19 @@ t.test("guests' names are shown in one line each", async (t) => {
   const out = collected();
   await simulate(file, {}, out.print);
   t.match(out.text(), /^a\?\[31m\?b +\d+ /m);
+});
+
+t.test('a recording is not written over the scenario, by whatever name', async (t) => {
+  const text = 'duration: 1\nguests: [{ name: a, max: 1GiB }]\n';
+  const folder = t.testdir({ 's.yaml': text });
+  const file = join(folder, 's.yaml');
+  await link(file, join(folder, 'linked'));
+  for (const record of [file, relative('.', file), join(folder, 'linked')])
+    await t.rejects(
+      simulate(file, { record }, () => {}),
+      { code: 'ERR_MEMCOORD_USAGE', message: /^option --record: .* is the file that is read/ },
+    );
+  t.equal(await readFile(file, 'utf8'), text);
 });
 
 t.test('bad use is told', async (t) => {
