@@ -143,18 +143,18 @@ class Connection implements Hypervisor {
         if (uniformInt(this.#random, 0, 1) === 1)
           this.#host.once(
             () => this.#host.daemon !== 'hung',
-            () => this.#store(uuid, kib),
+            () => this.#store(uuid, kib, 'late'),
           );
         return late();
       });
     }
     this.#clock.take(uniformInt(this.#random, ORDER_MS.min, ORDER_MS.max));
-    const outcomes = moves.map(({ uuid, kib }) => this.#store(uuid, kib));
+    const outcomes = moves.map(({ uuid, kib }) => this.#store(uuid, kib, 'coordinator'));
     if (outcomes.some((outcome) => outcome?.code === 'ERR_MEMCOORD_DEADLINE')) await this.#clock.sleep(deadlineMs).done;
     return outcomes;
   };
 
-  #store(uuid: string, kib: number): (Error & { code: string }) | null {
+  #store(uuid: string, kib: number, by: 'coordinator' | 'late'): (Error & { code: string }) | null {
     if (!this.#alive) return failure('ERR_MEMCOORD_CLOSED', 'the connection is closed');
     const guest = this.#host.find(uuid);
     if (guest === undefined) return gone();
@@ -163,11 +163,11 @@ class Connection implements Hypervisor {
     if (guest.hung) {
       this.#host.once(
         () => !guest.hung,
-        () => this.#store(uuid, kib),
+        () => this.#store(uuid, kib, 'late'),
       );
       return late();
     }
-    this.#host.store(guest, kib, 'coordinator');
+    this.#host.store(guest, kib, by);
     return null;
   }
 

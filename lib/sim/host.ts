@@ -22,7 +22,8 @@ export type Daemon = 'up' | 'hung' | 'down';
 /** A target that has been stored, and what was before. KiB. */
 export interface Stored {
   readonly guest: SimGuest;
-  readonly by: 'coordinator' | 'other';
+  /** `late`: by a call of the coordinator's that had not come back in time. */
+  readonly by: 'coordinator' | 'late' | 'other';
   readonly target: number;
   readonly charge: number;
 }

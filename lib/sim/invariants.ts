@@ -59,7 +59,7 @@ interface Ordered {
   /** When the guest had last answered, and when it had last been given a target by the coordinator. */
   readonly figuresAt: number;
   readonly before: number;
-  /** Its target had been set by somebody else since. */
+  /** Its target was not known: somebody else had set it since, or a call that was given up. */
   readonly foreign: boolean;
 }
 
@@ -133,14 +133,22 @@ export class Invariants {
 
   /** At the end of a simulation. */
   finish(): void {
+    // The coordinator is about to stop, and its promises end with it.
+    this.#host.onKill = () => {};
     if (!this.judgesRest) return;
     // A guest that does not do what it is told is asked again and again, ever less often: the others must not be moved for it.
     const unruly = new Set(this.#host.guests.filter(isUnruly).map(({ spec }) => spec.name));
     const travelled = new Map<string, number>();
-    for (const { at, name, from, to } of this.#moves)
-      if (at > this.#host.now - REST_MS && !unruly.has(name)) travelled.set(name, (travelled.get(name) ?? 0) + Math.abs(to - from));
+    // What such a guest gives at last, and for good, goes to others.
+    let given = 0;
+    for (const { at, name, from, to } of this.#moves) {
+      if (at <= this.#host.now - REST_MS) continue;
+      if (unruly.has(name)) given += from - to;
+      else travelled.set(name, (travelled.get(name) ?? 0) + Math.abs(to - from));
+    }
     for (const [name, way] of travelled)
-      if (way > 2 * GROW_BAND) this.#violate('rest', null, `${name}'s target travels ${formatSize(way)} in the last ${REST_MS / 1000} s`);
+      if (way > 2 * GROW_BAND + Math.max(0, given))
+        this.#violate('rest', null, `${name}'s target travels ${formatSize(way)} in the last ${REST_MS / 1000} s`);
   }
 
   /** Whether the simulation was long enough to come to rest. */
@@ -171,8 +179,10 @@ export class Invariants {
       this.disturb();
       return;
     }
-    const foreign = this.#foreign.delete(guest);
-    const before = this.#orders.get(guest.uuid)?.at ?? Number.NEGATIVE_INFINITY;
+    const last = this.#orders.get(guest.uuid);
+    const before = last?.at ?? Number.NEGATIVE_INFINITY;
+    // What became of a call that was given up nobody reads back either.
+    const foreign = this.#foreign.delete(guest) || last?.stored.by === 'late';
     const figuresAt = guest.figures?.at ?? Number.NEGATIVE_INFINITY;
     this.#orders.set(guest.uuid, { stored, at: this.#host.now, actual: guest.actual, figuresAt, before, foreign });
     if (guest.target > guest.spec.maximum) this.#violate('bounds', guest, `its target ${formatSize(guest.target)} is above its maximum`);

@@ -1,0 +1,44 @@
+/** What random scenarios found and what was mended for it: each made short, and run again. */
+import t from 'tap';
+import { parseScenario } from '../../lib/sim/scenario.js';
+import { simulate } from '../../lib/sim/simulate.js';
+
+const found: Readonly<Record<string, string>> = {
+  'a target that a call stored after it had been given up was taken for one that the coordinator knows': `
+    host: { memory: 3000MiB }
+    guests: [{ name: a, max: 1600MiB, size: 400MiB, limit: 522MiB }]
+    events: [{ at: 19, do: hang, for: 20, guest: a }]`,
+  'what a guest gave for good, at last, was taken for unrest of the one that got it': `
+    seed: 22161
+    host: { memory: 3900MiB }
+    config: { interval: 2, surplus: guests }
+    guests:
+      - { name: a, max: 1250MiB, uses: 100MiB, eats: [{ at: 20, size: 800MiB, rate: 400MiB/s }] }
+      - { name: b, max: 450MiB, driver: no }
+      - { name: c, max: 700MiB, starts: 56.27 }
+      - name: d
+        max: 1900MiB
+        size: 800MiB
+        uses: 150MiB
+        eats:
+          - { at: 10, size: 1400MiB, rate: 1000MiB/s }
+          - { at: 20, size: 750MiB, rate: 1500MiB/s }
+          - { at: 40, size: 1200MiB, rate: 200MiB/s }
+        tmpfs: [{ at: 42, size: 150MiB, rate: 100MiB/s }]
+      - name: e
+        max: 1500MiB
+        uses: 100MiB
+        eats: [{ at: 0, size: 300MiB, rate: 1500MiB/s }, { at: 60, size: 500MiB, rate: 300MiB/s }]
+        hot: 265MiB
+    events: [{ at: 36.08, do: vfio, guest: a }]`,
+  'a coordinator that had stopped was held to what it had promised': `
+    duration: 8
+    host: { memory: 5500MiB }
+    guests: [{ name: a, max: 1400MiB, size: 500MiB, uses: 100MiB, eats: [{ at: 6, size: 1200MiB, rate: 150MiB/s }] }]`,
+};
+
+for (const [what, text] of Object.entries(found))
+  t.test(`found, and mended: ${what}`, async (t) => {
+    const { violations } = await simulate(parseScenario(text, 'found.yaml'));
+    t.same(violations, []);
+  });
