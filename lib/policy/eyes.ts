@@ -32,7 +32,8 @@ export interface NextLook {
  * until a look at the next occasion has been acted on. If the budget does not allow for all, the most endangered come first. Guests
  * whose spare lasts until the next sweep has been acted on are left to it.
  *
- * What somebody waits for is looked for as soon as it can have come, once for each order, so that it is passed on at once.
+ * What somebody waits for is looked for as soon as it can have come, and those that have something to give until more can be taken from
+ * them, so that it is passed on at once.
  */
 export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContext>, config: PolicyConfig, glance: Glance): NextLook {
   const { at, cpu, savings } = glance;
@@ -49,8 +50,9 @@ export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContex
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
     if (!movable(belief) || period === 0 || belief.refusesRefresh) continue;
     // Not by the last look: that may have been at others, again and again.
-    if (model.waiting && belief.orderedAt >= belief.actualAt && belief.target < belief.actual - SAME) {
-      const due = belief.orderedAt + BALLOON_LATENCY - at;
+    if (model.waiting && couldPassOn(belief) && !hasArrived(belief)) {
+      // Ever later, since it may take its time.
+      const due = Math.max(belief.orderedAt + BALLOON_LATENCY, 2 * belief.actualAt - belief.orderedAt) - at;
       if (due <= 0) coming.push(belief);
       else arrives = Math.min(arrives, due);
     }
@@ -77,6 +79,16 @@ export function nextLook(model: Model, contexts: ReadonlyMap<string, GuestContex
     settling: moved.slice(0, Math.max(0, most - guests.length)).map(uuidOf),
     againMs: Math.min(short ? Math.min(intervalMs, paidMs) : againMs, arrives),
   };
+}
+
+/** It is giving, or has more than its part. */
+function couldPassOn({ target, actual, allocation }: Belief): boolean {
+  return target < actual - SAME || target > allocation + SAME;
+}
+
+/** Its last order has been seen to have come true, by new figures: nothing is taken from it before (rule 6). */
+function hasArrived({ target, actual, orderedAt, figuresAt }: Belief): boolean {
+  return Math.abs(target - actual) <= SAME && figuresAt > orderedAt;
 }
 
 /** The `count` guests of which `of` is least, in its order. Not all are sorted: they may be thousands, and the count a few. */

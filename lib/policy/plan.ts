@@ -148,10 +148,10 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
   money -= cost(needy, at);
   const grows = look.host.pressure ? [] : grow(short, Math.max(0, money - fund), at, growthReason);
 
-  const lacks = ({ allocation, target, planned }: Belief) => allocation - Math.max(target, planned || 0);
   // Nobody is rich where all hold less than they need.
   const band = rich.some(({ target, need }) => target > need) ? GROW_BAND : EVEN_BAND;
-  const waiting = needy.some((draft) => lacks(draft) >= GROW_BAND) || short.some((draft) => lacks(draft) >= band);
+  const waits = (draft: Draft) => lacking(draft, Math.max(draft.target, draft.planned || 0), band);
+  const waiting = needy.some(waits) || short.some(waits);
   const donors = rich.filter((draft) => readyToShrink(draft, look, look.contexts.get(draft.uuid), config));
   const shrinks = take(donors, at, books, waiting, inTransit(shrinking, at));
   return { moves: [...shrinks, ...rollbacks, ...relief, ...grows], waiting };

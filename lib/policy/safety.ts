@@ -76,15 +76,15 @@ export function reliefFund(shrinking: readonly Belief[], capacity: number): numb
 }
 
 /** Rule 8: what a guest's present target leaves it is less than its critical spare. Told by policy and target, not by `actual`. */
-export function needsRelief(belief: Belief): boolean {
-  return belief.target < belief.critical - SAME && belief.allocation > belief.target;
+export function needsRelief(belief: Belief, target = belief.target): boolean {
+  return target < belief.critical - SAME && belief.allocation > target;
 }
 
-/** A guest lacks enough of its part to be grown. */
-export function lacking(belief: Belief): boolean {
-  const gap = belief.allocation - belief.target;
+/** A guest lacks enough of its part, `band` or more, to be grown. */
+export function lacking(belief: Belief, target = belief.target, band = GROW_BAND): boolean {
+  const gap = belief.allocation - target;
   // The last step to the ceiling is taken however small: there will be no larger one.
-  return gap >= GROW_BAND || (gap > 0 && belief.allocation >= Math.floor(belief.ceiling)) || needsRelief(belief);
+  return gap >= band || (gap > 0 && belief.allocation >= Math.floor(belief.ceiling)) || needsRelief(belief, target);
 }
 
 /**
@@ -135,7 +135,7 @@ export function readyToShrink(belief: Belief, look: Look, context: GuestContext 
  */
 export function step(belief: Belief, brisk: boolean, at: number, most: number): number {
   const excess = belief.target - belief.allocation;
-  if (excess <= (brisk ? 2 * SAME : 2 * GIVE_MARGIN)) return 0;
+  if (brisk ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
   const spare = spareNow(belief);
   const taken = Math.min(
     brisk ? excess : excess - GIVE_MARGIN,
@@ -144,5 +144,5 @@ export function step(belief: Belief, brisk: boolean, at: number, most: number): 
     spare / 2,
     spare - criticalSpare(belief),
   );
-  return taken < Math.min(brisk ? 2 * SAME : GIVE_MARGIN, Math.max(SAME, spare / 2)) ? 0 : taken;
+  return taken < (brisk ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
 }

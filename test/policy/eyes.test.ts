@@ -164,6 +164,21 @@ t.test('what somebody waits for is looked for as soon as it can have come, with 
   t.same(next(world, 150).guests, ['donor', 'taker']);
 });
 
+t.test('while somebody waits, one that has more to give is looked at until its last move is seen to be done, ever later', async (t) => {
+  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
+  world.run(3, { arrive: false });
+  const ordered = world.at;
+  const due = () => [50, 100, 150, 200, 300, 400, 600, 800].find((ms) => next(world, ms).guests.includes('donor'));
+  t.equal(due(), 150);
+  world.look(150);
+  t.equal(due(), 150, '300 ms after the order');
+  world.look(150);
+  t.equal(due(), 300);
+  world.find('donor').actual = world.find('donor').target;
+  world.look(world.at - ordered);
+  t.equal(due(), undefined);
+});
+
 t.test('the watermarks are no spare to wait for: with the signal unused a guest is looked at as early as with usable', async (t) => {
   const looked = (signal: 'usable' | 'unused') => {
     const world = new World([guest('a', { used: 330 * MiB, overrides: { signal } })], { burstKiBs: 50 * MiB });

@@ -572,3 +572,12 @@ t.test('the burst that is shown counts what a shrink under way leaves', async (t
   world.look(100);
   t.ok((world.model.guests[0]?.survivableBurst ?? 0) < before);
 });
+
+t.test('the last few MiB to its ceiling are asked of others too', async (t) => {
+  const world = new World([guest('a', { maximum: 620 * MiB, actual: 617 * MiB, used: 560 * MiB }), guest('b', { actual: 1000 * MiB })], {
+    poolKiB: 1617 * MiB,
+    surplus: 'guests',
+  });
+  world.run(6);
+  t.equal(world.find('a').target, 620 * MiB);
+});

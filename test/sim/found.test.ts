@@ -35,6 +35,24 @@ const found: Readonly<Record<string, string>> = {
     duration: 8
     host: { memory: 5500MiB }
     guests: [{ name: a, max: 1400MiB, size: 500MiB, uses: 100MiB, eats: [{ at: 6, size: 1200MiB, rate: 150MiB/s }] }]`,
+  'the last few MiB to its ceiling, which a guest was short of, were not asked of others': `
+    host: { memory: 2325MiB }
+    config: { surplus: guests }
+    guests:
+      - { name: a, max: 620MiB, uses: 110MiB, eats: [{ at: 3.5, size: 1400MiB, rate: 20MiB/s }] }
+      - { name: b, max: 1500MiB, size: 500MiB }
+      - { name: c, max: 700MiB, uses: 100MiB }`,
+  'a guest that had just been moved gave nothing to one in need until the next sweep': `
+    host: { memory: 2500MiB }
+    config: { interval: 2, surplus: guests, burst: 400MiB/s }
+    guests:
+      - { name: a, max: 1200MiB, size: 400MiB, uses: 100MiB }
+      - name: b
+        max: 1080MiB
+        uses: 150MiB
+        eats: [{ at: 11.68, size: 1400MiB, rate: 230MiB/s }]
+        tmpfs: [{ at: 0, size: 70MiB, rate: 20MiB/s }]
+      - { name: c, max: 1100MiB, size: 985MiB, uses: 70MiB }`,
 };
 
 for (const [what, text] of Object.entries(found))
