@@ -10,6 +10,7 @@ import {
   CRITICAL_SPARE,
   GLANCE_COST,
   GLANCE_PART,
+  GROW_BAND,
   LEAST_LOOK,
   LEAST_SPARE,
   LEAST_SPARE_FRACTION,
@@ -93,12 +94,12 @@ export interface Supply {
   readonly free: number;
   /** What the others could give within BURST_LASTS. */
   readonly gives: number;
-  /** What may yet be taken from the guest itself before it is seen to need it. */
-  readonly owed: number;
   /** The rise that looks at it are timed for, KiB/s; Infinity where it is looked at as soon as it stirs. */
   readonly timedFor: number;
   /** Among how many it is shared out: those that lack something already, and this one. */
   readonly takers: number;
+  /** The host itself is short: nobody grows that has its critical spare. */
+  readonly inNeedOnly: boolean;
 }
 
 /**
@@ -113,16 +114,17 @@ export interface Supply {
  * and what the spare alone lasts for in any case.
  */
 export function survivableBurst(belief: Belief, reactionMs: number, supply: Supply): number {
-  // What a shrink under way or to come takes is no longer there for a burst, nor what the kernel keeps for itself.
-  const spare = Math.max(0, Math.min(belief.actual, belief.target) - supply.owed - belief.used - watermarks(belief));
+  // What is being taken or is yet to be taken is no longer there for a burst, nor what the kernel keeps for itself.
+  const spare = Math.max(0, Math.min(belief.actual, belief.target, belief.allocation) - belief.used - watermarks(belief));
   const free = supply.free > 0 ? supply.free / supply.takers : supply.free;
   const gives = supply.gives / supply.takers;
   const most = Math.max(0, Math.min(belief.ceiling - belief.actual, belief.speed * secondsAfter(reactionMs)));
-  const debt = free >= 0 ? 0 : (-free / gives) * 1000 * secondsAfter(RELAY * reactionMs);
+  const debt = free >= 0 ? 0 : gives > 0 ? (-free / gives) * 1000 * relayedFor(reactionMs) : BURST_LASTS;
   const relayed = Math.min(BURST_LASTS, RELAY * reactionMs + debt);
   const atOnce = Math.min(BURST_LASTS, reactionMs);
   // While it is followed it has its cushion, of which a quarter of the maximum is the most (`demand`).
-  const followed = Math.min(supply.timedFor / 1000, (CRITICAL_SPARE + belief.maximum * MOST_CUSHION_FRACTION) / reactionMs);
+  const cushion = CRITICAL_SPARE + (supply.inNeedOnly ? 0 : belief.maximum * MOST_CUSHION_FRACTION);
+  const followed = Math.min(supply.timedFor / 1000, cushion / reactionMs);
   const helped = Math.min(
     spare / atOnce,
     (spare + Math.min(most, Math.max(0, free))) / relayed,
@@ -132,13 +134,18 @@ export function survivableBurst(belief: Belief, reactionMs: number, supply: Supp
   return 1000 * Math.max(helped, spare / BURST_LASTS);
 }
 
-/** What a guest could give to others within BURST_LASTS, KiB. */
+/** What a guest could give to others within BURST_LASTS, KiB: nothing where it lacks something itself. */
 export function couldGive(belief: Belief, reactionMs: number, at: number): number {
-  if (belief.phase !== 'steady' || at < belief.shrinkAfter) return 0;
-  return Math.max(0, Math.min(belief.actual - belief.critical, Math.min(BRISK_RATE, belief.speed) * secondsAfter(RELAY * reactionMs)));
+  if (belief.phase !== 'steady' || at < belief.shrinkAfter || belief.allocation - belief.target >= GROW_BAND) return 0;
+  return Math.max(0, Math.min(belief.actual - belief.critical, Math.min(BRISK_RATE, belief.speed) * relayedFor(reactionMs)));
 }
 
-/** What is left of a burst after so long. */
+/** For so long of a burst what others give for it keeps coming, s. */
+export function relayedFor(reactionMs: number): number {
+  return secondsAfter(RELAY * reactionMs);
+}
+
+/** What is left of a burst after so long, s. */
 function secondsAfter(ms: number): number {
   return Math.max(0, BURST_LASTS - ms) / 1000;
 }

@@ -4,10 +4,9 @@ import { isCalm } from './activity.js';
 import { allocate } from './allocation.js';
 import type { Belief, Draft, HostState, Model } from './belief.js';
 import { charge, spareNow, surelyHeld } from './belief.js';
-import { couldGive, demand, isCovered, reactions, reactionTime, survivableBurst } from './demand.js';
+import { couldGive, demand, isCovered, reactions, reactionTime, relayedFor, survivableBurst } from './demand.js';
 import {
   BALLOON_LATENCY,
-  BURST_LASTS,
   EVEN_BAND,
   FIRST_PAUSE,
   GROW_BAND,
@@ -20,7 +19,7 @@ import {
 } from './limits.js';
 import { observe } from './model.js';
 import type { Account } from './safety.js';
-import { account, growth, lacking, movable, needsRelief, pace, readyToShrink, reliefFund, step } from './safety.js';
+import { account, growth, lacking, movable, needsRelief, readyToShrink, reliefFund, step } from './safety.js';
 import type { Look, Move, Notice, PolicyConfig, Reason } from './types.js';
 
 export interface Plan {
@@ -87,32 +86,30 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
   const reaction = reactions(claims, config);
   const periodOf = ({ uuid }: Belief) => (look.contexts.get(uuid)?.statsPeriod ?? 0) * 1000;
   const free = books.capacity - books.charged;
-  let gives = 0;
   let fixed = books.charged;
   for (const draft of claims) {
-    const reactionMs = reaction(draft, periodOf(draft));
-    demand(draft, reactionMs, config);
-    gives += couldGive(draft, reactionMs, look.at);
+    demand(draft, reaction(draft, periodOf(draft)), config);
     draft.holds = charge(draft);
     fixed -= draft.holds;
   }
   const { state, sizes } = allocate(claims, books.capacity - fixed, config.surplus);
+  let gives = 0;
   claims.forEach((draft, i) => {
     draft.allocation = grain(sizes[i] ?? draft.need, draft);
+    gives += couldGive(draft, reaction(draft, periodOf(draft)), look.at);
   });
-  // No more than is on its way at a time, from order to order.
-  const passedOn = (mostInTransit(books) * BURST_LASTS) / (2 * BALLOON_LATENCY);
-  const lacks = ({ need, target }: Belief) => need - target >= GROW_BAND;
+  // No more than is on its way at a time, from order to order, KiB/s.
+  const passedOn = (mostInTransit(books) * 1000) / (2 * BALLOON_LATENCY);
+  const lacks = ({ need, allocation, target }: Belief) => Math.max(need, allocation) - target >= GROW_BAND;
   const short = claims.filter(lacks).length;
   for (const draft of claims) {
     const period = periodOf(draft);
     // One that seems safe is left to the sweeps.
     const reactionMs = isCovered(draft, period, config) ? reactionTime(config.intervalMs, period, config) : reaction(draft, period);
-    const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn);
-    const owed = Math.max(0, Math.min(draft.target - draft.allocation, (pace(draft, true) * reactionMs) / 1000));
+    const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn * relayedFor(reactionMs));
     const timedFor = isCalm(draft, look.at) ? Number.POSITIVE_INFINITY : Math.max(draft.trend, config.burstKiBs);
     const takers = short + (lacks(draft) ? 0 : 1);
-    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, owed, timedFor, takers });
+    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, timedFor, takers, inNeedOnly: look.host.pressure });
   }
   return fixed > books.capacity ? 'overcommitted' : state;
 }

@@ -561,16 +561,42 @@ t.test('rule 4: what a balloon has given since its guest was read does not count
   t.equal(world.look().account.capacity, capacity - 100 * MiB, 'less is believed at once');
 });
 
-t.test('the burst that is shown counts what a shrink under way leaves', async (t) => {
+t.test('the burst that is shown counts what is yet to be taken from the guest', async (t) => {
   const world = new World([guest('a', { actual: 1024 * MiB, used: 150 * MiB })]);
   world.total = 1400 * MiB;
   world.run(3);
-  const { survivableBurst: before = 0 } = world.model.guests[0] ?? {};
+  const shown = () => world.model.guests[0]?.survivableBurst ?? 0;
   const { moves } = world.look();
   t.ok(moves.length > 0);
+  const { allocation = 0, used = 0 } = world.model.guests[0] ?? {};
+  t.equal(shown(), (allocation - used) / 3);
+  const before = shown();
   world.obey(moves, { arrive: false });
   world.look(100);
-  t.ok((world.model.guests[0]?.survivableBurst ?? 0) < before);
+  t.equal(shown(), before, 'the shrink under way takes nothing that was promised');
+});
+
+t.test('while the host is short a guest is promised no rise that outruns relief', async (t) => {
+  const shown = (pressure: boolean) => {
+    const world = new World([guest('a')]);
+    world.pressure = pressure;
+    world.run(4);
+    return (world.model.guests[0]?.survivableBurst ?? 0) / MiB;
+  };
+  t.equal(shown(false), 200, 'the burst that looks are timed for');
+  t.equal(shown(true), 48 / 0.3, 'critical spare over reaction time');
+});
+
+t.test('a guest that lacks something is not counted among those that give', async (t) => {
+  const shown = (actual: number) => {
+    const guests = [guest('a', { actual: 1024 * MiB, used: 600 * MiB }), guest('b', { actual })];
+    const world = new World(guests, { poolKiB: 1024 * MiB + actual, surplus: 'guests' });
+    for (let round = 0; round < 3; round++) world.look();
+    const [{ survivableBurst = 0, allocation = 0, used = 0 } = {}] = world.model.guests;
+    return (survivableBurst - (allocation - used) / 3) / MiB;
+  };
+  t.equal(shown(400 * MiB), 0, 'b has less to spare than a, and takes');
+  t.ok(shown(700 * MiB) > 0);
 });
 
 t.test('the last few MiB to its ceiling are asked of others too', async (t) => {

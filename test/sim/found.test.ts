@@ -4,6 +4,44 @@ import { parseScenario } from '../../lib/sim/scenario.js';
 import { simulate } from '../../lib/sim/simulate.js';
 
 const found: Readonly<Record<string, string>> = {
+  'a guest that rises while too much is charged was promised what was yet to be taken from it': `
+    host: { memory: 1500MiB }
+    guests: [{ name: a, max: 700MiB, uses: 100MiB, eats: [{ at: 3, size: 400MiB, rate: 100MiB/s }] }]
+    events: [{ at: 2, do: eat, size: 1046MiB, for: 20 }]`,
+  'a guest was promised memory while the host was short, when it is given only what it cannot live without': `
+    host: { memory: 3500MiB }
+    config: { eyes: 0% }
+    guests: [{ name: a, max: 1300MiB, eats: [{ at: 29, size: 1300MiB, rate: 150MiB/s }] }]
+    events: [{ at: 27, do: pressure, for: 20 }]`,
+  'a guest that lacked something itself was counted among those that give': `
+    host: { memory: 2500MiB }
+    config: { interval: 2, surplus: guests, burst: 400MiB/s }
+    guests:
+      - { name: a, max: 1200MiB, size: 400MiB, uses: 100MiB }
+      - name: b
+        max: 1080MiB
+        uses: 150MiB
+        eats: [{ at: 10, size: 1400MiB, rate: 250MiB/s }]
+        tmpfs: [{ at: 0, size: 100MiB, rate: 20MiB/s }]
+      - { name: c, max: 1100MiB }`,
+  'the last few MiB to its ceiling, which a guest was short of, were not asked of others': `
+    host: { memory: 2325MiB }
+    config: { surplus: guests }
+    guests:
+      - { name: a, max: 620MiB, uses: 110MiB, eats: [{ at: 3.5, size: 1400MiB, rate: 20MiB/s }] }
+      - { name: b, max: 1500MiB, size: 500MiB }
+      - { name: c, max: 700MiB, uses: 100MiB }`,
+  'a guest that had just been moved gave nothing to one in need until the next sweep': `
+    host: { memory: 2500MiB }
+    config: { interval: 2, surplus: guests, burst: 400MiB/s }
+    guests:
+      - { name: a, max: 1200MiB, size: 400MiB, uses: 100MiB }
+      - name: b
+        max: 1080MiB
+        uses: 150MiB
+        eats: [{ at: 11.68, size: 1400MiB, rate: 230MiB/s }]
+        tmpfs: [{ at: 0, size: 70MiB, rate: 20MiB/s }]
+      - { name: c, max: 1100MiB, size: 985MiB, uses: 70MiB }`,
   'a target that a call stored after it had been given up was taken for one that the coordinator knows': `
     host: { memory: 3000MiB }
     guests: [{ name: a, max: 1600MiB, size: 400MiB, limit: 522MiB }]
@@ -35,24 +73,6 @@ const found: Readonly<Record<string, string>> = {
     duration: 8
     host: { memory: 5500MiB }
     guests: [{ name: a, max: 1400MiB, size: 500MiB, uses: 100MiB, eats: [{ at: 6, size: 1200MiB, rate: 150MiB/s }] }]`,
-  'the last few MiB to its ceiling, which a guest was short of, were not asked of others': `
-    host: { memory: 2325MiB }
-    config: { surplus: guests }
-    guests:
-      - { name: a, max: 620MiB, uses: 110MiB, eats: [{ at: 3.5, size: 1400MiB, rate: 20MiB/s }] }
-      - { name: b, max: 1500MiB, size: 500MiB }
-      - { name: c, max: 700MiB, uses: 100MiB }`,
-  'a guest that had just been moved gave nothing to one in need until the next sweep': `
-    host: { memory: 2500MiB }
-    config: { interval: 2, surplus: guests, burst: 400MiB/s }
-    guests:
-      - { name: a, max: 1200MiB, size: 400MiB, uses: 100MiB }
-      - name: b
-        max: 1080MiB
-        uses: 150MiB
-        eats: [{ at: 11.68, size: 1400MiB, rate: 230MiB/s }]
-        tmpfs: [{ at: 0, size: 70MiB, rate: 20MiB/s }]
-      - { name: c, max: 1100MiB, size: 985MiB, uses: 70MiB }`,
 };
 
 for (const [what, text] of Object.entries(found))
