@@ -207,7 +207,8 @@ function takeBack(failed: readonly Draft[], free: number, at: number): Move[] {
       continue;
     }
     const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
-    const to = pages(Math.min(wanted, draft.ceiling, surelyHeld(draft, at) + money));
+    // What it holds above its ceiling it keeps, until it can be asked again.
+    const to = pages(Math.min(wanted, Math.max(draft.ceiling, actual), surelyHeld(draft, at) + money));
     if (to - target < SAME) continue;
     money -= Math.max(0, to - surelyHeld(draft, at));
     moves.push(move(draft, to, rollback.reason));

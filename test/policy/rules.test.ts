@@ -3,6 +3,7 @@ import t from 'tap';
 import { charge } from '../../lib/policy/belief.js';
 import { CRITICAL_SPARE, GROW_BAND, LEAST_SPARE } from '../../lib/policy/limits.js';
 import { ordered } from '../../lib/policy/orders.js';
+import type { Move } from '../../lib/policy/types.js';
 import { GiB, MiB } from '../../lib/units.js';
 import { guest, World } from './world.js';
 
@@ -191,6 +192,18 @@ t.test('rule 7: without progress the target goes back above actual, and the gues
     world.notices.find(({ kind }) => kind === 'stuck'),
     { level: 'warn', message: /^a is stuck: does not give memory.*a min of \d+MiB spares it more tries$/ },
   );
+});
+
+t.test('rule 7: also where the guest holds more than its ceiling', async (t) => {
+  const world = new World([guest('a', { actual: 1024 * MiB, overrides: { max: 512 * MiB } })]);
+  const moves: Move[] = [];
+  for (let round = 0; round < 30; round++) {
+    const made = world.look().moves;
+    moves.push(...made);
+    world.obey(made, { arrive: false });
+  }
+  const back = moves.find(({ reason }) => reason === 'no-progress');
+  t.ok(back !== undefined && back.to >= world.find('a').actual, 'the target goes back to what it holds');
 });
 
 t.test('rule 7: a shrink that leaves nearly nothing spare is taken back at once', async (t) => {
