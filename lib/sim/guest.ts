@@ -213,10 +213,11 @@ export class SimGuest {
     if (this.paused || this.hung || this.frozen || this.unballooned || this.spec.figures === 'none') return;
     const free = Math.max(0, this.actual - this.used);
     const caches = this.#cached();
+    const available = (this.spec.autodeflate === true ? this.spec.maximum : this.actual) - (this.spec.kernel ?? 69 * MiB);
     this.figures = {
-      unused: free + WATERMARK - caches,
+      unused: Math.min(available, free + WATERMARK - caches),
       usable: free,
-      available: (this.spec.autodeflate === true ? this.spec.maximum : this.actual) - (this.spec.kernel ?? 69 * MiB),
+      available,
       caches: caches + this.#files,
       swapIn: this.swapIn,
       swapOut: this.swapOut,
