@@ -2,9 +2,23 @@
  * What must hold in every simulation, checked against what is true of the simulated host, whatever the coordinator believes.
  * docs/reliability.md says what each is for.
  */
-import type { Config } from '../config.js';
+import { type Config, guestOverrides, isIncluded } from '../config.js';
 import type { MoveOutcome } from '../coordinator.js';
-import { BURST_LASTS, DEFAULT_RESERVE, GENTLE_RATE, GROW_BAND, LEAST_RESERVE, RESERVE_FRACTION, SAME } from '../policy/limits.js';
+import {
+  BRISK_RATE,
+  BURST_LASTS,
+  CRITICAL_SPARE,
+  DEFAULT_RESERVE,
+  FLOOR_FRACTION,
+  GENTLE_RATE,
+  GROW_BAND,
+  LEAST_FLOOR,
+  LEAST_RESERVE,
+  PACE_FRACTION,
+  PROGRESS_WINDOW,
+  RESERVE_FRACTION,
+  SAME,
+} from '../policy/limits.js';
 import type { Snapshot } from '../snapshot.js';
 import { formatSize, MiB } from '../units.js';
 import { type GuestSpec, OVERHEAD, type SimGuest } from './guest.js';
@@ -12,8 +26,10 @@ import type { SimHost, Stored } from './host.js';
 
 export const INVARIANTS = {
   capacity: 'no growth is ordered that the capacity does not hold, were every growth to land before every release',
-  reserve: 'the host has its reserve while the charges are within the capacity',
-  bounds: 'no target is above the maximum, and no guest is shrunk under its floor',
+  reserve: 'the host has its reserve while the charges are within the capacity, and at rest they are, as far as guests can give',
+  bounds: 'no guest is grown above its ceiling or shrunk under its floor, and none is moved that is to be left alone',
+  spare: 'no guest is shrunk into its critical spare, by more than half of its spare at once, or faster than the pace',
+  stuck: 'a shrink that does not come is taken back',
   freshness: 'no guest is shrunk on figures that are stale, unsettled or missing',
   burst: 'no guest is killed by a growth that the burst it was shown to survive covers',
   rest: 'once nothing changes any more, the targets come to rest',
@@ -33,6 +49,8 @@ export interface Violation {
 const NOTICED_MS = 1000;
 /** What lies between the coordinator's reading and its order: calls of up to 70 ms, and one step of the simulation. */
 const CALL_MS = 200;
+/** A call that does not come back holds the coordinator for so long. */
+const DEADLINE_MS = 2000;
 /** Host and guests are not read at one moment: what can move between the two, KiB. */
 const SKEW = 16 * MiB;
 /** Rounding of a step of the simulation, KiB. */
@@ -41,6 +59,9 @@ const GRAIN = 4;
 const OTHERS_RISE = 4 * MiB;
 /** For so long at the end targets must not travel more than twice what a guest is grown for, to and fro together, ms. */
 const REST_MS = 20_000;
+
+/** What a guest gives in so long is compared with the pace, ms: the pace allows one second's worth at once on top. */
+const PACED_MS = 2000;
 
 /** What guests did is remembered for so long: a burst, and the age of the figures before it. */
 const MEMORY_MS = BURST_LASTS + 6000;
@@ -59,6 +80,8 @@ interface Ordered {
   /** When the guest had last answered, and when it had last been given a target by the coordinator. */
   readonly figuresAt: number;
   readonly before: number;
+  /** Least that it had used since the figures that the order was thought of with. */
+  readonly used: number;
   /** Its target was not known: somebody else had set it since, or a call that was given up. */
   readonly foreign: boolean;
 }
@@ -84,10 +107,13 @@ export class Invariants {
   #orders = new Map<string, Ordered>();
   /** Guests whose target was last set by somebody else: nobody reads it back. */
   #foreign = new Set<SimGuest>();
-  #floors = new Map<string, number>();
   #shown: Shown[] = [];
   #history = new Map<SimGuest, Past[]>();
   #moves: { readonly at: number; readonly name: string; readonly to: number; readonly from: number }[] = [];
+  /** Shrinks of late, KiB. */
+  #given: { readonly guest: SimGuest; readonly at: number; readonly size: number }[] = [];
+  /** Shrinks that do not come: the size that the balloon has had since. */
+  #waited = new Map<SimGuest, { readonly actual: number; readonly target: number; readonly since: number }>();
   #shortSince: number | null = null;
 
   constructor(host: SimHost, config: Config, restAt: number) {
@@ -117,18 +143,18 @@ export class Invariants {
     );
     this.#shown.push({ at: now, bursts });
     while ((this.#shown[0]?.at ?? Number.POSITIVE_INFINITY) < now - BURST_LASTS) this.#shown.shift();
-    for (const { uuid, floor } of snapshot.guests) this.#floors.set(uuid, floor);
   }
 
   move({ uuid, name, from, to, reason, applied }: MoveOutcome): void {
     this.#moves.push({ at: this.#host.now, name, from, to });
+    const guest = this.#host.find(uuid);
+    if (guest !== undefined) this.#checkBounds(guest, from, to);
     const order = this.#orders.get(uuid);
     if (!applied || order === undefined || to >= from) return;
-    const floor = Math.min(this.#floors.get(uuid) ?? 0, from);
-    if (to < floor - 1) this.#violate('bounds', order.stored.guest, `is shrunk to ${formatSize(to)}, its floor is ${formatSize(floor)}`);
     // A growth that is taken back takes nothing.
     if (reason === 'no-progress' || to >= order.actual - SAME) return;
     this.#checkFreshness(order);
+    this.#checkSpare(order);
   }
 
   /** At the end of a simulation. */
@@ -139,6 +165,7 @@ export class Invariants {
     // A guest that does not do what it is told is asked again and again, ever less often: the others must not be moved for it.
     const unruly = new Set(this.#host.guests.filter(isUnruly).map(({ spec }) => spec.name));
     const travelled = new Map<string, number>();
+    this.#checkWorkedOff();
     // What such a guest gives at last, and for good, goes to others.
     let given = 0;
     for (const { at, name, from, to } of this.#moves) {
@@ -184,8 +211,8 @@ export class Invariants {
     // What became of a call that was given up nobody reads back either.
     const foreign = this.#foreign.delete(guest) || last?.stored.by === 'late';
     const figuresAt = guest.figures?.at ?? Number.NEGATIVE_INFINITY;
-    this.#orders.set(guest.uuid, { stored, at: this.#host.now, actual: guest.actual, figuresAt, before, foreign });
-    if (guest.target > guest.spec.maximum) this.#violate('bounds', guest, `its target ${formatSize(guest.target)} is above its maximum`);
+    const used = this.#usedSince(guest, figuresAt - this.#config.intervalMs - 1000 * guest.period);
+    this.#orders.set(guest.uuid, { stored, at: this.#host.now, actual: guest.actual, figuresAt, before, used, foreign });
     if (guest.target <= target || guest.charge <= Math.max(charge, this.#heldLately(guest)) + 2 * SAME || this.#unseen) return;
     const charges = this.#host.guests.reduce((sum, each) => sum + this.#known(each), 0);
     if (charges > this.#room + SKEW)
@@ -207,6 +234,51 @@ export class Invariants {
     return this.#foreign.has(guest) && !guest.unballooned && !guest.pinned ? guest.actual : guest.charge;
   }
 
+  /** What is set for it, and what of its spare it cannot use, KiB. */
+  #settings(guest: SimGuest) {
+    const { name, maximum } = guest.spec;
+    const { min, max = maximum, signal = this.#config.signal, manage = true } = guestOverrides(this.#config, name);
+    const ceiling = Math.min(max, maximum);
+    const floor = Math.min(min ?? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION), ceiling);
+    // MemFree holds the watermarks too.
+    const { figures } = guest;
+    const watermarks = signal === 'unused' && figures !== null ? Math.max(0, figures.unused - figures.usable) : 0;
+    return { floor, ceiling, watermarks, managed: manage && isIncluded(this.#config, name) };
+  }
+
+  /** What was ordered, stored or not: libvirt refuses what is above the maximum. */
+  #checkBounds(guest: SimGuest, from: number, to: number): void {
+    const { floor, ceiling, managed } = this.#settings(guest);
+    const least = Math.min(floor, from);
+    if (!managed) this.#violate('bounds', guest, 'is moved, and is to be left alone');
+    // A shrink that is taken back leaves it what it holds.
+    if (to > from && to > Math.max(ceiling, this.#heldLately(guest)))
+      this.#violate('bounds', guest, `is grown to ${formatSize(to)}, its ceiling is ${formatSize(ceiling)}`);
+    if (to < least - 1) this.#violate('bounds', guest, `is shrunk to ${formatSize(to)}, its floor is ${formatSize(least)}`);
+  }
+
+  #usedSince(guest: SimGuest, since: number): number {
+    const past = this.#history.get(guest)?.filter(({ at }) => at >= since) ?? [];
+    return Math.min(guest.used, ...past.map(({ used }) => used));
+  }
+
+  #checkSpare({ stored, at, actual, used }: Ordered): void {
+    const { guest } = stored;
+    this.#given = this.#given.filter((each) => each.at > at - PACED_MS + CALL_MS);
+    this.#given.push({ guest, at, size: actual - guest.target });
+    const given = this.#given.reduce((sum, each) => sum + (each.guest === guest ? each.size : 0), 0);
+    const pace = Math.max(BRISK_RATE, guest.spec.maximum * PACE_FRACTION);
+    if (given > (pace * (PACED_MS + 1000)) / 1000)
+      this.#violate('spare', guest, `is shrunk by ${formatSize(given)} in ${PACED_MS / 1000} s`);
+    const left = guest.target - used;
+    // The half is of what counts as spare for it.
+    const { watermarks } = this.#settings(guest);
+    const spare = actual - used + watermarks;
+    if (left < CRITICAL_SPARE - SAME) this.#violate('spare', guest, `is left ${formatSize(left)} more than it used`);
+    else if (actual - guest.target > spare / 2 + SAME)
+      this.#violate('spare', guest, `is shrunk by ${formatSize(actual - guest.target)} of ${formatSize(spare)} to spare`);
+  }
+
   #checkFreshness({ stored, at, actual, figuresAt, before, foreign }: Ordered): void {
     const { guest, target } = stored;
     const age = at - figuresAt;
@@ -219,12 +291,58 @@ export class Invariants {
       this.#violate('freshness', guest, `is shrunk while its balloon is at ${formatSize(actual)} and its target ${formatSize(target)}`);
   }
 
+  /** What is charged too much is worked off, as far as guests do what they are told and can spare it. */
+  #checkWorkedOff(): void {
+    const { guests } = this.#host;
+    const charges = guests.reduce((sum, guest) => sum + this.#known(guest), 0);
+    if (charges <= this.#room + SKEW) return;
+    // The policy reckons with a guest's ceiling, also where it uses more and cannot give that.
+    const keeps = (guest: SimGuest, { ceiling } = this.#settings(guest)) => Math.min(guest.charge, guest.used + CRITICAL_SPARE) > ceiling;
+    if (guests.some((guest) => keeps(guest))) return;
+    for (const guest of guests) {
+      const { spec, used, paused } = guest;
+      const { floor, watermarks, managed } = this.#settings(guest);
+      // One that swaps gets back what it gave, and is asked ever less often.
+      if (!managed || paused || isUnruly(guest) || spec.speed !== undefined || spec.swap !== undefined || this.#foreign.has(guest))
+        continue;
+      const excess = guest.charge - Math.max(floor, used + CRITICAL_SPARE + watermarks);
+      if (excess <= SKEW) continue;
+      const over = formatSize(charges - this.#room);
+      this.#violate('reserve', guest, `keeps ${formatSize(excess)} that it could give, and ${over} are charged too much`);
+    }
+  }
+
+  #checkStuck(guest: SimGuest): void {
+    const { now, daemon } = this.#host;
+    const { actual, target, figures, frozen, hung, migrating, paused, unballooned, pinned, spec } = guest;
+    const was = this.#waited.get(guest);
+    const away = daemon !== 'up' || frozen || hung || migrating || paused || unballooned || pinned || figures === null || lies(spec);
+    if (away || actual <= target + 4 * SAME || this.#foreign.has(guest)) {
+      this.#waited.delete(guest);
+      return;
+    }
+    if (was === undefined || was.target !== target || Math.abs(was.actual - actual) > SAME) {
+      this.#waited.set(guest, { actual, target, since: now });
+      return;
+    }
+    // Seen not to come from one reading to another, in the second of two windows at the latest.
+    const most = 2 * PROGRESS_WINDOW + 3 * (this.#config.intervalMs + DEADLINE_MS) + NOTICED_MS;
+    if (now - Math.max(was.since, this.#disturbedAt) <= most) return;
+    this.#violate(
+      'stuck',
+      guest,
+      `has been at ${formatSize(actual)} for ${(now - was.since) / 1000} s, and is asked for ${formatSize(target)}`,
+    );
+    this.#waited.set(guest, { actual, target, since: Number.POSITIVE_INFINITY });
+  }
+
   #step(): void {
     const { now, guests, available } = this.#host;
     for (const guest of guests) {
       // Its balloon moves by itself; or what it was told is forgotten with the connection.
       if (now - guest.deflatedAt < 1) this.disturb();
       if (now - guest.deflatedAt < 1 || guest.unballooned || this.#host.daemon === 'down') this.#foreign.add(guest);
+      this.#checkStuck(guest);
       const history = this.#history.get(guest) ?? [];
       this.#history.set(guest, history);
       history.push(past(guest, now));
@@ -297,11 +415,14 @@ function past({ used, actual, figures }: SimGuest, at: number): Past {
   return { at, used, actual, answeredAt: figures?.at ?? Number.NEGATIVE_INFINITY };
 }
 
+function lies({ figures = 'honest' }: GuestSpec): boolean {
+  return figures !== 'honest';
+}
+
 /** A guest that does not do what it is told, or does not say what is true: it gets no promises. */
 function isUnruly({ spec, frozen, stuck, hung, migrating, unballooned, pinned }: SimGuest): boolean {
-  const lies = spec.figures !== undefined && spec.figures !== 'honest';
   return (
-    lies ||
+    lies(spec) ||
     migrating ||
     frozen ||
     stuck ||

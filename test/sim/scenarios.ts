@@ -62,6 +62,24 @@ const guest = fc
     }[kind],
   }));
 
+/** What people set for guests: by names, by globs, and not always wisely. */
+const settings = fc
+  .record(
+    {
+      match: fc.constantFrom('g0', 'g1', 'g[12]', 'g[3-5]', 'g*'),
+      min: mib(64, 1024),
+      max: mib(64, 2048),
+      share: fc.constantFrom(1, 100, 4000),
+      signal: fc.constantFrom('usable', 'unused'),
+      manage: fc.constantFrom('yes', 'yes', 'yes', 'no'),
+    },
+    { requiredKeys: ['match'] },
+  )
+  .filter(({ min = '0', max = '9999' }) => Number.parseInt(min, 10) <= Number.parseInt(max, 10));
+
+/** Most people leave no guest out. */
+const choice = fc.constantFrom({}, {}, {}, {}, { include: ['g[0-3]'] }, { exclude: ['g0'] }, { exclude: ['g[24]'] });
+
 const lasting = fc.integer({ min: 1, max: 30 });
 const guestEvent = fc.oneof(
   fc.record({ do: fc.constantFrom('pause', 'hang', 'freeze', 'stick', 'migrate'), for: lasting }),
@@ -95,17 +113,20 @@ export const scenarioText = fc
         surplus: fc.constantFrom('host', 'guests'),
         signal: fc.constantFrom('usable', 'unused'),
         burst: fc.constantFrom('50MiB/s', '200MiB/s', '400MiB/s'),
+        reserve: mib(200, 1000),
+        guests: fc.array(settings, { maxLength: 3 }),
       },
       { requiredKeys: [] },
     ),
+    choice,
   })
-  .map(({ seed, guests, events, room, pool, config }) => {
+  .map(({ seed, guests, events, room, pool, config, choice }) => {
     const maxima = guests.reduce((sum, { max }) => sum + Number.parseInt(max, 10), 0);
     const named = guests.map((each, i) => ({ name: `g${i}`, ...each }));
     return stringify({
       seed,
       host: { memory: `${Math.round(maxima * room) + 1024}MiB` },
-      config: { ...config, ...(pool === undefined ? {} : { pool: `${Math.round(maxima * pool)}MiB` }) },
+      config: { ...config, ...choice, ...(pool === undefined ? {} : { pool: `${Math.round(maxima * pool)}MiB` }) },
       guests: named,
       events: events.map(({ at, what, guest }) => ({ at, ...what, ...guestOf(what.do, `g${guest % guests.length}`) })),
     });

@@ -5,7 +5,9 @@ import type { Coordinator } from '../../lib/coordinator.js';
 import * as belief from '../../lib/policy/belief.js';
 import * as demand from '../../lib/policy/demand.js';
 import * as limits from '../../lib/policy/limits.js';
+import * as model from '../../lib/policy/model.js';
 import * as safety from '../../lib/policy/safety.js';
+import * as recording from '../../lib/recording.js';
 import type { Invariant } from '../../lib/sim/invariants.js';
 import { simulate } from '../../lib/sim/simulate.js';
 import { scenarioOf, scenarioText } from './scenarios.js';
@@ -20,7 +22,20 @@ interface Variant {
   readonly limits?: object;
   readonly safety?: object;
   readonly demand?: object;
+  readonly model?: object;
+  readonly recording?: object;
   readonly violates: Invariant;
+}
+
+/** The model, with something else believed of each guest. */
+function believing(change: (draft: belief.Draft) => void): object {
+  return {
+    observe: (...given: Parameters<typeof model.observe>) => {
+      const seen = model.observe(...given);
+      for (const draft of seen.drafts.guests) change(draft);
+      return seen;
+    },
+  };
 }
 
 const variants: readonly Variant[] = [
@@ -57,23 +72,64 @@ const variants: readonly Variant[] = [
     demand: { survivableBurst: (...given: Parameters<typeof demand.survivableBurst>) => 4 * demand.survivableBurst(...given) },
     violates: 'burst',
   },
+  {
+    name: 'floors switched off',
+    model: believing((draft) => {
+      draft.floor = 0;
+    }),
+    violates: 'bounds',
+  },
+  {
+    name: 'ceilings switched off: guests grow up to the maximum, whatever is set',
+    model: believing((draft) => {
+      draft.ceiling = draft.maximum;
+    }),
+    violates: 'bounds',
+  },
+  { name: 'the critical spare switched off', limits: { CRITICAL_SPARE: 0 }, violates: 'spare' },
+  {
+    name: 'bounded steps switched off: all that is too much is taken at once',
+    safety: {
+      step: ({ target, allocation }: belief.Belief, _brisk: boolean, _at: number, most: number) => Math.min(target - allocation, most),
+    },
+    violates: 'spare',
+  },
+  { name: 'the pace switched off', limits: { GENTLE_RATE: 1e9, BRISK_RATE: 1e9 }, violates: 'spare' },
+  { name: 'progress not watched: guests that do not give are not seen', limits: { PROGRESS_WINDOW: 1e9 }, violates: 'stuck' },
+  {
+    name: 'nobody gives where too much is charged, or somebody waits',
+    safety: {
+      step: (...given: Parameters<typeof safety.step>) => (given[1] ? 0 : safety.step(...given)),
+    },
+    violates: 'reserve',
+  },
+  {
+    name: 'a recording that leaves reboots out',
+    recording: {
+      toLine: ({ look, ...rest }: recording.RecordedLook) => recording.toLine({ look: { ...look, rebooted: new Set() }, ...rest }),
+    },
+    violates: 'replay',
+  },
 ];
 
 /** The coordinator with such a policy. A mock reaches the modules that import it, and no further: so they are mocked in turn. */
 async function coordinatorWith(t: Test, variant: Variant): Promise<typeof Coordinator> {
   const path = (name: string) => `../../lib/policy/${name}.js`;
-  const [beliefs, constants] = [
-    { ...belief, ...variant.belief },
-    { ...limits, ...variant.limits },
-  ];
-  const own = await t.mockImport<object>(path('safety'), { [path('belief')]: beliefs, [path('limits')]: constants });
+  const beliefs = { [path('belief')]: { ...belief, ...variant.belief }, [path('limits')]: { ...limits, ...variant.limits } };
+  const demands = { ...(await t.mockImport<object>(path('demand'), beliefs)), ...variant.demand };
+  const bounded = await t.mockImport<object>(path('safety'), { ...beliefs, [path('demand')]: demands });
+  const balloon = await t.mockImport<object>(path('balloon'), beliefs);
+  const seen = await t.mockImport<object>(path('model'), { ...beliefs, [path('balloon')]: balloon });
   const plan = await t.mockImport<object>(path('plan'), {
-    [path('belief')]: beliefs,
-    [path('limits')]: constants,
-    [path('safety')]: { ...own, ...variant.safety },
-    [path('demand')]: { ...demand, ...variant.demand },
+    ...beliefs,
+    [path('demand')]: demands,
+    [path('safety')]: { ...bounded, ...variant.safety },
+    [path('model')]: { ...seen, ...variant.model },
   });
-  const made = await t.mockImport<{ Coordinator: typeof Coordinator }>('../../lib/coordinator.js', { [path('plan')]: plan });
+  const made = await t.mockImport<{ Coordinator: typeof Coordinator }>('../../lib/coordinator.js', {
+    [path('plan')]: plan,
+    '../../lib/recording.js': { ...recording, ...variant.recording },
+  });
   return made.Coordinator;
 }
 
