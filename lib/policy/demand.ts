@@ -1,7 +1,7 @@
 /** Step 1: what a guest needs. */
 
 import type { Belief, Draft } from './belief.js';
-import { spareNow } from './belief.js';
+import { charge, spareNow } from './belief.js';
 import {
   AT_ONCE,
   BALLOON_LATENCY,
@@ -72,12 +72,15 @@ export function reactions(movable: readonly Belief[], config: PolicyConfig): (be
  *     need    = used + cushion, between floor and ceiling
  */
 export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): void {
-  const { trend, ceiling } = draft;
+  const { trend } = draft;
   const reaction = reactionMs / 1000;
   const used = Math.max(0, draft.used);
   const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + trend * reaction;
   const burst = Math.max(trend, config.burstKiBs) * reaction;
   const critical = criticalSpare(draft);
+  // What it holds and cannot give (rule 5) others must be asked for.
+  const ceiling = Math.max(draft.ceiling, Math.min(charge(draft), used + critical));
+  draft.ceiling = ceiling;
   const cushion = Math.max(least, critical + Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
   const floor = draft.phase === 'stuck' ? Math.min(ceiling, Math.max(draft.floor, draft.reachable)) : draft.floor;
   draft.effectiveFloor = floor;

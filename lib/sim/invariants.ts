@@ -296,9 +296,6 @@ export class Invariants {
     const { guests } = this.#host;
     const charges = guests.reduce((sum, guest) => sum + this.#known(guest), 0);
     if (charges <= this.#room + SKEW) return;
-    // The policy reckons with a guest's ceiling, also where it uses more and cannot give that.
-    const keeps = (guest: SimGuest, { ceiling } = this.#settings(guest)) => Math.min(guest.charge, guest.used + CRITICAL_SPARE) > ceiling;
-    if (guests.some((guest) => keeps(guest))) return;
     for (const guest of guests) {
       const { spec, used, paused } = guest;
       const { floor, watermarks, managed } = this.#settings(guest);

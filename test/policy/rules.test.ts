@@ -122,6 +122,19 @@ t.test('rule 5: nor for a ceiling that is less than what the guest uses', async 
   }
 });
 
+t.test('rule 5: what a guest cannot give for its ceiling, others give', async (t) => {
+  const world = new World(
+    [
+      guest('a', { used: 1200 * MiB, actual: 1400 * MiB, overrides: { max: 512 * MiB } }),
+      guest('b', { used: 600 * MiB, actual: 900 * MiB }),
+    ],
+    { poolKiB: 1930 * MiB },
+  );
+  world.run(60);
+  t.ok(world.find('a').actual >= 1200 * MiB + CRITICAL_SPARE, 'it keeps its critical spare');
+  t.ok(world.find('a').actual + world.find('b').actual <= 1930 * MiB, 'both are within the pool');
+});
+
 t.test('guests that all hold less than they need pass nothing on for a small difference', async (t) => {
   const hungry = ['a', 'b', 'c', 'd'].map((name) => guest(name, { used: 690 * MiB, actual: 768 * MiB }));
   const world = new World(hungry, { poolKiB: 3072 * MiB });
