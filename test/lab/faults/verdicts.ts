@@ -27,8 +27,8 @@ export interface Meal {
   readonly usable: number;
 }
 
-/** memcoord keeps some 128 MiB usable in each of a few guests, and grows one that lacks 8 of them: one that has less than this waits. */
-const WAITS = 112 * MiB;
+/** While the pool has room memcoord keeps 100 MiB usable in a guest, and in a few guests some more: one that has less than this waits. */
+const WAITS = 100 * MiB;
 /** One that has not eaten so much proves nothing. */
 const MEAL = 32 * MiB;
 
