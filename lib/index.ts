@@ -1,6 +1,11 @@
 /** The library: what host tooling imports from `memcoord`. */
-export { type Config, ConfigError, defaultConfig, loadConfig } from './config.js';
-export { Coordinator, type CoordinatorEvents, type CoordinatorOptions, type MoveOutcome } from './coordinator.js';
+
+export { formatSize, GiB, MiB, parseSize } from './common/units.js';
+export { type Config, ConfigError, defaultConfig, loadConfig } from './config/config.js';
+export { Coordinator, type CoordinatorEvents, type CoordinatorOptions, type MoveOutcome } from './coordinator/coordinator.js';
+export { type Difference, fromLine, type RecordedLook, RecordingError, replay } from './coordinator/recording.js';
+export { type GuestView, readOnce, type Snapshot } from './coordinator/snapshot.js';
+export { fileState, type SavedGuest, type SavedGuests, type State, statePath } from './coordinator/state.js';
 export type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
 export { openLibvirt as open } from './libvirt/hypervisor.js';
 export type { LibvirtError } from './libvirt/native.js';
@@ -12,8 +17,4 @@ export { type Plan, plan } from './policy/plan.js';
 export type { Restored } from './policy/restore.js';
 export type { Account } from './policy/safety.js';
 export type { GuestContext, GuestOverrides, Look, Move, Notice, Phase, PolicyConfig, Reason, Remembered, Signal } from './policy/types.js';
-export { type Difference, fromLine, type RecordedLook, RecordingError, replay } from './recording.js';
-export { type GuestView, readOnce, type Snapshot } from './snapshot.js';
-export { fileState, type SavedGuest, type SavedGuests, type State, statePath } from './state.js';
 export type { GuestIdentity, Sweep } from './sweep.js';
-export { formatSize, GiB, MiB, parseSize } from './units.js';

@@ -4,9 +4,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { parseConfig } from '../lib/config.js';
-import { parseMetadata } from '../lib/metadata.js';
-import { GUEST_SETTINGS, HOST_SETTINGS } from '../lib/settings.js';
+import { parseConfig } from '../lib/config/config.js';
+import { parseMetadata } from '../lib/config/metadata.js';
+import { GUEST_SETTINGS, HOST_SETTINGS } from '../lib/config/settings.js';
 import { plainly } from './environment.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));

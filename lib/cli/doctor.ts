@@ -1,14 +1,15 @@
 /** `memcoord doctor`: can host and guests be coordinated, and what to do where not. */
-import type { Config } from '../config.js';
-import { globOf } from '../glob.js';
-import { contextOf } from '../guests.js';
+
+import { guestWord, printable, shellQuoted } from '../common/text.js';
+import { formatSize, MiB } from '../common/units.js';
+import type { Config } from '../config/config.js';
+import { globOf } from '../config/glob.js';
+import { METADATA_URI } from '../config/metadata.js';
+import { lockHolder } from '../coordinator/lock.js';
+import { contextOf } from '../coordinator/registry.js';
+import { type GuestView, readOnce, type Snapshot } from '../coordinator/snapshot.js';
 import type { DomainFacts, Hypervisor } from '../hypervisor.js';
-import { lockHolder } from '../lock.js';
-import { METADATA_URI } from '../metadata.js';
-import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
 import { ERROR, figureOf, LAST_UPDATE, READ, STATE, STATUS, UNUSED, USABLE } from '../sweep.js';
-import { guestWord, printable, shellQuoted } from '../text.js';
-import { formatSize, MiB } from '../units.js';
 import { FAILED, UnreachableError } from './failure.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS, virsh } from './session.js';
 

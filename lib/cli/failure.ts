@@ -1,6 +1,6 @@
 /** What a failed command says, and the code that it exits with. */
 
-import { messageOf, printable } from '../text.js';
+import { messageOf, printable } from '../common/text.js';
 
 /** Exit codes of every command. */
 export const FAILED = 1;

@@ -71,7 +71,7 @@ ${EXIT_CODES}`,
     .allowExcessArguments()
     .action(async (options, { args: [stray] }: Command) => {
       if (stray !== undefined) {
-        const { printable } = await import('../text.js');
+        const { printable } = await import('../common/text.js');
         run.error(`error: unknown command '${printable(stray)}': there are run, release, status, monitor, doctor and simulate`, {
           code: 'commander.unknownCommand',
         });

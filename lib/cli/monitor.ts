@@ -1,10 +1,11 @@
 /** `memcoord monitor`: the lines that the course's scripts read, every few seconds. */
-import { defaultConfig } from '../config.js';
+
+import { guestWord, printable } from '../common/text.js';
+import { machineTime, type Time } from '../common/time.js';
+import { defaultConfig } from '../config/config.js';
+import { HOST_SETTINGS, readSetting } from '../config/settings.js';
 import type { Hypervisor } from '../hypervisor.js';
-import { HOST_SETTINGS, readSetting } from '../settings.js';
 import { ACTUAL, figureOf, type GuestIdentity, LAST_UPDATE, READ, STATUS, type Sweep, UNUSED } from '../sweep.js';
-import { guestWord, printable } from '../text.js';
-import { machineTime, type Time } from '../time.js';
 import { UsageError } from './failure.js';
 import { byName, type Connect, connectLibvirt, type Options, optionValue, READING_DEADLINE_MS, virsh } from './session.js';
 

@@ -1,9 +1,10 @@
 /** `memcoord release`: the way back in a panic. */
-import { Coordinator } from '../coordinator.js';
-import { type Lock, LockedError, lockHolder, lockOwner, takeLock } from '../lock.js';
+
+import { machineTime, type Time } from '../common/time.js';
+import { formatSize } from '../common/units.js';
+import { Coordinator } from '../coordinator/coordinator.js';
+import { type Lock, LockedError, lockHolder, lockOwner, takeLock } from '../coordinator/lock.js';
 import type { Restored } from '../policy/restore.js';
-import { machineTime, type Time } from '../time.js';
-import { formatSize } from '../units.js';
 import { FAILED } from './failure.js';
 import { byName, type Connect, configFrom, connectLibvirt, connectToHold, type Options, printOut, stateOf } from './session.js';
 

@@ -1,12 +1,13 @@
 /** `memcoord run`: coordinates until it is told to stop. */
-import type { Config } from '../config.js';
-import { Coordinator } from '../coordinator.js';
-import { type Lock, takeLock } from '../lock.js';
-import { createLog, type Log, type LogFormat, logMove, logNotice } from '../log.js';
-import { messageOf } from '../text.js';
-import type { Time } from '../time.js';
-import { formatSize } from '../units.js';
+
+import { messageOf } from '../common/text.js';
+import type { Time } from '../common/time.js';
+import { formatSize } from '../common/units.js';
+import type { Config } from '../config/config.js';
+import { Coordinator } from '../coordinator/coordinator.js';
+import { type Lock, takeLock } from '../coordinator/lock.js';
 import { FAILED, UnreachableError } from './failure.js';
+import { createLog, type Log, type LogFormat, logMove, logNotice } from './log.js';
 import { openRecording } from './record.js';
 import { type Connect, configFrom, connectLibvirt, connectToHold, keepInput, type Options, stateOf, virsh } from './session.js';
 import { version } from './version.js';

@@ -1,11 +1,11 @@
 /** What the commands have in common: options become a configuration, a configuration a connection, a guest's name a command for it. */
 import { stat } from 'node:fs/promises';
-import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config.js';
-import { bootId, machineId } from '../host.js';
+import { printable, shellQuoted } from '../common/text.js';
+import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config/config.js';
+import { HOST_SETTINGS, readSetting } from '../config/settings.js';
+import { fileState, type State, stateName, statePath } from '../coordinator/state.js';
+import { bootId, machineId } from '../host/memory.js';
 import type { Hypervisor } from '../hypervisor.js';
-import { HOST_SETTINGS, readSetting } from '../settings.js';
-import { fileState, type State, stateName, statePath } from '../state.js';
-import { printable, shellQuoted } from '../text.js';
 import { UnreachableError, UsageError } from './failure.js';
 
 /** Opens a connection. Commands take one, so that tests can hand them a simulated host. */

@@ -1,15 +1,15 @@
 /** `memcoord simulate`: runs a scenario on a simulated host and says what came of it. */
 import { z } from 'zod';
-import type { MoveOutcome } from '../coordinator.js';
-import { createLog, logMove, logNotice } from '../log.js';
+import { printable } from '../common/text.js';
+import { formatSize } from '../common/units.js';
+import { readSetting } from '../config/settings.js';
+import type { MoveOutcome } from '../coordinator/coordinator.js';
 import type { Notice } from '../policy/types.js';
-import { readSetting } from '../settings.js';
 import { INVARIANTS, type Invariant, type Violation } from '../sim/invariants.js';
 import { loadScenario } from '../sim/scenario.js';
 import { simulate as run, type SimulationResult } from '../sim/simulate.js';
-import { printable } from '../text.js';
-import { formatSize } from '../units.js';
 import { FAILED } from './failure.js';
+import { createLog, logMove, logNotice } from './log.js';
 import { openRecording } from './record.js';
 import { keepInput, optionValue, printOut } from './session.js';
 import { mib, table } from './table.js';

@@ -1,6 +1,7 @@
 /** `memcoord status`: one reading of host and guests. */
-import { type GuestView, readOnce, type Snapshot } from '../snapshot.js';
-import { printable } from '../text.js';
+
+import { printable } from '../common/text.js';
+import { type GuestView, readOnce, type Snapshot } from '../coordinator/snapshot.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS } from './session.js';
 import { mib, table } from './table.js';
 

@@ -1,5 +1,5 @@
-import { printable } from '../text.js';
-import { MiB } from '../units.js';
+import { printable } from '../common/text.js';
+import { MiB } from '../common/units.js';
 
 /** A figure in MiB; `-` where it is not known. */
 export function mib(kib: number): string {

@@ -1,7 +1,7 @@
 /** Facts out of libvirt's XML. The XML comes from the daemon, but guests' owners write parts of it: it is read with care. */
 import { DOMParser, type Element } from '@xmldom/xmldom';
+import { messageOf } from '../common/text.js';
 import type { DomainFacts } from '../hypervisor.js';
-import { messageOf } from '../text.js';
 
 /** XML that is not what libvirt writes. */
 export class XmlError extends Error {

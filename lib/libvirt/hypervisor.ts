@@ -1,7 +1,8 @@
 /** The hypervisor over libvirt: the addon's flat answers in the coordinator's words. No policy, no retries. */
-import { isLocal, readHostMemory } from '../host.js';
+
+import { METADATA_URI } from '../config/metadata.js';
+import { isLocal, readHostMemory } from '../host/memory.js';
 import type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
-import { METADATA_URI } from '../metadata.js';
 import type { GuestIdentity, Sweep } from '../sweep.js';
 import { domainFacts, hostUuid } from './describe.js';
 import { loadBinding } from './load.js';

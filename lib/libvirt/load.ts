@@ -1,7 +1,7 @@
 /** Finds and loads the addon, at the first call: `--help` and `--version` need none. */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { messageOf } from '../text.js';
+import { messageOf } from '../common/text.js';
 import type { NativeBinding } from './native.js';
 
 /** The addon cannot be loaded. The message says what to install or run. */

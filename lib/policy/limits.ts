@@ -1,5 +1,5 @@
 /** The policy's fixed figures, each with its source. Sizes KiB, times ms, rates KiB/s. */
-import { MiB } from '../units.js';
+import { MiB } from '../common/units.js';
 
 /** Least floor where nothing else is set; with an eighth of the guest's maximum. */
 export const LEAST_FLOOR = 256 * MiB;

@@ -2,6 +2,9 @@
  * The model: folds one look into what is believed of the guests (belief.ts). balloon.ts and figures.ts read a guest's figures, this file
  * judges the phase and tells what changed; orders.ts notes the moves. All of them write to drafts (rows.ts) and leave the old model alone.
  */
+
+import { guestWord, shellQuoted } from '../common/text.js';
+import { formatSize } from '../common/units.js';
 import {
   ACTUAL,
   CPU_TIME,
@@ -17,8 +20,6 @@ import {
   STRIDE,
   SWAP_IN,
 } from '../sweep.js';
-import { guestWord, shellQuoted } from '../text.js';
-import { formatSize } from '../units.js';
 import { readActivity } from './activity.js';
 import { openWindow, progress, readBalloon, stillOpen } from './balloon.js';
 import type { Belief, Draft, Figure, Model, Rollback } from './belief.js';

@@ -1,5 +1,5 @@
 /** The policy: model → demand → allocation → safety → moves. Pure: the same model, look and configuration give the same plan. */
-import { formatSize, MiB } from '../units.js';
+import { formatSize, MiB } from '../common/units.js';
 import { isCalm } from './activity.js';
 import { allocate } from './allocation.js';
 import type { Belief, Draft, HostState, Model } from './belief.js';

@@ -1,5 +1,5 @@
 /** The way back: every guest gets what it had before memcoord came, as far as host and guest can honour that. */
-import { formatSize } from '../units.js';
+import { formatSize } from '../common/units.js';
 import type { Belief } from './belief.js';
 import { charge, spareNow } from './belief.js';
 import { criticalSpare } from './demand.js';

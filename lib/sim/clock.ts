@@ -1,5 +1,5 @@
 /** A clock that jumps: time passes where somebody lets it, and whoever sleeps on it is woken when its moment comes. */
-import type { Time } from '../time.js';
+import type { Time } from '../common/time.js';
 
 interface Sleeper {
   readonly at: number;

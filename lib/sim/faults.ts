@@ -1,5 +1,5 @@
 /** Lets the events of a scenario happen on a simulated host. */
-import { MiB } from '../units.js';
+import { MiB } from '../common/units.js';
 import type { SimHost } from './host.js';
 import type { Event, Scenario } from './scenario.js';
 

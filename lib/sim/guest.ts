@@ -1,5 +1,5 @@
 /** A simulated guest: programs that take memory, a balloon of finite speed, figures that lag. KiB, ms, KiB/s. */
-import { MiB } from '../units.js';
+import { MiB } from '../common/units.js';
 import type { Workload } from './workload.js';
 
 export interface GuestSpec {

@@ -1,6 +1,7 @@
 /** A simulated host: guests, the memory that they share, and what befalls them. Memory is conserved. */
+
+import type { Time } from '../common/time.js';
 import type { Hypervisor, HypervisorEvent } from '../hypervisor.js';
-import type { Time } from '../time.js';
 import { SimClock } from './clock.js';
 import { connectTo } from './connection.js';
 import { BOOT_MS, type GuestSpec, SimGuest } from './guest.js';

@@ -2,8 +2,11 @@
  * What must hold in every simulation, checked against what is true of the simulated host, whatever the coordinator believes.
  * docs/reliability.md says what each is for.
  */
-import { type Config, guestOverrides, isIncluded } from '../config.js';
-import type { MoveOutcome } from '../coordinator.js';
+
+import { formatSize, MiB } from '../common/units.js';
+import { type Config, guestOverrides, isIncluded } from '../config/config.js';
+import type { MoveOutcome } from '../coordinator/coordinator.js';
+import type { Snapshot } from '../coordinator/snapshot.js';
 import {
   BRISK_RATE,
   BURST_LASTS,
@@ -19,8 +22,6 @@ import {
   RESERVE_FRACTION,
   SAME,
 } from '../policy/limits.js';
-import type { Snapshot } from '../snapshot.js';
-import { formatSize, MiB } from '../units.js';
 import { type GuestSpec, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
 

@@ -1,9 +1,9 @@
 /** A scenario file: a host, its guests, what they do and what befalls them. docs/simulator.md explains it with examples. */
 import { z } from 'zod';
-import { type Config, defaultConfig, GUEST_KEYS, HOST_KEYS, settingsSchema, withSettings } from '../config.js';
-import { clipped, GUEST_SETTINGS, HOST_SETTINGS, written } from '../settings.js';
-import { GiB, parseSize } from '../units.js';
-import { readText, readYaml } from '../yaml.js';
+import { GiB, parseSize } from '../common/units.js';
+import { type Config, defaultConfig, GUEST_KEYS, HOST_KEYS, settingsSchema, withSettings } from '../config/config.js';
+import { clipped, GUEST_SETTINGS, HOST_SETTINGS, written } from '../config/settings.js';
+import { readText, readYaml } from '../config/yaml.js';
 import { BOOT_MS, FIGURES, type GuestSpec } from './guest.js';
 import { timeToRest } from './invariants.js';
 import { noise, settledAt, through, type Waypoint } from './workload.js';

@@ -1,9 +1,9 @@
 /** Runs a scenario: a coordinator on a simulated host, as fast as the machine allows. */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
-import { Coordinator, type MoveOutcome } from '../coordinator.js';
+import { Coordinator, type MoveOutcome } from '../coordinator/coordinator.js';
+import { fromLine, type RecordedLook, replay } from '../coordinator/recording.js';
 import type { Notice } from '../policy/types.js';
-import { fromLine, type RecordedLook, replay } from '../recording.js';
 import { schedule } from './faults.js';
 import { SimHost } from './host.js';
 import { Invariants, type Violation } from './invariants.js';

@@ -3,10 +3,10 @@ import t from 'tap';
 import { doctor, type Report } from '../../lib/cli/doctor.js';
 import { UnreachableError } from '../../lib/cli/failure.js';
 import type { Connect } from '../../lib/cli/session.js';
+import { GiB, MiB } from '../../lib/common/units.js';
+import { takeLock } from '../../lib/coordinator/lock.js';
 import type { DomainFacts } from '../../lib/hypervisor.js';
-import { takeLock } from '../../lib/lock.js';
 import { FAILED, LAST_UPDATE, READ, STATE, STATUS } from '../../lib/sweep.js';
-import { GiB, MiB } from '../../lib/units.js';
 import { collected, connectNow, connectTo, connectWithFacts, hostWith, idle } from './simulated.js';
 
 async function examined(connect: Connect, options = {}): Promise<{ code: number; report: Report }> {

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { explain, UnreachableError, UsageError } from '../../lib/cli/failure.js';
-import { ConfigError } from '../../lib/config.js';
-import { LockedError } from '../../lib/lock.js';
+import { ConfigError } from '../../lib/config/config.js';
+import { LockedError } from '../../lib/coordinator/lock.js';
 
 t.test('each kind of failure has its exit code', async (t) => {
   t.equal(explain(new UsageError('x')).code, 2);

@@ -1,8 +1,8 @@
 import t from 'tap';
 import { type MonitorOptions, monitor } from '../../lib/cli/monitor.js';
+import { MiB } from '../../lib/common/units.js';
 import type { SimHost } from '../../lib/sim/host.js';
 import { FAILED, STATUS } from '../../lib/sweep.js';
-import { MiB } from '../../lib/units.js';
 import { collected, connectTo, hostWith, idle } from './simulated.js';
 
 async function monitored(

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import t from 'tap';
 import { release } from '../../lib/cli/release.js';
 import { type Connect, stateOf } from '../../lib/cli/session.js';
-import { defaultConfig } from '../../lib/config.js';
-import { Coordinator } from '../../lib/coordinator.js';
-import { machineId } from '../../lib/host.js';
-import { takeLock } from '../../lib/lock.js';
+import { GiB, MiB } from '../../lib/common/units.js';
+import { defaultConfig } from '../../lib/config/config.js';
+import { Coordinator } from '../../lib/coordinator/coordinator.js';
+import { takeLock } from '../../lib/coordinator/lock.js';
+import { machineId } from '../../lib/host/memory.js';
 import { SimHost } from '../../lib/sim/host.js';
-import { GiB, MiB } from '../../lib/units.js';
 import { collected, connectTo, hostWith, idle } from './simulated.js';
 
 /** A host that was coordinated for a minute, and what of it is on disk. */

@@ -7,11 +7,11 @@ import t from 'tap';
 import { UnreachableError } from '../../lib/cli/failure.js';
 import { type RunOptions, run } from '../../lib/cli/run.js';
 import type { Connect } from '../../lib/cli/session.js';
-import { machineId } from '../../lib/host.js';
-import { takeLock } from '../../lib/lock.js';
+import { MiB } from '../../lib/common/units.js';
+import { takeLock } from '../../lib/coordinator/lock.js';
+import { stateName, statePath } from '../../lib/coordinator/state.js';
+import { machineId } from '../../lib/host/memory.js';
 import type { SimHost } from '../../lib/sim/host.js';
-import { stateName, statePath } from '../../lib/state.js';
-import { MiB } from '../../lib/units.js';
 import { collected, connectTo, hostWith, idle } from './simulated.js';
 
 interface Entry {

@@ -3,8 +3,8 @@ import { link, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import t from 'tap';
 import { simulate } from '../../lib/cli/simulate.js';
-import { defaultConfig } from '../../lib/config.js';
-import { fromLine, replay } from '../../lib/recording.js';
+import { defaultConfig } from '../../lib/config/config.js';
+import { fromLine, replay } from '../../lib/coordinator/recording.js';
 import { collected } from './simulated.js';
 
 const folder = 'docs/scenarios';

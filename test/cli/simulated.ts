@@ -1,11 +1,11 @@
 /** Simulated guests for the tests of the commands. */
 import type { Connect } from '../../lib/cli/session.js';
+import { machineTime } from '../../lib/common/time.js';
+import { GiB, MiB } from '../../lib/common/units.js';
 import type { DomainFacts, Hypervisor } from '../../lib/hypervisor.js';
 import type { GuestSpec } from '../../lib/sim/guest.js';
 import { SimHost } from '../../lib/sim/host.js';
 import { LAST_UPDATE, READ_AT, STRIDE } from '../../lib/sweep.js';
-import { machineTime } from '../../lib/time.js';
-import { GiB, MiB } from '../../lib/units.js';
 
 /** A guest that uses 300 MiB of its 512, and may have 2 GiB. */
 export function idle(name: string, more: Partial<GuestSpec> = {}): GuestSpec {

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { status } from '../../lib/cli/status.js';
-import { GiB, MiB } from '../../lib/units.js';
+import { GiB, MiB } from '../../lib/common/units.js';
 import { collected, connectNow, connectTo, connectWithFacts, hostWith, idle } from './simulated.js';
 
 t.test('host and guests are printed as an aligned table, in MiB, guests in the order of their numbers', async (t) => {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { stringify } from 'yaml';
-import { type Config, ConfigError, guestOverrides, isIncluded, parseConfig } from '../../lib/config.js';
-import { globOf } from '../../lib/glob.js';
+import { type Config, ConfigError, guestOverrides, isIncluded, parseConfig } from '../../lib/config/config.js';
+import { globOf } from '../../lib/config/glob.js';
 import { hostileText, isOneLine, PATIENCE_MS, timed } from './hostile.js';
 
 /** What comes of a text: a sound configuration, complaints of one line each, or what must not be. */

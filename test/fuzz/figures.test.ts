@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { GiB, MiB } from '../../lib/common/units.js';
 import { charge } from '../../lib/policy/belief.js';
 import { nextLook } from '../../lib/policy/eyes.js';
 import { CRITICAL_SPARE } from '../../lib/policy/limits.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
 import * as sweep from '../../lib/sweep.js';
-import { GiB, MiB } from '../../lib/units.js';
 import { guest, World } from '../policy/world.js';
 
 /** What a guest can say, through QEMU, which checks none of it. */

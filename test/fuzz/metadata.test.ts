@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { MiB } from '../../lib/common/units.js';
+import { METADATA_URI, parseMetadata } from '../../lib/config/metadata.js';
+import { GUEST_SETTINGS } from '../../lib/config/settings.js';
 import { domainFacts } from '../../lib/libvirt/describe.js';
-import { METADATA_URI, parseMetadata } from '../../lib/metadata.js';
-import { GUEST_SETTINGS } from '../../lib/settings.js';
-import { MiB } from '../../lib/units.js';
 import { guest, World } from '../policy/world.js';
 import { hostileText, isOneLine, PATIENCE_MS, timed } from './hostile.js';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { stringify } from 'yaml';
-import { ConfigError } from '../../lib/config.js';
+import { ConfigError } from '../../lib/config/config.js';
 import { FIGURES } from '../../lib/sim/guest.js';
 import { GUEST_EVENTS, HOST_EVENTS, parseScenario, type Scenario } from '../../lib/sim/scenario.js';
 import { simulate } from '../../lib/sim/simulate.js';

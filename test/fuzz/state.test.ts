@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import { fileState } from '../../lib/state.js';
+import { fileState } from '../../lib/coordinator/state.js';
 import { hostileText } from './hostile.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';

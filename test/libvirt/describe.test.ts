@@ -1,6 +1,6 @@
 import t from 'tap';
+import { GiB } from '../../lib/common/units.js';
 import { domainFacts, hostUuid } from '../../lib/libvirt/describe.js';
-import { GiB } from '../../lib/units.js';
 
 /** As libvirt 9 writes a running guest. */
 const domain = ({

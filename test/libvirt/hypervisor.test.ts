@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { METADATA_URI } from '../../lib/config/metadata.js';
 import type { HypervisorEvent } from '../../lib/hypervisor.js';
 import { openLibvirt, translate } from '../../lib/libvirt/hypervisor.js';
-import { METADATA_URI } from '../../lib/metadata.js';
 import { ACTUAL, READ, STATUS } from '../../lib/sweep.js';
 import { hostOf, makeGuests, startDaemon, until } from '../native/support.js';
 

@@ -1,9 +1,9 @@
 import t from 'tap';
+import { MiB } from '../../lib/common/units.js';
 import { isCalm } from '../../lib/policy/activity.js';
 import { glanceInterval, lookInterval, reactionTime } from '../../lib/policy/demand.js';
 import { type Glance, type NextLook, nextLook } from '../../lib/policy/eyes.js';
 import type { GuestContext } from '../../lib/policy/types.js';
-import { MiB } from '../../lib/units.js';
 import { CONFIG, guest, World, type WorldGuest } from './world.js';
 
 const contexts = (world: World): Map<string, GuestContext> =>

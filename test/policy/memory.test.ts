@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { MiB } from '../../lib/common/units.js';
 import { charge } from '../../lib/policy/belief.js';
 import { remember } from '../../lib/policy/memory.js';
 import type { Remembered } from '../../lib/policy/types.js';
-import { MiB } from '../../lib/units.js';
 import { guest, World } from './world.js';
 
 const NOTHING: Remembered = {

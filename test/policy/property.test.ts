@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
+import { GiB, MiB } from '../../lib/common/units.js';
 import { charge } from '../../lib/policy/belief.js';
 import { type Order, ordered } from '../../lib/policy/orders.js';
 import { plan } from '../../lib/policy/plan.js';
-import { GiB, MiB } from '../../lib/units.js';
 import { guest, World } from './world.js';
 
 /** On a host that no longer changes planning comes to rest within this many rounds of one interval: 4 GiB at 50 MiB a round, and some. */

@@ -1,11 +1,12 @@
 /** A hand-held host for the policy's tests: what a look shows is set by hand, moves land when the test says so. */
-import { defaultConfig } from '../../lib/config.js';
+
+import { GiB, MiB } from '../../lib/common/units.js';
+import { defaultConfig } from '../../lib/config/config.js';
 import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
 import type { GuestContext, GuestOverrides, Look, Move, Notice, PolicyConfig, Remembered } from '../../lib/policy/types.js';
 import * as sweep from '../../lib/sweep.js';
-import { GiB, MiB } from '../../lib/units.js';
 
 export const CONFIG: PolicyConfig = defaultConfig();
 

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { defaultConfig } from '../../lib/config.js';
-import { Coordinator, type MoveOutcome } from '../../lib/coordinator.js';
+import { GiB, MiB } from '../../lib/common/units.js';
+import { defaultConfig } from '../../lib/config/config.js';
+import { Coordinator, type MoveOutcome } from '../../lib/coordinator/coordinator.js';
 import { SimHost } from '../../lib/sim/host.js';
-import { GiB, MiB } from '../../lib/units.js';
 
 const IDLE = 150 * MiB;
 const RATE = 18 * MiB;

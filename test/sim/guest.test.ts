@@ -1,7 +1,7 @@
 import t from 'tap';
+import { MiB } from '../../lib/common/units.js';
 import { BOOT_MS, type GuestSpec, SimGuest } from '../../lib/sim/guest.js';
 import { noise, settledAt, through } from '../../lib/sim/workload.js';
-import { MiB } from '../../lib/units.js';
 
 const KIB_OF = (mib: number) => mib * MiB;
 

@@ -1,7 +1,7 @@
 import t from 'tap';
+import { GiB, MiB } from '../../lib/common/units.js';
 import { SimHost } from '../../lib/sim/host.js';
 import { figureOf, LAST_UPDATE } from '../../lib/sweep.js';
-import { GiB, MiB } from '../../lib/units.js';
 
 t.test('the wall clock is set for the guests that are there and for those that are started later', async (t) => {
   const spec = (name: string) => ({ name, maximum: GiB, uses: () => 100 * MiB });

@@ -1,6 +1,6 @@
 import t from 'tap';
+import { GiB, MiB } from '../../lib/common/units.js';
 import { parseScenario } from '../../lib/sim/scenario.js';
-import { GiB, MiB } from '../../lib/units.js';
 
 const guests = 'guests: [{ name: a, max: 1GiB }]\n';
 

@@ -1,13 +1,13 @@
 /** A check that proves the checks: policies that are known to be bad, one rule switched off in each, are caught by the random scenarios. */
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import type { Coordinator } from '../../lib/coordinator.js';
+import type { Coordinator } from '../../lib/coordinator/coordinator.js';
+import * as recording from '../../lib/coordinator/recording.js';
 import * as belief from '../../lib/policy/belief.js';
 import * as demand from '../../lib/policy/demand.js';
 import * as limits from '../../lib/policy/limits.js';
 import * as model from '../../lib/policy/model.js';
 import * as safety from '../../lib/policy/safety.js';
-import * as recording from '../../lib/recording.js';
 import type { Invariant } from '../../lib/sim/invariants.js';
 import { simulate } from '../../lib/sim/simulate.js';
 import { scenarioOf, scenarioText } from './scenarios.js';
@@ -126,9 +126,9 @@ async function coordinatorWith(t: Test, variant: Variant): Promise<typeof Coordi
     [path('safety')]: { ...bounded, ...variant.safety },
     [path('model')]: { ...seen, ...variant.model },
   });
-  const made = await t.mockImport<{ Coordinator: typeof Coordinator }>('../../lib/coordinator.js', {
+  const made = await t.mockImport<{ Coordinator: typeof Coordinator }>('../../lib/coordinator/coordinator.js', {
     [path('plan')]: plan,
-    '../../lib/recording.js': { ...recording, ...variant.recording },
+    '../../lib/coordinator/recording.js': { ...recording, ...variant.recording },
   });
   return made.Coordinator;
 }

@@ -1,8 +1,8 @@
 /** What a fault is played on: the lab's guests in their first state, a memcoord that coordinates them, and an observer of both. */
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { machineTime } from '../../../lib/common/time.js';
 import { READ, READ_AT, STATUS, STRIDE } from '../../../lib/sweep.js';
-import { machineTime } from '../../../lib/time.js';
 import { report, say } from '../agent.js';
 import { virsh } from '../daemon.js';
 import { add, balloon, type Guest, type GuestSpec, guestSpecs, type Lab, ready, remove, running, start } from '../guests.js';

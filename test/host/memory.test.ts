@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { bootId, hostMemoryReader, isLocal, machineId, readHostMemory } from '../lib/host.js';
+import { bootId, hostMemoryReader, isLocal, machineId, readHostMemory } from '../../lib/host/memory.js';
 
 const MEMINFO = 'MemTotal:       24064000 kB\nMemFree:         1000000 kB\nMemAvailable:   20000000 kB\n';
 

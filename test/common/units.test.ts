@@ -1,5 +1,5 @@
 import t from 'tap';
-import { formatSize, GiB, MiB, parseSize } from '../lib/units.js';
+import { formatSize, GiB, MiB, parseSize } from '../../lib/common/units.js';
 
 t.test('sizes are read with their unit, in any case', async (t) => {
   t.equal(parseSize('512MiB'), 512 * MiB);

@@ -1,7 +1,7 @@
 /** The memory of the host that we run on, out of /proc. A remote host's is libvirt's to tell. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostMemory } from './hypervisor.js';
+import type { HostMemory } from '../hypervisor.js';
 
 /**
  * The host is short where, in the last 10 s, some task stood still for want of memory for this part of the time, %, or all did

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
-import { readFileOf } from '../lib/file.js';
+import { readFileOf } from '../../lib/common/file.js';
 
 t.test('a file is read whole up to the limit, and refused beyond it, whatever size it is said to have', async (t) => {
   const path = join(t.testdir({ file: 'äbc' }), 'file');

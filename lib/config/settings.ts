@@ -2,10 +2,10 @@
  * How people write settings, and what is allowed: one place for the configuration file, the command line and a domain's metadata.
  */
 import { z } from 'zod';
+import { messageOf, printable } from '../common/text.js';
+import { formatSize, parseSize } from '../common/units.js';
+import { LEAST_RESERVE } from '../policy/limits.js';
 import { globMatcher } from './glob.js';
-import { LEAST_RESERVE } from './policy/limits.js';
-import { messageOf, printable } from './text.js';
-import { formatSize, parseSize } from './units.js';
 
 /** No setting that is read takes more characters. */
 const LONGEST_SETTING = 40;

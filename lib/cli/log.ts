@@ -1,10 +1,10 @@
 /** What a coordinator tells while it runs: JSON lines for machines, one readable line each for people. */
 import { type Logger, pino } from 'pino';
 import { type PrettyOptions, prettyFactory } from 'pino-pretty';
-import type { MoveOutcome } from './coordinator.js';
-import type { Notice } from './policy/types.js';
-import { printable } from './text.js';
-import { MiB } from './units.js';
+import { printable } from '../common/text.js';
+import { MiB } from '../common/units.js';
+import type { MoveOutcome } from '../coordinator/coordinator.js';
+import type { Notice } from '../policy/types.js';
 
 export type LogFormat = 'pretty' | 'json';
 export type Log = Logger;

@@ -1,12 +1,13 @@
 /** Host and guests at one look, as people see them. */
-import type { Config } from './config.js';
-import { CONTROL_DEADLINE_MS, contextOf } from './guests.js';
-import type { Hypervisor } from './hypervisor.js';
-import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from './policy/belief.js';
-import { type Plan, plan } from './policy/plan.js';
-import type { GuestContext, Look, Phase, Reason } from './policy/types.js';
-import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from './sweep.js';
-import { machineTime, type Time } from './time.js';
+
+import { machineTime, type Time } from '../common/time.js';
+import type { Config } from '../config/config.js';
+import type { Hypervisor } from '../hypervisor.js';
+import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from '../policy/belief.js';
+import { type Plan, plan } from '../policy/plan.js';
+import type { GuestContext, Look, Phase, Reason } from '../policy/types.js';
+import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from '../sweep.js';
+import { CONTROL_DEADLINE_MS, contextOf } from './registry.js';
 
 /** A guest as people see it. Sizes KiB; NaN = not known. */
 export interface GuestView {

@@ -1,6 +1,6 @@
 import t from 'tap';
-import type { MoveOutcome } from '../lib/coordinator.js';
-import { createLog, type LogFormat, logMove, logNotice } from '../lib/log.js';
+import { createLog, type LogFormat, logMove, logNotice } from '../../lib/cli/log.js';
+import type { MoveOutcome } from '../../lib/coordinator/coordinator.js';
 
 const MiB = 1024;
 const move: MoveOutcome = {

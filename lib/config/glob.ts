@@ -2,7 +2,7 @@
  * Globs of guests' names: `*` is any letters, `?` one, `[a-z]` and `[!a-z]` one of a set, `{web,db}` one of several texts, and a `\` takes
  * the letter after it as it is. A name is no path: a leading dot and a slash are letters like others.
  */
-import { printable } from './text.js';
+import { printable } from '../common/text.js';
 
 /** Texts that the braces of one glob may stand for. */
 const MOST_TEXTS = 100;

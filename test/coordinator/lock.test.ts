@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import t from 'tap';
-import { LockedError, lockHolder, lockOwner, takeLock } from '../lib/lock.js';
+import { LockedError, lockHolder, lockOwner, takeLock } from '../../lib/coordinator/lock.js';
 
 /** A process that takes the lock's name as a coordinator of another version would: by the protocol alone. */
 async function holder(id: string, answers = true): Promise<ChildProcess> {
@@ -123,7 +123,7 @@ t.test('whoever asks and never hangs up does not keep the holder from giving the
 
 t.test('a lock does not keep its process alive', async (t) => {
   const id = randomUUID();
-  const module = new URL('../lib/lock.ts', import.meta.url).href;
+  const module = new URL('../../lib/coordinator/lock.ts', import.meta.url).href;
   const child = spawn(process.execPath, [
     ...process.execArgv,
     '--input-type=module',

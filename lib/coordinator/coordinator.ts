@@ -1,23 +1,23 @@
 /** The loop: look → plan → move → tell. All decisions are the policy's; all that touches the world is the hypervisor's. */
 import { EventEmitter } from 'node:events';
-import type { Config } from './config.js';
-import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestBook, LAST_RETRY_MS } from './guests.js';
-import type { HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
-import { EMPTY_MODEL, type Model } from './policy/belief.js';
-import { glanceInterval } from './policy/demand.js';
-import { type Glance, type NextLook, nextLook } from './policy/eyes.js';
-import { LEAST_LOOK, LOOK_COST, SAME, SAVED_FOR } from './policy/limits.js';
-import { type Order, ordered } from './policy/orders.js';
-import { type Plan, plan } from './policy/plan.js';
-import { forecast, isRestored, isToGive, type Restored, rescues, restored, restoring } from './policy/restore.js';
-import type { Look, Move, Notice } from './policy/types.js';
+import { messageOf } from '../common/text.js';
+import { machineTime, type Time } from '../common/time.js';
+import { formatSize } from '../common/units.js';
+import type { Config } from '../config/config.js';
+import type { HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
+import { EMPTY_MODEL, type Model } from '../policy/belief.js';
+import { glanceInterval } from '../policy/demand.js';
+import { type Glance, type NextLook, nextLook } from '../policy/eyes.js';
+import { LEAST_LOOK, LOOK_COST, SAME, SAVED_FOR } from '../policy/limits.js';
+import { type Order, ordered } from '../policy/orders.js';
+import { type Plan, plan } from '../policy/plan.js';
+import { forecast, isRestored, isToGive, type Restored, rescues, restored, restoring } from '../policy/restore.js';
+import type { Look, Move, Notice } from '../policy/types.js';
+import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from '../sweep.js';
 import { type RecordedLook, toLine } from './recording.js';
+import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestBook, LAST_RETRY_MS } from './registry.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
 import type { State } from './state.js';
-import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from './sweep.js';
-import { messageOf } from './text.js';
-import { machineTime, type Time } from './time.js';
-import { formatSize } from './units.js';
 
 /** A move and what became of it. */
 export interface MoveOutcome extends Move {

@@ -7,7 +7,7 @@
  * costs only itself.
  */
 import { DOMParser } from '@xmldom/xmldom';
-import type { GuestOverrides } from './policy/types.js';
+import type { GuestOverrides } from '../policy/types.js';
 import { clipped, didYouMean, GUEST_SETTINGS, readSetting } from './settings.js';
 
 /** Namespace of our element in a domain's metadata. */

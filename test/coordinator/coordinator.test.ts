@@ -1,14 +1,14 @@
 import t from 'tap';
-import { defaultConfig } from '../lib/config.js';
-import { Coordinator, type CoordinatorOptions, type MoveOutcome } from '../lib/coordinator.js';
-import type { Hypervisor } from '../lib/hypervisor.js';
-import type { Notice } from '../lib/policy/types.js';
-import type { GuestSpec } from '../lib/sim/guest.js';
-import { SimHost } from '../lib/sim/host.js';
-import { readOnce } from '../lib/snapshot.js';
-import type { SavedGuests, State } from '../lib/state.js';
-import { MISSED, READ, REFRESHED, SET_ASIDE, STATUS, STRIDE } from '../lib/sweep.js';
-import { GiB, MiB } from '../lib/units.js';
+import { GiB, MiB } from '../../lib/common/units.js';
+import { defaultConfig } from '../../lib/config/config.js';
+import { Coordinator, type CoordinatorOptions, type MoveOutcome } from '../../lib/coordinator/coordinator.js';
+import { readOnce } from '../../lib/coordinator/snapshot.js';
+import type { SavedGuests, State } from '../../lib/coordinator/state.js';
+import type { Hypervisor } from '../../lib/hypervisor.js';
+import type { Notice } from '../../lib/policy/types.js';
+import type { GuestSpec } from '../../lib/sim/guest.js';
+import { SimHost } from '../../lib/sim/host.js';
+import { MISSED, READ, REFRESHED, SET_ASIDE, STATUS, STRIDE } from '../../lib/sweep.js';
 
 const idle = (name: string, settings: Partial<GuestSpec> = {}): GuestSpec => ({
   name,

@@ -1,9 +1,9 @@
 /** The configuration: defaults, under a YAML file, under the command line. */
 import { z } from 'zod';
+import { MiB } from '../common/units.js';
+import type { GuestOverrides, PolicyConfig } from '../policy/types.js';
 import { globMatcher } from './glob.js';
-import type { GuestOverrides, PolicyConfig } from './policy/types.js';
 import { GLOB, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
-import { MiB } from './units.js';
 import { ConfigError, readText, readYaml } from './yaml.js';
 
 export { ConfigError };

@@ -10,10 +10,10 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { readFileOf } from './file.js';
-import { isLocal } from './host.js';
-import type { Remembered } from './policy/types.js';
-import { messageOf } from './text.js';
+import { readFileOf } from '../common/file.js';
+import { messageOf } from '../common/text.js';
+import { isLocal } from '../host/memory.js';
+import type { Remembered } from '../policy/types.js';
 
 /** What is kept of one start of a guest. */
 export interface SavedGuest {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { METADATA_URI, parseMetadata } from '../lib/metadata.js';
+import { METADATA_URI, parseMetadata } from '../../lib/config/metadata.js';
 
 const MiB = 1024;
 

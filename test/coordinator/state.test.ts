@@ -3,7 +3,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, wr
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { fileState, type SavedGuest, stateName, statePath } from '../lib/state.js';
+import { fileState, type SavedGuest, stateName, statePath } from '../../lib/coordinator/state.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
 const GUEST: SavedGuest = {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import t from 'tap';
-import { ConfigError, defaultConfig, guestOverrides, isIncluded, loadConfig, parseConfig, withSettings } from '../lib/config.js';
+import { ConfigError, defaultConfig, guestOverrides, isIncluded, loadConfig, parseConfig, withSettings } from '../../lib/config/config.js';
 
 const MiB = 1024;
 const GiB = 1024 * MiB;

@@ -2,17 +2,18 @@
  * What a coordinator keeps of the guests beside the model: their facts and settings, the stats periods that it has set, and what must
  * outlive it.
  */
-import type { Config } from './config.js';
-import { guestOverrides, isIncluded } from './config.js';
-import type { DomainFacts, Hypervisor } from './hypervisor.js';
-import { parseMetadata } from './metadata.js';
-import type { Belief } from './policy/belief.js';
-import { remember } from './policy/memory.js';
-import type { GuestContext, GuestOverrides, Notice } from './policy/types.js';
+
+import { guestWord, shellQuoted } from '../common/text.js';
+import type { Time } from '../common/time.js';
+import type { Config } from '../config/config.js';
+import { guestOverrides, isIncluded } from '../config/config.js';
+import { parseMetadata } from '../config/metadata.js';
+import type { DomainFacts, Hypervisor } from '../hypervisor.js';
+import type { Belief } from '../policy/belief.js';
+import { remember } from '../policy/memory.js';
+import type { GuestContext, GuestOverrides, Notice } from '../policy/types.js';
+import type { GuestIdentity } from '../sweep.js';
 import type { SavedGuest, SavedGuests, State } from './state.js';
-import type { GuestIdentity } from './sweep.js';
-import { guestWord, shellQuoted } from './text.js';
-import type { Time } from './time.js';
 
 /** A wait for libvirt that is longer than any healthy answer and shorter than a person's patience. */
 export const CONTROL_DEADLINE_MS = 2000;

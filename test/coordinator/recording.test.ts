@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { defaultConfig } from '../lib/config.js';
-import { Coordinator } from '../lib/coordinator.js';
-import { fromLine, type RecordedLook, replay } from '../lib/index.js';
-import { SimHost } from '../lib/sim/host.js';
-import { GiB, MiB } from '../lib/units.js';
+import { GiB, MiB } from '../../lib/common/units.js';
+import { defaultConfig } from '../../lib/config/config.js';
+import { Coordinator } from '../../lib/coordinator/coordinator.js';
+import { fromLine, type RecordedLook, replay } from '../../lib/index.js';
+import { SimHost } from '../../lib/sim/host.js';
 
 const config = { ...defaultConfig(), poolKiB: 2 * GiB };
 

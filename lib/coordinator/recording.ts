@@ -1,12 +1,12 @@
 /** Recordings: what each plan was made from and what came of it, as JSON lines, and the proof that the same plan comes of it again. */
 import { z } from 'zod';
-import type { Config } from './config.js';
-import { EMPTY_MODEL, type Model } from './policy/belief.js';
-import { type Order, ordered } from './policy/orders.js';
-import { plan } from './policy/plan.js';
-import type { GuestContext, GuestOverrides, Look, Move, Reason, Signal } from './policy/types.js';
-import { STRIDE } from './sweep.js';
-import { messageOf } from './text.js';
+import { messageOf } from '../common/text.js';
+import type { Config } from '../config/config.js';
+import { EMPTY_MODEL, type Model } from '../policy/belief.js';
+import { type Order, ordered } from '../policy/orders.js';
+import { plan } from '../policy/plan.js';
+import type { GuestContext, GuestOverrides, Look, Move, Reason, Signal } from '../policy/types.js';
+import { STRIDE } from '../sweep.js';
 
 /** One look of a coordinator, with all that its plan depends on beside the looks before it. */
 export interface RecordedLook {

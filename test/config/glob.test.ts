@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { globMatcher } from '../lib/glob.js';
+import { globMatcher } from '../../lib/config/glob.js';
 
 t.test('stars, question marks, sets, braces', async (t) => {
   const cases: [glob: string, yes: string[], no: string[]][] = [

@@ -1,9 +1,9 @@
 /** Reads YAML by a schema, and says of each thing that is wrong where it stands. */
 import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { readFileOf } from './file.js';
+import { readFileOf } from '../common/file.js';
+import { messageOf } from '../common/text.js';
 import { clipped, didYouMean } from './settings.js';
-import { messageOf } from './text.js';
 
 /** What a file says is not allowed. The message names the file or option, the line, the setting and what is allowed. */
 export class ConfigError extends Error {
