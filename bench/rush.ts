@@ -1,4 +1,4 @@
-/** Runs the coordinator itself at full speed: its clock jumps over every rest between two looks. */
+/** Runs the coordinator itself at full speed: its clock jumps over every rest between two samples. */
 import { Coordinator, type CoordinatorOptions, defaultConfig, type Hypervisor } from 'memcoord';
 
 /** Time that passes only while the coordinator rests, ms. */
@@ -7,7 +7,7 @@ export class Clock {
 }
 
 /**
- * Makes `cycles` looks at all guests, an interval apart by the clock, and carries out what is planned.
+ * Makes `cycles` samples of all guests, an interval apart by the clock, and carries out what is planned.
  *
  * @param connect given the clock, by which the hypervisor dates its figures.
  * @param each called after the cycle of that number.
@@ -22,26 +22,26 @@ export async function rush(connect: (clock: Clock) => Promise<Hypervisor>, cycle
     },
   };
   const hypervisor = await connect(clock);
-  let looks = 0;
+  let samples = 0;
   let over: () => void = () => undefined;
   const done = new Promise<void>((resolve) => {
     over = resolve;
   });
-  // A look begins with the sweep: when the next is asked for, the one before is over.
+  // A sample begins with the sweep: when the next is asked for, the one before is over.
   const counted: Hypervisor = {
     ...hypervisor,
     async sample(options) {
-      if (looks > 0) each(looks);
-      if (looks === cycles) {
+      if (samples > 0) each(samples);
+      if (samples === cycles) {
         over();
         return new Promise(() => undefined);
       }
-      looks++;
+      samples++;
       return hypervisor.sample(options);
     },
   };
-  // No extra looks at some guests: every look is a cycle.
-  const coordinator = new Coordinator({ connect: async () => counted, config: { ...defaultConfig(), eyes: 0 }, time });
+  // No extra samples of some guests: every sample is a cycle.
+  const coordinator = new Coordinator({ connect: async () => counted, config: { ...defaultConfig(), samplingBudget: 0 }, time });
   coordinator.on('lost', (error) => {
     throw error;
   });

@@ -22,7 +22,7 @@ interface Cost {
 /** The guests have given what they do not need when memcoord has moved nobody for so long; waited for that at most so long. */
 const QUIET_S = 10;
 const SETTLE_S = 90;
-const DEFAULT_EYES = '--eyes 5% (default)';
+const DEFAULT_EYES = '--sampling-budget 5% (default)';
 const WITHOUT = 'without memcoord';
 
 interface Watch {
@@ -36,7 +36,7 @@ function watches(mode: Mode, host: HostName): Watch[] {
   const short = mode === 'full' ? 60 : host === 'real20' ? 20 : 30;
   return [
     { name: WITHOUT, seconds: short, options: null },
-    { name: '--eyes 0', seconds: short, options: ['--eyes', '0%'] },
+    { name: '--sampling-budget 0', seconds: short, options: ['--sampling-budget', '0%'] },
     { name: DEFAULT_EYES, seconds: host === 'real20' ? short : 60, options: [] },
   ];
 }

@@ -36,7 +36,7 @@ export type Contender = { readonly kind: 'memcoord'; readonly options: readonly 
 /** Those that the questions compare, by the name that the tables have. */
 export const COORDINATORS = {
   memcoord: { kind: 'memcoord', options: [] },
-  'memcoord, fast eyes off': { kind: 'memcoord', options: ['--eyes', '0%'] },
+  'memcoord, fast sampling off': { kind: 'memcoord', options: ['--sampling-budget', '0%'] },
   'virsh loop, 2 s': { kind: 'virsh' },
 } as const satisfies Readonly<Record<string, Contender>>;
 

@@ -2,7 +2,7 @@
 // it.
 //
 // The fewest calls that give the figures: the list of running guests once a cycle, and
-// virDomainMemoryStats for each; virDomainSetMemoryFlags for each where it sets. Guests are looked
+// virDomainMemoryStats for each; virDomainSetMemoryFlags for each where it sets. Guests are sampled
 // up once, before the first cycle; with several threads, each has a connection of its own
 // (libvirt 9.0 does not serve calls of one connection in parallel safely) and takes the next guest
 // that nobody has taken.

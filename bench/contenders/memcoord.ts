@@ -2,7 +2,7 @@
  * `memcoord.js URI sweep|cycle`: memcoord as a contender; answers as ../contender.ts has it.
  *
  * sweep: the addon alone: one reading of all guests, and one call that sets them all.
- * cycle: all that `memcoord run` does in a look: the Coordinator itself over libvirt, which reads guests and host, plans, and makes up its
+ * cycle: all that `memcoord run` does in a sample: the Coordinator itself over libvirt, which reads guests and host, plans, and makes up its
  * snapshot. It is on a dry run, and the moves that all contenders make are made in place of the plan's own.
  */
 import { createInterface } from 'node:readline';
@@ -45,7 +45,7 @@ async function sweeps(hypervisor: Hypervisor): Promise<void> {
 }
 
 /**
- * A look begins with the sweep, and is over when the coordinator goes to rest, or asks for the next sweep where it has no time to. The next
+ * A sample begins with the sweep, and is over when the coordinator goes to rest, or asks for the next sweep where it has no time to. The next
  * waits until it is told to begin. The first one also makes the guests' acquaintance.
  */
 async function cycles(hypervisor: Hypervisor, uri: string): Promise<void> {
@@ -90,8 +90,8 @@ async function cycles(hypervisor: Hypervisor, uri: string): Promise<void> {
     now: () => Number(process.hrtime.bigint()) / 1e6,
     sleep: (ms) => ({ done: finish().then(() => sleep(ms)), wake: () => undefined }),
   };
-  // No extra looks at some guests: every look is a cycle. The interval is the shortest that there is.
-  const config = { ...defaultConfig(), uri, intervalMs: 100, eyes: 0 };
+  // No extra samples of some guests: every sample is a cycle. The interval is the shortest that there is.
+  const config = { ...defaultConfig(), uri, intervalMs: 100, samplingBudget: 0 };
   const coordinator = new Coordinator({ connect: async () => watched, config, dryRun: true, time });
   const fail = (error: Error): void => {
     console.error(error);

@@ -1,7 +1,7 @@
 /**
  * `policy.js GUESTS CYCLES`: what JavaScript takes for a cycle, without any hypervisor; prints one line of JSON (PolicyTimes of ../policy.ts).
  */
-import { defaultConfig, EMPTY_MODEL, type GuestContext, type Look, plan } from 'memcoord';
+import { defaultConfig, EMPTY_MODEL, type GuestContext, plan, type Sample } from 'memcoord';
 import { CannedHost } from '../canned.js';
 import type { PolicyTimes } from '../policy.js';
 import { Clock, rush } from '../rush.js';
@@ -27,9 +27,9 @@ async function plans(): Promise<number> {
   const times: number[] = [];
   for (let cycle = 0; cycle < WARM_UP + cycles; cycle++) {
     clock.now += config.intervalMs;
-    const look: Look = { at: clock.now, sweep: host.sweep(), refreshed: new Set(), rebooted: new Set(), host: memory, contexts };
+    const sample: Sample = { at: clock.now, sweep: host.sweep(), refreshed: new Set(), rebooted: new Set(), host: memory, contexts };
     const startedAt = performance.now();
-    model = plan(model, look, config).model;
+    model = plan(model, sample, config).model;
     times.push(performance.now() - startedAt);
   }
   return median(times.slice(WARM_UP)) * 1000;

@@ -115,7 +115,7 @@ function examineHost({ host }: Snapshot, denied: UnreachableError | null, holder
   return findings;
 }
 
-interface Patient {
+interface GuestUnderTest {
   readonly uri: string;
   readonly name: string;
   readonly uuid: string;
@@ -139,7 +139,7 @@ const STALE_SECONDS = 5;
 /** Restart a guest so that its new definition holds. A reboot from within keeps the old one. */
 const RESTART = 'then shut it down and start it anew';
 
-function examineGuest({ uri, name, uuid, figure, facts, view, config }: Patient): Finding[] {
+function examineGuest({ uri, name, uuid, figure, facts, view, config }: GuestUnderTest): Finding[] {
   const on: OnGuest = (command, ...words) => virsh(uri, command, guestWord(name, uuid), ...words);
   if (figure(STATUS) !== READ)
     return [{ level: 'problem', what: `does not answer${unanswered(figure)}`, mend: `see what it waits for: ${on('domcontrol')}` }];

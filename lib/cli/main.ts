@@ -23,13 +23,13 @@ const onExit = (): Option =>
   new Option('--on-exit <what>', 'what stopping leaves guests with: keep (default) the sizes that they have, or restore those of before');
 /** The options that shape what guests get: `run` acts by them, `status` shows what would come of them. */
 const policy = (): Option[] => [
-  new Option('--interval <seconds>', 'time between looks at all guests, 0.1 to 3600 (default: 1); guests at risk are looked at more often'),
+  new Option('--interval <seconds>', 'time between samples of all guests, 0.1 to 3600 (default: 1); guests at risk are sampled more often'),
   new Option('--pool <size>', 'most that all guests together may hold, e.g. 8GiB (default: what the host can spare)'),
   new Option('--reserve <size>', 'memory that is never given out, 200MiB at least (default: 5 % of the host, 512MiB at least)'),
   new Option('--signal <figure>', "which of a guest's figures is its spare memory: usable (MemAvailable, the default) or unused (MemFree)"),
   new Option('--surplus <whose>', 'what no guest needs: stays with the host (default), or is spread over the guests'),
   new Option('--burst <rate>', 'rise of a guest that its spare memory should outlast, e.g. 200MiB/s (the default)'),
-  new Option('--eyes <percent>', 'CPU for extra looks at guests at risk, as a part of one core (default: 5%)'),
+  new Option('--sampling-budget <percent>', 'CPU for extra samples of guests at risk, as a part of one core (default: 5%)'),
 ];
 
 function commands(): Command {
@@ -64,7 +64,7 @@ ${EXIT_CODES}`,
     .addOption(exclude())
     .addOption(onExit())
     .option('--dry-run', 'say what would be done and change nothing at all')
-    .option('--record <file>', 'write every look and its moves to a file, as JSON lines')
+    .option('--record <file>', 'write every sample and its moves to a file, as JSON lines')
     .addOption(new Option('--log-format <format>', 'pretty (default on a terminal) or json').choices(['pretty', 'json']))
     .addHelpText('after', `\nExample\n  memcoord run --interval 1 --pool 8GiB --exclude 'build-*'\n${EXIT_CODES}`)
     // What is no command arrives here, as an argument of the default one.
@@ -160,7 +160,7 @@ ${EXIT_CODES}`,
     )
     .option('--seed <n>', 'of what is left to chance (default: the one in the file, else 1)')
     .option('--log', 'print moves and notices, with the simulated time, to stderr')
-    .option('--record <file>', 'write every look and its moves to a file, as JSON lines')
+    .option('--record <file>', 'write every sample and its moves to a file, as JSON lines')
     .option('--json', 'print JSON, sizes in KiB')
     .addHelpText('after', EXIT_CODES)
     .action(async (file, options) => {

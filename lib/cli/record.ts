@@ -1,4 +1,4 @@
-/** `--record FILE`: every look and its moves, as JSON lines after a header line. */
+/** `--record FILE`: every sample and its moves, as JSON lines after a header line. */
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { version } from './version.js';
 export interface Recording {
   /** A line with version and configuration: the first of the file, and again whenever the configuration changes. */
   header(config: Config): void;
-  write(look: Readonly<Record<string, unknown>>): void;
+  write(sample: Readonly<Record<string, unknown>>): void;
   close(): Promise<void>;
 }
 
@@ -35,7 +35,7 @@ export async function openRecording(path: string, failed: (error: Error) => void
   };
   return {
     header: (config) => line({ kind: 'header', memcoord: version(), at: Date.now(), config }),
-    write: (look) => line({ kind: 'look', ...look }),
+    write: (sample) => line({ kind: 'sample', ...sample }),
     close: () => new Promise((resolve) => (broken ? resolve() : stream.end(() => resolve()))),
   };
 }

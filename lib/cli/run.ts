@@ -65,7 +65,7 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
   coordinator.on('move', (move) => logMove(log, move, dryRun));
   if (recording !== null) {
     recording.header(config);
-    coordinator.on('record', (look) => recording.write(look));
+    coordinator.on('record', (sample) => recording.write(sample));
   }
 
   const signals = listenForSignals();

@@ -51,11 +51,16 @@ export async function connectToHold(
 export async function configFrom(options: Options, mayBeEmpty = true): Promise<Config> {
   const settings: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(HOST_SETTINGS)) {
-    const value = options[(name === 'on-exit' ? 'onExit' : name) as keyof Options];
+    const value = options[camelCase(name) as keyof Options];
     if (value !== undefined) settings[name] = optionValue(`--${name}`, readSetting<unknown>(setting, value));
   }
   const base = options.config === undefined ? defaultConfig() : await loadConfig(String(options.config), mayBeEmpty);
   return withSettings(base, settings as Settings);
+}
+
+/** Commander names `--on-exit` onExit. */
+function camelCase(name: string): string {
+  return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** Where a coordinator of a host keeps what must outlive it; nowhere where no other process can share the host. */

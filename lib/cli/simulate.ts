@@ -47,7 +47,7 @@ export async function simulate(file: string, options: SimulateOptions, print = p
     ...(options.log === true
       ? { onMove: at((move: MoveOutcome) => logMove(log, move, false)), onNotice: at((notice: Notice) => logNotice(log, notice)) }
       : {}),
-    ...(recording === null ? {} : { onRecord: (look) => recording.write(look) }),
+    ...(recording === null ? {} : { onRecord: (sample) => recording.write(sample) }),
   });
   await recording?.close();
   print(options.json === true ? JSON.stringify(result, null, 2) : resultText(result));
@@ -56,7 +56,7 @@ export async function simulate(file: string, options: SimulateOptions, print = p
 
 /** The result for people. Sizes in MiB. */
 export function resultText(result: SimulationResult): string {
-  const { seed, duration, looks, moves, moved, leastAvailable, guests, violations, restJudged } = result;
+  const { seed, duration, samples, moves, moved, leastAvailable, guests, violations, restJudged } = result;
   const rows = guests.map(({ name, actual, used, leastSpare, kills, moves }) => [
     name,
     mib(actual),
@@ -66,7 +66,7 @@ export function resultText(result: SimulationResult): string {
     String(moves),
   ]);
   return [
-    `${duration / 1000} s simulated with seed ${seed}: ${looks} looks, ${moves} moves of ${formatSize(moved)} in all; the host had ${formatSize(leastAvailable)} left at least`,
+    `${duration / 1000} s simulated with seed ${seed}: ${samples} samples, ${moves} moves of ${formatSize(moved)} in all; the host had ${formatSize(leastAvailable)} left at least`,
     '',
     ...table([['GUEST', 'ACTUAL', 'USED', 'LEAST SPARE', 'KILLED', 'MOVES'], ...rows], 1),
     '',

@@ -37,7 +37,7 @@ const COLUMNS: readonly { readonly title: string; readonly cell: (guest: GuestVi
   { title: 'used', cell: ({ used }) => mib(used) },
   { title: 'spare', cell: ({ spare }) => mib(spare) },
   { title: 'need', cell: ({ need }) => mib(need) },
-  { title: 'part', cell: ({ allocation }) => mib(allocation) },
+  { title: 'alloc', cell: ({ allocation }) => mib(allocation) },
   { title: 'floor', cell: ({ floor }) => mib(floor) },
   { title: 'ceiling', cell: ({ ceiling }) => mib(ceiling) },
   { title: 'share', cell: ({ share }) => String(share) },

@@ -114,7 +114,7 @@ export const HOST_SETTINGS = {
   signal: oneOf('usable', 'unused'),
   surplus: oneOf('host', 'guests'),
   burst: rate,
-  eyes: percentage,
+  'sampling-budget': percentage,
   'on-exit': oneOf('keep', 'restore'),
   include: z.array(GLOB, 'must be a list of names or globs'),
   exclude: z.array(GLOB, 'must be a list of names or globs'),

@@ -1,4 +1,4 @@
-/** The loop: look → plan → move → tell. All decisions are the policy's; all that touches the world is the hypervisor's. */
+/** The loop: sample → plan → move → tell. All decisions are the policy's; all that touches the world is the hypervisor's. */
 import { EventEmitter } from 'node:events';
 import { messageOf } from '../common/text.js';
 import { machineTime, type Time } from '../common/time.js';
@@ -6,16 +6,16 @@ import { formatSize } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import type { HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import { EMPTY_MODEL, type Model } from '../policy/belief.js';
-import { glanceInterval } from '../policy/demand.js';
-import { type Glance, type NextLook, nextLook } from '../policy/eyes.js';
-import { LEAST_LOOK, LOOK_COST, SAME, SAVED_FOR } from '../policy/limits.js';
+import { activityCheckInterval } from '../policy/demand.js';
+import { LEAST_SAMPLE, SAME, SAMPLE_COST, SAVED_FOR } from '../policy/limits.js';
 import { type Order, ordered } from '../policy/orders.js';
 import { type Plan, plan } from '../policy/plan.js';
 import { forecast, isRestored, isToGive, type Restored, rescues, restored, restoring } from '../policy/restore.js';
-import type { Look, Move, Notice } from '../policy/types.js';
+import { type ActivityCheck, type NextSample, nextSample } from '../policy/sampling.js';
+import type { Move, Notice, Sample } from '../policy/types.js';
 import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from '../sweep.js';
-import { type RecordedLook, toLine } from './recording.js';
-import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestBook, LAST_RETRY_MS } from './registry.js';
+import { type RecordedSample, toLine } from './recording.js';
+import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestRegistry, LAST_RETRY_MS } from './registry.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
 import type { State } from './state.js';
 
@@ -27,14 +27,14 @@ export interface MoveOutcome extends Move {
 }
 
 export interface CoordinatorEvents {
-  look: [Snapshot];
+  sample: [Snapshot];
   move: [MoveOutcome];
   notice: [Notice];
   /** The connection was lost or could not be made; it is tried again. */
   lost: [Error];
   /** Connected, for the first time or again; with the URI. */
   connected: [string];
-  /** All that the plan of one look was made from, and its moves: plain data, for a recording. */
+  /** All that the plan of one sample was made from, and its moves: plain data, for a recording. */
   record: [Readonly<Record<string, unknown>>];
 }
 
@@ -61,21 +61,21 @@ const CLOSE_DEADLINE_MS = 3000;
 const RESTORE_DEADLINE_MS = 60_000;
 /** It is over where nothing has moved for so long, ms: guests answer within two stats periods, balloons within PROGRESS_WINDOW. */
 const RESTORE_QUIET_MS = 5000;
-/** Time between two looks on the way back, ms. */
-const RESTORE_LOOK_MS = 500;
-/** Picks the moves of a look out of its plan, or makes others. */
-type Choose = (made: Plan, look: Look, config: Config) => readonly Move[];
+/** Time between two samples on the way back, ms. */
+const RESTORE_SAMPLE_MS = 500;
+/** Picks the moves of a sample out of its plan, or makes others. */
+type Choose = (made: Plan, sample: Sample, config: Config) => readonly Move[];
 const NOT_KNOWN = new Float64Array(0);
 const NOT_ORDERED = { outcomes: [], orderedAt: 0 };
 /** A dry run may not refresh a guest's figures: it has sweeps alone. */
-const NO_LOOK: NextLook = { guests: [], settling: [], againMs: Number.POSITIVE_INFINITY };
+const NO_SAMPLE: NextSample = { guests: [], settling: [], againMs: Number.POSITIVE_INFINITY };
 /** A dry run tells a would-be move again only where it differs by this much, KiB. */
 const DRY_RUN_GRAIN = 16 * 1024;
 
 /**
  * Coordinates the guests of one host until it is stopped.
  *
- * `start` resolves after the first look and rejects where libvirt cannot be reached. Later losses are told by `lost` and
+ * `start` resolves after the first sample and rejects where libvirt cannot be reached. Later losses are told by `lost` and
  * repaired by connecting again, for ever. Listen to `move` and `notice` to know what it does and why.
  */
 export class Coordinator extends EventEmitter<CoordinatorEvents> {
@@ -83,7 +83,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #dryRun: boolean;
   readonly #time: Time;
   readonly #random: () => number;
-  readonly #book: GuestBook;
+  readonly #registry: GuestRegistry;
   readonly #state: CoordinatorOptions['state'];
   #config: Config;
   #hypervisor: Hypervisor | null = null;
@@ -95,8 +95,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #seen: Seen | null = null;
   /** Of `#seen`; null until somebody asks for it. */
   #snapshot: Snapshot | null = null;
-  #lookedAt = Number.NEGATIVE_INFINITY;
-  /** CPU time for extra looks that is left, ms, and when that was reckoned. */
+  #sampledAt = Number.NEGATIVE_INFINITY;
+  /** CPU time for extra samples that is left, ms, and when that was computed. */
   #savings = 0;
   #savedAt = 0;
   #sweepAt = Number.NEGATIVE_INFINITY;
@@ -116,7 +116,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#dryRun = dryRun;
     this.#time = time;
     this.#random = random;
-    this.#book = new GuestBook({
+    this.#registry = new GuestRegistry({
       config: () => this.#config,
       dryRun,
       time,
@@ -125,7 +125,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     });
   }
 
-  /** The last look; null before the first. */
+  /** The last sample; null before the first. */
   get snapshot(): Snapshot | null {
     if (this.#seen !== null) this.#snapshot ??= snapshotOf(this.#seen);
     return this.#snapshot;
@@ -133,7 +133,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   start(): Promise<void> {
     const started = this.#begin();
-    // `stop` waits for all of it, the first look included.
+    // `stop` waits for all of it, the first sample included.
     this.#loop = started.then(
       () => this.#run(),
       () => {},
@@ -145,8 +145,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const hypervisor = await this.#attach();
     try {
       const state = await this.#state?.(hypervisor);
-      if (state != null) await this.#book.remember(state);
-      await this.#look(hypervisor);
+      if (state != null) await this.#registry.remember(state);
+      await this.#sample(hypervisor);
     } catch (error) {
       await this.#detach();
       throw error;
@@ -197,21 +197,21 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       failure = error;
     }
     const done = fates.filter(({ why, original }) => why === null && !Number.isNaN(original));
-    await this.#book.putBack(hypervisor, new Set(done.map(({ uuid }) => uuid)));
+    await this.#registry.putBack(hypervisor, new Set(done.map(({ uuid }) => uuid)));
     await this.#detach();
     // Where the guests are to keep what they have, a daemon that does not answer takes nothing from them.
     if (restore && failure !== null) throw failure;
     return fates;
   }
 
-  /** One last look: what of its moves may not wait for the next coordinator. */
+  /** One last sample: what of its moves may not wait for the next coordinator. */
   async #relieve(hypervisor: Hypervisor): Promise<void> {
-    const glance = this.#glance(hypervisor, this.#time.now());
-    const next = nextLook(this.#model, this.#book.contexts, this.#config, glance);
-    await this.#look(hypervisor, next, true, glance.cpu, rescues);
+    const check = this.#checkActivity(hypervisor, this.#time.now());
+    const next = nextSample(this.#model, this.#registry.contexts, this.#config, check);
+    await this.#sample(hypervisor, next, true, check.cpu, rescues);
   }
 
-  /** Looks and moves until every guest has what it had, or nothing goes on any more. */
+  /** Samples and moves until every guest has what it had, or nothing goes on any more. */
   async #restore(hypervisor: Hypervisor): Promise<readonly Restored[]> {
     this.#config = { ...this.#config, poolKiB: null };
     const started = this.#time.now();
@@ -221,7 +221,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       // Growth is paid out of what is known of all guests, so those that have not answered yet are asked too.
       const asked = this.#dryRun ? [] : before.filter((belief) => isToGive(belief) || belief.phase === 'booting');
       const guests = asked.map(({ uuid }) => uuid);
-      const moves = await this.#look(hypervisor, { ...NO_LOOK, guests }, true, NOT_KNOWN, this.#dryRun ? () => [] : restoring);
+      const moves = await this.#sample(hypervisor, { ...NO_SAMPLE, guests }, true, NOT_KNOWN, this.#dryRun ? () => [] : restoring);
       const now = this.#time.now();
       const { guests: seen } = this.#model;
       const moved = seen.some(({ actual }, row) => Math.abs(actual - (before[row]?.actual ?? actual)) > SAME);
@@ -229,17 +229,17 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       const known = seen.every(({ phase }) => phase !== 'booting');
       if (known && (this.#dryRun || seen.every(isRestored))) break;
       if (now - wentOnAt > RESTORE_QUIET_MS || now - started > RESTORE_DEADLINE_MS) break;
-      await this.#time.sleep(RESTORE_LOOK_MS).done;
+      await this.#time.sleep(RESTORE_SAMPLE_MS).done;
     }
     const account = this.#seen?.account;
     if (account === undefined) return [];
     return (this.#dryRun ? forecast : restored)(this.#model.guests, account);
   }
 
-  /** Takes another configuration from the next look on. The connection's URI stays. */
+  /** Takes another configuration from the next sample on. The connection's URI stays. */
   reconfigure(config: Config): void {
     this.#config = config;
-    this.#book.forgetAll();
+    this.#registry.forgetAll();
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     this.#wake();
   }
@@ -264,7 +264,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (event.kind === 'balloon') return;
     if (event.kind === 'rebooted') this.#rebooted.add(event.uuid);
     // Hot-plug changes what the domain's XML says: read it anew.
-    if (event.kind === 'deviceAdded') this.#book.forgetAll();
+    if (event.kind === 'deviceAdded') this.#registry.forgetAll();
     if (event.kind === 'closed') this.#lost = true;
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     this.#wake();
@@ -280,16 +280,16 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
         const now = this.#time.now();
         // Events call for a sweep at once, but a storm of them must not be one of sweeps.
-        const earliest = this.#lookedAt + LEAST_LOOK;
+        const earliest = this.#sampledAt + LEAST_SAMPLE;
         const due = this.#sweepAt + this.#config.intervalMs;
-        const glance = this.#glance(hypervisor, now);
-        const next = this.#dryRun ? NO_LOOK : nextLook(this.#model, this.#book.contexts, this.#config, glance);
+        const check = this.#checkActivity(hypervisor, now);
+        const next = this.#dryRun ? NO_SAMPLE : nextSample(this.#model, this.#registry.contexts, this.#config, check);
         const sweep = now >= due - 1;
         if (now < earliest || !(sweep || next.guests.length > 0)) {
           await this.#sleep(Math.max(earliest, Math.min(due, now + next.againMs)) - now);
           continue;
         }
-        await this.#look(hypervisor, next, sweep, glance.cpu);
+        await this.#sample(hypervisor, next, sweep, check.cpu);
         retry = FIRST_RETRY_MS;
         // A daemon that hung for a moment has kept the connection: that it answers again is told all the same.
         if (told && hypervisor === failed) this.emit('connected', hypervisor.uri);
@@ -302,31 +302,31 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         if (!told && !late) this.emit('lost', error instanceof Error ? error : new Error(String(error)));
         told ||= !late;
         // Full jitter, so that many hosts do not come back at the same moment, over a pause that is none too short.
-        await this.#sleep(LEAST_LOOK + retry * this.#random());
+        await this.#sleep(LEAST_SAMPLE + retry * this.#random());
         retry = Math.min(2 * retry, LAST_RETRY_MS);
       }
     }
   }
 
-  /** What is known without a look, and what a look may cost. */
-  #glance(hypervisor: Hypervisor, at: number): Glance {
-    const { eyes } = this.#config;
-    this.#savings = Math.min(SAVED_FOR * eyes, this.#savings + (at - this.#savedAt) * eyes);
+  /** What is known without a sample, and what a sample may cost. */
+  #checkActivity(hypervisor: Hypervisor, at: number): ActivityCheck {
+    const { samplingBudget } = this.#config;
+    this.#savings = Math.min(SAVED_FOR * samplingBudget, this.#savings + (at - this.#savedAt) * samplingBudget);
     this.#savedAt = at;
     return { at, cpu: this.#cpuTimes(hypervisor, this.#model.guests), savings: this.#savings };
   }
 
-  /** Where there are too many guests for glances between the sweeps, what they are for is not known. */
+  /** Where there are too many guests for activity checks between the sweeps, what they are for is not known. */
   #cpuTimes(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Float64Array {
-    return glanceInterval(guests.length, this.#config) < this.#config.intervalMs ? hypervisor.cpuTimes(guests) : NOT_KNOWN;
+    return activityCheckInterval(guests.length, this.#config) < this.#config.intervalMs ? hypervisor.cpuTimes(guests) : NOT_KNOWN;
   }
 
   /** After a loss nothing that was believed is trusted beyond what a coordinator before us would be. */
   async #attachAgain(): Promise<Hypervisor> {
     const hypervisor = await this.#attach();
-    this.#book.keepBeliefs();
+    this.#registry.keepBeliefs();
     this.#model = EMPTY_MODEL;
-    this.#book.forgetAll();
+    this.#registry.forgetAll();
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     return hypervisor;
   }
@@ -339,47 +339,54 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * One look: at all guests (`sweep`), or only at those at risk.
+   * One sample: at all guests (`sweep`), or only at those at risk.
    *
-   * @param choose given on the way out only: such a look is not recorded, since its moves are not its plan's.
+   * @param choose given on the way out only: such a sample is not recorded, since its moves are not its plan's.
    * @returns the number of moves
    */
-  async #look(
+  async #sample(
     hypervisor: Hypervisor,
-    { guests: atRisk, settling }: NextLook = NO_LOOK,
+    { guests: atRisk, settling }: NextSample = NO_SAMPLE,
     sweep = true,
     cpu: Float64Array = NOT_KNOWN,
     choose: Choose | null = null,
   ): Promise<number> {
     const refresh = sweep ? [...atRisk, ...settling] : atRisk;
-    this.#savings -= refresh.length * LOOK_COST;
-    this.#lookedAt = this.#time.now();
-    if (sweep) this.#sweepAt = this.#lookedAt;
+    this.#savings -= refresh.length * SAMPLE_COST;
+    this.#sampledAt = this.#time.now();
+    if (sweep) this.#sweepAt = this.#sampledAt;
     const before = this.#model.guests;
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
     const [read, host] = await this.#read(hypervisor, { deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) });
     noteCpuTimes(read, isSame(before, read.guests) ? cpu : this.#cpuTimes(hypervisor, read.guests));
     // Its period may have been switched off and not on again: it is read, and set, anew.
-    for (const uuid of notRefreshed(read, refresh)) this.#book.forget(uuid);
-    await this.#book.meet(hypervisor, read.guests);
+    for (const uuid of notRefreshed(read, refresh)) this.#registry.forget(uuid);
+    await this.#registry.discover(hypervisor, read.guests);
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
-    const look: Look = { at: this.#time.now(), sweep: read, refreshed: new Set(refresh), rebooted, host, contexts: this.#book.contexts };
+    const sample: Sample = {
+      at: this.#time.now(),
+      sweep: read,
+      refreshed: new Set(refresh),
+      rebooted,
+      host,
+      contexts: this.#registry.contexts,
+    };
     const config = this.#config;
-    const made = plan(this.#model, look, config);
+    const made = plan(this.#model, sample, config);
     const anew = this.#model === EMPTY_MODEL;
     this.#model = made.model;
-    const moves = choose === null ? made.moves : choose(made, look, config);
+    const moves = choose === null ? made.moves : choose(made, sample, config);
     for (const notice of made.notices) this.emit('notice', notice);
     this.#tellEmpty(read.guests.length === 0);
     if (this.#dryRun) this.#rehearse(moves);
     const { outcomes, orderedAt } = this.#dryRun ? NOT_ORDERED : await this.#carryOut(hypervisor, moves);
-    if (choose === null) this.#record({ look, config, anew, moves, outcomes, orderedAt });
-    if (moves.length > 0 || made.notices.length > 0) this.#book.note();
+    if (choose === null) this.#record({ sample, config, anew, moves, outcomes, orderedAt });
+    if (moves.length > 0 || made.notices.length > 0) this.#registry.note();
     const { account, state } = made;
-    this.#seen = { wallClock: Date.now(), look, config, model: this.#model, account, state };
+    this.#seen = { wallClock: Date.now(), sample, config, model: this.#model, account, state };
     this.#snapshot = null;
-    if (this.listenerCount('look') > 0 && this.snapshot !== null) this.emit('look', this.snapshot);
+    if (this.listenerCount('sample') > 0 && this.snapshot !== null) this.emit('sample', this.snapshot);
     return moves.length;
   }
 
@@ -400,7 +407,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#toldEmpty = empty;
   }
 
-  async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<Pick<RecordedLook, 'outcomes' | 'orderedAt'>> {
+  async #carryOut(hypervisor: Hypervisor, moves: readonly Move[]): Promise<Pick<RecordedSample, 'outcomes' | 'orderedAt'>> {
     if (moves.length === 0) return NOT_ORDERED;
     const errors = await hypervisor.setMemory(
       moves.map(({ uuid, to }) => ({ uuid, kib: to })),
@@ -425,7 +432,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
   }
 
-  #record({ config, ...rest }: RecordedLook & { readonly config: Config }): void {
+  #record({ config, ...rest }: RecordedSample & { readonly config: Config }): void {
     if (this.listenerCount('record') === 0) return;
     this.emit('record', toLine(config === this.#recorded ? rest : { config, ...rest }));
     this.#recorded = config;

@@ -76,7 +76,7 @@ export async function lockOwner(hostId: string): Promise<number | null> {
   if (inode === undefined) return null;
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    // Processes end while we look, and those of others do not show what they have open.
+    // Processes end while we sample, and those of others do not show what they have open.
     for (const file of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
       if ((await readlink(`/proc/${pid}/fd/${file}`).catch(() => '')) === `socket:[${inode}]`) return Number(pid);
     }

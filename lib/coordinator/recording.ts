@@ -5,13 +5,13 @@ import type { Config } from '../config/config.js';
 import { EMPTY_MODEL, type Model } from '../policy/belief.js';
 import { type Order, ordered } from '../policy/orders.js';
 import { plan } from '../policy/plan.js';
-import type { GuestContext, GuestOverrides, Look, Move, Reason, Signal } from '../policy/types.js';
+import type { GuestContext, GuestOverrides, Move, Reason, Sample, Signal } from '../policy/types.js';
 import { STRIDE } from '../sweep.js';
 
-/** One look of a coordinator, with all that its plan depends on beside the looks before it. */
-export interface RecordedLook {
-  readonly look: Look;
-  /** Given where it is the first, or another than at the look before. */
+/** One sample of a coordinator, with all that its plan depends on beside the samples before it. */
+export interface RecordedSample {
+  readonly sample: Sample;
+  /** Given where it is the first, or another than at the sample before. */
   readonly config?: Config;
   /** True where all that was believed before was dropped: at the start, and after the connection was lost. */
   readonly anew: boolean;
@@ -22,9 +22,9 @@ export interface RecordedLook {
   readonly orderedAt: number;
 }
 
-/** A recorded look as a line of JSON has it. */
-export function toLine({ look, ...rest }: RecordedLook): Readonly<Record<string, unknown>> {
-  const { sweep, refreshed, rebooted, contexts, at, host } = look;
+/** A recorded sample as a line of JSON has it. */
+export function toLine({ sample, ...rest }: RecordedSample): Readonly<Record<string, unknown>> {
+  const { sweep, refreshed, rebooted, contexts, at, host } = sample;
   return {
     at,
     host,
@@ -90,7 +90,7 @@ const config: z.ZodType<Config> = z.object({
   signal,
   surplus: z.enum(['host', 'guests']),
   burstKiBs: number,
-  eyes: number,
+  samplingBudget: number,
   onExit: z.enum(['keep', 'restore']),
   include: names,
   exclude: names,
@@ -113,7 +113,7 @@ const move = z.object({
 
 const line = z
   .object({
-    kind: z.literal('look'),
+    kind: z.literal('sample'),
     at: number,
     host: z.object({ total: number, available: number, pressure: z.boolean() }),
     guests: z.array(z.object({ uuid: z.string(), name: z.string(), id: number })),
@@ -136,11 +136,11 @@ export class RecordingError extends Error {
 }
 
 /**
- * Reads a line of a recording; null where it is no look but a header.
+ * Reads a line of a recording; null where it is no sample but a header.
  *
  * @throws RecordingError (`ERR_MEMCOORD_RECORDING`)
  */
-export function fromLine(text: string): RecordedLook | null {
+export function fromLine(text: string): RecordedSample | null {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -151,11 +151,11 @@ export function fromLine(text: string): RecordedLook | null {
   const read = line.safeParse(value);
   if (!read.success) {
     const issue = read.error.issues[0];
-    throw new RecordingError(`${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'is no look'}`);
+    throw new RecordingError(`${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'is no sample'}`);
   }
   const { kind: _, at, host, guests, figures, refreshed, rebooted, contexts, ...rest } = read.data;
   return {
-    look: {
+    sample: {
       at,
       host,
       sweep: { guests, figures: Float64Array.from(figures) },
@@ -167,7 +167,7 @@ export function fromLine(text: string): RecordedLook | null {
   };
 }
 
-/** A look of a recording whose plan is not what was recorded. */
+/** A sample of a recording whose plan is not what was recorded. */
 export interface Difference {
   readonly at: number;
   readonly recorded: readonly Move[];
@@ -175,32 +175,32 @@ export interface Difference {
 }
 
 /**
- * Plans every look of a recording again, from nothing.
+ * Plans every sample of a recording again, from nothing.
  *
- * @param config is in force until a look brings its own
+ * @param config is in force until a sample brings its own
  */
 export function replay(
-  looks: Iterable<RecordedLook>,
+  samples: Iterable<RecordedSample>,
   config: Config,
-): { readonly looks: number; readonly moves: number; readonly differences: readonly Difference[] } {
+): { readonly samples: number; readonly moves: number; readonly differences: readonly Difference[] } {
   let model: Model = EMPTY_MODEL;
   let inForce = config;
   let count = 0;
   let moved = 0;
   const differences: Difference[] = [];
-  for (const recorded of looks) {
+  for (const recorded of samples) {
     count++;
     moved += recorded.moves.length;
     inForce = recorded.config ?? inForce;
-    const made = plan(recorded.anew ? EMPTY_MODEL : model, recorded.look, inForce);
-    if (!isSame(made.moves, recorded.moves)) differences.push({ at: recorded.look.at, recorded: recorded.moves, replayed: made.moves });
+    const made = plan(recorded.anew ? EMPTY_MODEL : model, recorded.sample, inForce);
+    if (!isSame(made.moves, recorded.moves)) differences.push({ at: recorded.sample.at, recorded: recorded.moves, replayed: made.moves });
     const orders = made.moves.flatMap((move, i): Order[] => {
       const outcome = recorded.outcomes[i];
       return outcome === undefined ? [] : [{ move, outcome }];
     });
     model = ordered(made.model, orders, recorded.orderedAt);
   }
-  return { looks: count, moves: moved, differences };
+  return { samples: count, moves: moved, differences };
 }
 
 /** The same guests get the same targets for the same reasons. */

@@ -34,7 +34,7 @@ interface Known {
   readonly pause: number;
 }
 
-export interface GuestBookOptions {
+export interface GuestRegistryOptions {
   readonly config: () => Config;
   readonly dryRun: boolean;
   readonly time: Time;
@@ -43,15 +43,15 @@ export interface GuestBookOptions {
   readonly tell: (notice: Notice) => void;
 }
 
-export class GuestBook {
-  readonly #options: GuestBookOptions;
+export class GuestRegistry {
+  readonly #options: GuestRegistryOptions;
   #known = new Map<string, Known>();
   /** The contexts of those that are known. */
   readonly #contexts = new Map<string, GuestContext>();
-  /** The sweep's guests that were met last, and when one of them is to be met again. */
-  #met: readonly GuestIdentity[] | null = null;
+  /** The sweep's guests that were discovered last, and when one of them is to be discovered again. */
+  #discovered: readonly GuestIdentity[] | null = null;
   #dueAt = Number.POSITIVE_INFINITY;
-  /** Period calls under way, by guest: no look waits for them, since a guest that hangs must not hold up the others (rule 10). */
+  /** Period calls under way, by guest: no sample waits for them, since a guest that hangs must not hold up the others (rule 10). */
   #setting = new Map<string, Promise<void>>();
   #state: State | null = null;
   /** What a coordinator before us, or we before a connection was lost, knew of the guests that are not believed otherwise by now. */
@@ -62,7 +62,7 @@ export class GuestBook {
   /** Goes up when what is known of guests may be out of date: what was being read meanwhile is then read again. */
   #generation = 0;
 
-  constructor(options: GuestBookOptions) {
+  constructor(options: GuestRegistryOptions) {
     this.#options = options;
   }
 
@@ -82,7 +82,7 @@ export class GuestBook {
     return this.#contexts;
   }
 
-  /** What is known of the guests stays in force until it has been read again, at the next look. */
+  /** What is known of the guests stays in force until it has been read again, at the next sample. */
   forgetAll(): void {
     this.#generation++;
     for (const uuid of this.#known.keys()) this.forget(uuid);
@@ -95,10 +95,10 @@ export class GuestBook {
   }
 
   /** Learns the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
-  async meet(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
+  async discover(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
     const now = this.#options.time.now();
-    if (guests === this.#met && now < this.#dueAt) return;
-    this.#met = null;
+    if (guests === this.#discovered && now < this.#dueAt) return;
+    this.#discovered = null;
     this.#dueAt = Number.POSITIVE_INFINITY;
     const here = new Set(guests.map(({ uuid }) => uuid));
     for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#drop(uuid);
@@ -109,8 +109,8 @@ export class GuestBook {
       this.#dueAt = Math.min(this.#dueAt, known.retryAt);
       return false;
     });
-    await Promise.all(strangers.map((guest) => this.#introduce(hypervisor, guest)));
-    this.#met = guests;
+    await Promise.all(strangers.map((guest) => this.#register(hypervisor, guest)));
+    this.#discovered = guests;
   }
 
   #learn(uuid: string, known: Known): void {
@@ -124,7 +124,7 @@ export class GuestBook {
     this.#contexts.delete(uuid);
   }
 
-  async #introduce(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
+  async #register(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
     const generation = this.#generation;
     const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
     const before = this.#known.get(uuid);
@@ -186,7 +186,7 @@ export class GuestBook {
     await this.#state.save(new Map(saved.filter(([, { period, balloon }]) => period !== null || balloon !== null)));
   }
 
-  /** Notes on disk soon what is believed of the guests: once a second at most, and no look waits for it. */
+  /** Notes on disk soon what is believed of the guests: once a second at most, and no sample waits for it. */
   note(): void {
     if (this.#state === null || this.#hurry !== null) return;
     const { time } = this.#options;

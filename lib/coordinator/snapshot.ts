@@ -1,11 +1,11 @@
-/** Host and guests at one look, as people see them. */
+/** Host and guests at one sample, as people see them. */
 
 import { machineTime, type Time } from '../common/time.js';
 import type { Config } from '../config/config.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from '../policy/belief.js';
 import { type Plan, plan } from '../policy/plan.js';
-import type { GuestContext, Look, Phase, Reason } from '../policy/types.js';
+import type { GuestContext, Phase, Reason, Sample } from '../policy/types.js';
 import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from '../sweep.js';
 import { CONTROL_DEADLINE_MS, contextOf } from './registry.js';
 
@@ -37,7 +37,7 @@ export interface GuestView {
   readonly why: string | null;
 }
 
-/** Host and guests at one look. Sizes KiB. */
+/** Host and guests at one sample. Sizes KiB. */
 export interface Snapshot {
   /** Wall clock, ms since 1970. */
   readonly at: number;
@@ -70,8 +70,8 @@ export async function readOnce(hypervisor: Hypervisor, config: Config, time: Tim
       contexts.set(uuid, contextOf(name, facts, config).context);
     }),
   );
-  const look: Look = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
-  const snapshot = snapshotOf({ wallClock: Date.now(), look, config, ...plan(EMPTY_MODEL, look, config) });
+  const sample: Sample = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
+  const snapshot = snapshotOf({ wallClock: Date.now(), sample, config, ...plan(EMPTY_MODEL, sample, config) });
   // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
   const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
   return { ...snapshot, guests: snapshot.guests.map((guest) => ({ ...guest, statsAge: ages.get(guest.uuid) ?? Number.NaN })) };
@@ -82,23 +82,23 @@ function ageOf(sweep: Sweep, row: number): number {
   return answered > 0 ? Math.max(0, Date.now() - answered * 1000) : Number.NaN;
 }
 
-/** A look and what a plan made of it: what a snapshot is made from. */
+/** A sample and what a plan made of it: what a snapshot is made from. */
 export interface Seen extends Pick<Plan, 'account' | 'state'> {
   /** Ms since 1970. */
   readonly wallClock: number;
-  readonly look: Look;
+  readonly sample: Sample;
   readonly config: Config;
   /** The model after the plan's moves. */
   readonly model: Model;
 }
 
-export function snapshotOf({ wallClock, look, config, model, account, state }: Seen): Snapshot {
-  const { total, available, pressure } = look.host;
+export function snapshotOf({ wallClock, sample, config, model, account, state }: Seen): Snapshot {
+  const { total, available, pressure } = sample.host;
   const { capacity, charged, reserve, overhead } = account;
   return {
     at: wallClock,
     host: { total, available, capacity, charged, free: capacity - charged, pool: config.poolKiB, reserve, overhead, state, pressure },
-    guests: model.guests.map((belief) => viewOf(belief, look.at)),
+    guests: model.guests.map((belief) => viewOf(belief, sample.at)),
   };
 }
 

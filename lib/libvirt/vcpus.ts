@@ -1,6 +1,6 @@
 /**
  * CPU time of guests' virtual CPUs, straight from the host's /proc: neither the guest nor libvirt's daemon is asked, so it costs some
- * microseconds where reading the guest's memory figures costs milliseconds. What it is good for: policy/glance.ts.
+ * microseconds where reading the guest's memory figures costs milliseconds. What it is good for: policy/check.ts.
  *
  * Works for QEMU's driver on this host. libvirt has no call that tells a guest's process; it leaves a pid file for each in its run
  * directory, which is believed where the process of that pid was started for the guest's UUID. QEMU names the threads `CPU 0/KVM`

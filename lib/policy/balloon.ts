@@ -1,4 +1,4 @@
-/** Reading a look, first part: where the balloon is, how it moves, and whether it does what it was asked. */
+/** Reading a sample, first part: where the balloon is, how it moves, and whether it does what it was asked. */
 import { ACTUAL, RSS } from '../sweep.js';
 import type { Belief, Draft, Figure, Rollback } from './belief.js';
 import {
@@ -47,7 +47,7 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
     draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
     return;
   }
-  // Speed is learned only from a balloon that was seen on its way at both looks: one that arrived may have been faster.
+  // Speed is learned only from a balloon that was seen on its way at both samples: one that arrived may have been faster.
   const under = Math.abs(moved) < Math.abs(gap) - SAME && windowActual !== before;
   if (under && at > readBefore) draft.speed += 0.5 * ((Math.abs(moved) / (at - readBefore)) * 1000 - draft.speed);
 }

@@ -1,4 +1,4 @@
-/** What is believed of each guest, carried from look to look: the types, and what can be said of a belief by itself. */
+/** What is believed of each guest, carried from sample to sample: the types, and what can be said of a belief by itself. */
 import type { Phase, Reason, Signal } from './types.js';
 
 /** Why the next plan must take a guest's target back. */
@@ -28,7 +28,7 @@ export interface Belief {
   /** The domain's own maximum. */
   readonly maximum: number;
   readonly actual: number;
-  /** How many looks in a row have asked for it and not read it, since its calls do not come back. */
+  /** How many samples in a row have asked for it and not read it, since its calls do not come back. */
   readonly missed: number;
   /** When it was last seen to stand still: paused, or back after it hung. It could not answer before. -Infinity = never. */
   readonly stoodAt: number;
@@ -102,16 +102,16 @@ export interface Belief {
   /** What was taken from it so far is paid off at this time, at the pace of shrinking (safety.ts). */
   readonly paidAt: number;
 
-  /** Time that its virtual CPUs had run at the last look, and when that was; NaN = the host does not tell. */
+  /** Time that its virtual CPUs had run at the last sample, and when that was; NaN = the host does not tell. */
   readonly cpu: number;
   readonly cpuAt: number;
-  /** The same at the last look that did not refresh its figures. */
+  /** The same at the last sample that did not refresh its figures. */
   readonly cpuAtSweep: number;
   /** The same before its figures were taken: what memory it has taken since, it has taken in the time that they ran since. */
   readonly cpuAtFigures: number;
-  /** When it was last seen at work (activity.ts), and when it was so first after it had been calm. */
+  /** When it was last seen at work (activity.ts), and when it was so first after it had been idle. */
   readonly busyAt: number;
-  readonly stirredAt: number;
+  readonly activeSince: number;
   /** True where the hypervisor refuses to have it take new figures: it is seen no more often than it tells by itself. */
   readonly refusesRefresh: boolean;
 
@@ -163,7 +163,7 @@ export interface Model {
   readonly toldRefusal: boolean;
   /** True while a guest lacks memory that others have yet to give. */
   readonly waiting: boolean;
-  /** What the host had for guests at the last two looks at all of them, KiB (safety.ts). */
+  /** What the host had for guests at the last two samples of all of them, KiB (safety.ts). */
   readonly rooms: readonly [number, number];
 }
 
@@ -192,7 +192,7 @@ export function charge(belief: Belief): number {
   return Math.max(belief.target, belief.actual);
 }
 
-/** What a guest's target can be lifted to and costs nothing: what it holds, if that was read in this look. Since an earlier one it may have given some. */
+/** What a guest's target can be lifted to and costs nothing: what it holds, if that was read in this sample. Since an earlier one it may have given some. */
 export function surelyHeld(belief: Belief, at: number): number {
   return belief.actualAt === at ? charge(belief) : Math.min(belief.target, charge(belief));
 }
@@ -202,5 +202,5 @@ export function spareNow(belief: Belief): number {
   return belief.actual - belief.used;
 }
 
-/** Figures of one guest in a look, by the fields of sweep.ts. */
+/** Figures of one guest in a sample, by the fields of sweep.ts. */
 export type Figure = (field: number) => number;

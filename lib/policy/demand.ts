@@ -3,46 +3,46 @@
 import type { Belief, Draft } from './belief.js';
 import { charge, spareNow } from './belief.js';
 import {
+  ACTIVITY_CHECK_COST,
+  ACTIVITY_CHECK_PART,
   AT_ONCE,
   BALLOON_LATENCY,
   BRISK_RATE,
   BURST_LASTS,
   CRITICAL_SPARE,
-  GLANCE_COST,
-  GLANCE_PART,
   GROW_BAND,
-  LEAST_LOOK,
+  LEAST_SAMPLE,
   LEAST_SPARE,
   LEAST_SPARE_FRACTION,
-  LOOK_COST,
   MOST_CUSHION_FRACTION,
   REFRESHED_AGE,
+  SAMPLE_COST,
   WATERMARKS,
 } from './limits.js';
 import type { PolicyConfig } from './types.js';
 
 /**
- * Time between two looks at a guest at work that is at risk, ms, while `guests` are: as short as the budget for extra looks allows,
- * since faster eyes are cheaper than spare memory.
+ * Time between two samples of a guest at work that is at risk, ms, while `guests` are: as short as the budget for extra samples allows,
+ * since faster sampling are cheaper than spare memory.
  */
-export function lookInterval(guests: number, config: PolicyConfig): number {
-  return affordable(guests * LOOK_COST, config);
+export function sampleInterval(guests: number, config: PolicyConfig): number {
+  return affordable(guests * SAMPLE_COST, config);
 }
 
-/** Time between two glances at the work of all `guests`, ms; the whole interval where that is too much for the budget. */
-export function glanceInterval(guests: number, config: PolicyConfig): number {
-  return affordable((guests * GLANCE_COST) / GLANCE_PART, config);
+/** Time between two activity checks at the work of all `guests`, ms; the whole interval where that is too much for the budget. */
+export function activityCheckInterval(guests: number, config: PolicyConfig): number {
+  return affordable((guests * ACTIVITY_CHECK_COST) / ACTIVITY_CHECK_PART, config);
 }
 
 /** Time between what takes `cost` ms of the budget each time, ms. */
-function affordable(cost: number, { eyes, intervalMs }: PolicyConfig): number {
-  return eyes > 0 ? Math.min(intervalMs, Math.max(LEAST_LOOK, cost / eyes)) : intervalMs;
+function affordable(cost: number, { samplingBudget, intervalMs }: PolicyConfig): number {
+  return samplingBudget > 0 ? Math.min(intervalMs, Math.max(LEAST_SAMPLE, cost / samplingBudget)) : intervalMs;
 }
 
-/** Time from a guest's need until it has the memory, ms: age of the figures, time until the next look, the balloon's latency. */
-export function reactionTime(lookMs: number, statsPeriodMs: number, config: PolicyConfig): number {
-  const age = lookMs < config.intervalMs ? REFRESHED_AGE : Math.max(statsPeriodMs, REFRESHED_AGE);
-  return age + lookMs + BALLOON_LATENCY;
+/** Time from a guest's need until it has the memory, ms: age of the figures, time until the next sample, the balloon's latency. */
+export function reactionTime(sampleMs: number, statsPeriodMs: number, config: PolicyConfig): number {
+  const age = sampleMs < config.intervalMs ? REFRESHED_AGE : Math.max(statsPeriodMs, REFRESHED_AGE);
+  return age + sampleMs + BALLOON_LATENCY;
 }
 
 /** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */
@@ -52,15 +52,15 @@ export function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyC
 }
 
 /**
- * Reaction time, ms, by guest, while `movable` can be moved. Where the host tells which guests are at work, the budget for looks is
- * reckoned to serve AT_ONCE that rise at the same time; where it does not, all of them. The same for guests at rest and at work: a
+ * Reaction time, ms, by guest, while `movable` can be moved. Where the host tells which guests are at work, the budget for samples is
+ * computed to serve AT_ONCE that rise at the same time; where it does not, all of them. The same for guests at rest and at work: a
  * cushion that came and went with the work would have memory go to and fro.
  */
 export function reactions(movable: readonly Belief[], config: PolicyConfig): (belief: Belief, statsPeriodMs: number) => number {
   let told = 0;
   for (const { cpu } of movable) if (!Number.isNaN(cpu)) told++;
-  const lookMs = lookInterval(movable.length - told + Math.min(told, AT_ONCE), config);
-  return (belief, statsPeriodMs) => reactionTime(belief.refusesRefresh ? config.intervalMs : lookMs, statsPeriodMs, config);
+  const sampleMs = sampleInterval(movable.length - told + Math.min(told, AT_ONCE), config);
+  return (belief, statsPeriodMs) => reactionTime(belief.refusesRefresh ? config.intervalMs : sampleMs, statsPeriodMs, config);
 }
 
 /**
@@ -97,7 +97,7 @@ export interface Supply {
   readonly free: number;
   /** What the others could give within BURST_LASTS. */
   readonly gives: number;
-  /** The rise that looks at it are timed for, KiB/s; Infinity where it is looked at as soon as it stirs. */
+  /** The rise that samples of it are timed for, KiB/s; Infinity where it is sampled as soon as it becomes active. */
   readonly timedFor: number;
   /** Among how many it is shared out: those that lack something already, and this one. */
   readonly takers: number;
@@ -112,7 +112,7 @@ export interface Supply {
  *
  *     relayed = 3 × reaction, and what it takes the others to give what is charged too much
  *     burst   = min(spare / reaction, (spare + free) / relayed, (spare + free + gives) / lasts, largest cushion / reaction,
- *                   the rise that looks at it are timed for)
+ *                   the rise that samples of it are timed for)
  *
  * and what the spare alone lasts for in any case.
  */

@@ -1,10 +1,10 @@
-/** Reading a look, second part: the guest's own figures, paired with the balloon's size at their time. */
+/** Reading a sample, second part: the guest's own figures, paired with the balloon's size at their time. */
 import { AVAILABLE, LAST_UPDATE, MAJOR_FAULT, MINOR_FAULT, READ_AT, SWAP_IN, UNUSED, USABLE } from '../sweep.js';
 import { noteWork } from './activity.js';
 import { setBack } from './balloon.js';
 import type { Belief, Draft, Figure } from './belief.js';
 import { BALLOON_LATENCY, BUSY_RISE, ORDER_GRACE, REFRESHED_AGE, SAME, THRASH_FAULTS, THRASH_SWAP_IN, THRASH_WINDOW } from './limits.js';
-import type { GuestContext, Look, PolicyConfig } from './types.js';
+import type { GuestContext, PolicyConfig, Sample } from './types.js';
 
 /**
  * The guest's own figures, paired with the balloon's size at their time.
@@ -15,40 +15,40 @@ export function readFigures(
   draft: Draft,
   before: Pick<Belief, 'actual' | 'actualAt'>,
   figure: Figure,
-  look: Look,
+  sample: Sample,
   context: GuestContext | undefined,
   config: PolicyConfig,
 ): void {
   const spare = figure(draft.signal === 'unused' ? UNUSED : USABLE);
   if (!(figure(LAST_UPDATE) > 0) || !sane(spare, figure(AVAILABLE), draft.maximum) || !changed(draft, figure)) return;
   // What was there when we came may be as old as the guest's last boot: only a change shows that the guest answers.
-  if (Number.isNaN(draft.lastUpdate) && look.atFirstSight !== true) {
+  if (Number.isNaN(draft.lastUpdate) && sample.atFirstSight !== true) {
     take(draft, figure);
     return;
   }
 
-  const { kernel, kernelSeen, size, paired } = pair(draft, before.actual, figure(AVAILABLE), look, context);
+  const { kernel, kernelSeen, size, paired } = pair(draft, before.actual, figure(AVAILABLE), sample, context);
   // More spare than memory: the figures are of another size than we think.
   if (spare > size) {
     take(draft, figure);
     return;
   }
   const readAt = figure(READ_AT);
-  const seenAt = Number.isFinite(readAt) ? Math.min(readAt, look.at) : look.at;
+  const seenAt = Number.isFinite(readAt) ? Math.min(readAt, sample.at) : sample.at;
   // After a gap in the readings (libvirt or QEMU hung) they can be as old as the last reading, a refresh or not: it may not have answered that.
-  const gap = look.at - before.actualAt > 2 * Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs);
+  const gap = sample.at - before.actualAt > 2 * Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs);
   const at = gap ? Math.max(before.actualAt, draft.figuresAt || 0) : seenAt;
   const used = size - spare;
   const elapsed = at - draft.figuresAt;
   if (elapsed > 0) {
     draft.trend = trend(draft, used, elapsed);
-    thrash(draft, figure, elapsed, look.at, config);
+    thrash(draft, figure, elapsed, sample.at, config);
   }
-  const refreshed = look.refreshed.has(draft.uuid);
+  const refreshed = sample.refreshed.has(draft.uuid);
   // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
   draft.takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
   draft.cpuAtFigures = refreshed ? draft.cpu : draft.cpuAtSweep;
-  if (used - draft.used > BUSY_RISE) noteWork(draft, look.at);
+  if (used - draft.used > BUSY_RISE) noteWork(draft, sample.at);
   take(draft, figure);
   draft.kernel = kernel;
   draft.kernelSeen = kernelSeen;
@@ -82,15 +82,15 @@ function changed(belief: Belief, figure: Figure): boolean {
 }
 
 /** The balloon's size at the time of the figures: `available + K`, or, where K does not serve, what the balloon's rest allows to say. */
-function pair(belief: Belief, before: number, available: number, look: Look, context: GuestContext | undefined) {
+function pair(belief: Belief, before: number, available: number, sample: Sample, context: GuestContext | undefined) {
   const { actual } = belief;
-  const refreshed = look.refreshed.has(belief.uuid);
+  const refreshed = sample.refreshed.has(belief.uuid);
   // With autodeflate MemTotal does not follow the balloon [M].
   const follows = context?.facts?.autodeflate !== true;
   // Figures that change after a rest of the balloon longer than they can be old are of this size.
   const old = (refreshed ? 0 : (context?.statsPeriod ?? 0) * 1000) + ORDER_GRACE;
-  const arrived = refreshed && Math.abs(actual - belief.target) <= SAME && look.at - belief.orderedAt >= 2 * BALLOON_LATENCY;
-  const resting = look.atFirstSight === true || arrived || look.at - belief.restingSince >= old;
+  const arrived = refreshed && Math.abs(actual - belief.target) <= SAME && sample.at - belief.orderedAt >= 2 * BALLOON_LATENCY;
+  const resting = sample.atFirstSight === true || arrived || sample.at - belief.restingSince >= old;
   const kernelSeen = follows && resting && available <= actual ? actual - available : belief.kernelSeen;
   const agrees = Math.abs(kernelSeen - belief.kernelSeen) <= SAME;
   const kernel = agrees ? kernelSeen : belief.kernel;

@@ -66,7 +66,7 @@ export const GROWTH_REST = 5000;
 export const ADOPTED_INTERVALS = 5;
 /** Somebody who goes on moving a guest is told of once in this time. */
 export const ADOPTED_QUIET = 60_000;
-/** A guest that has not been read for so many looks in a row, though it was asked for, hangs. One is no sign: a busy host is late. */
+/** A guest that has not been read for so many samples in a row, though it was asked for, hangs. One is no sign: a busy host is late. */
 export const HANGS_AFTER = 2;
 
 /** After a shrink, this many KiB swapped in or this many major faults above the usual, each a second, take it back. */
@@ -93,29 +93,29 @@ export const IN_TRANSIT_FRACTION = 1 / 128;
 export const RELIEF_STEP = 16 * MiB;
 export const RELIEF_FRACTION = 1 / 64;
 
-/** CPU time of one extra look at one guest, ms, over all processes: two period calls, one reading. */
-export const LOOK_COST = 5;
-/** Looks are saved up for so long, ms: a guest that stirs is looked at again and again until it is known what it does. */
+/** CPU time of one extra sample of one guest, ms, over all processes: two period calls, one reading. */
+export const SAMPLE_COST = 5;
+/** Samples are saved up for so long, ms: a guest that becomes active is sampled again and again until it is known what it does. */
 export const SAVED_FOR = 1000;
-/** CPU time of one glance at the time that a guest's virtual CPUs have run, ms. */
-export const GLANCE_COST = 0.03;
-/** What glances may take of the budget for eyes. */
-export const GLANCE_PART = 1 / 2;
+/** CPU time of one check at the time that a guest's virtual CPUs have run, ms. */
+export const ACTIVITY_CHECK_COST = 0.03;
+/** What activity checks may take of the sampling budget. */
+export const ACTIVITY_CHECK_PART = 1 / 2;
 /** No CPU takes memory into use faster than it can clear pages, KiB per ms of its time: 10 GiB/s on fast machines. */
 export const CLEARING_SPEED = (10 * 1024 * MiB) / 1000;
-/** A guest is at work whose virtual CPUs run for more than this part of the time, and for this many ms between two looks ... */
+/** A guest is at work whose virtual CPUs run for more than this part of the time, and for this many ms between two samples ... */
 export const BUSY_PART = 0.05;
 export const BUSY_LEAST = 8;
-/** ... or whose use rises by this much between two figures; it is calm after so long without, ms. */
+/** ... or whose use rises by this much between two figures; it is idle after so long without, ms. */
 export const BUSY_RISE = 4 * MiB;
-export const CALM_AFTER = 5000;
-/** How long one that was calm is looked at, once it stirs, whenever its CPUs run, ms. */
-export const STIRRING = 1000;
-/** Guests that are reckoned to rise at the same time, where it is known which are at work. */
+export const IDLE_AFTER = 5000;
+/** How long one that was idle is sampled, once it becomes active, whenever its CPUs run, ms. */
+export const FRESHLY_ACTIVE = 1000;
+/** Guests that are computed to rise at the same time, where it is known which are at work. */
 export const AT_ONCE = 2;
 /** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */
 export const BURST_LASTS = 3000;
 /** virErrorNumbers by which a hypervisor refuses for good: no support (3), denied (29, 88), unsupported operation, argument or configuration (84, 74, 67). */
 export const REFUSALS: ReadonlySet<number> = new Set([3, 29, 67, 74, 84, 88]);
-/** Shortest time between two looks, from start to start. */
-export const LEAST_LOOK = 100;
+/** Shortest time between two samples, from start to start. */
+export const LEAST_SAMPLE = 100;

@@ -1,5 +1,5 @@
 /**
- * The model: folds one look into what is believed of the guests (belief.ts). balloon.ts and figures.ts read a guest's figures, this file
+ * The model: folds one sample into what is believed of the guests (belief.ts). balloon.ts and figures.ts read a guest's figures, this file
  * judges the phase and tells what changed; orders.ts notes the moves. All of them write to drafts (rows.ts) and leave the old model alone.
  */
 
@@ -36,12 +36,12 @@ import {
   UNDER_WAY,
 } from './limits.js';
 import { Drafts } from './rows.js';
-import type { GuestContext, Look, Notice, Phase, PolicyConfig } from './types.js';
+import type { GuestContext, Notice, Phase, PolicyConfig, Sample } from './types.js';
 
-/** Folds a look into drafts of the next beliefs. The notices say what changed for people. */
-export function observe(model: Model, look: Look, config: PolicyConfig): { drafts: Drafts; notices: Notice[] } {
+/** Folds a sample into drafts of the next beliefs. The notices say what changed for people. */
+export function observe(model: Model, sample: Sample, config: PolicyConfig): { drafts: Drafts; notices: Notice[] } {
   const notices: Notice[] = [];
-  const { guests, figures } = look.sweep;
+  const { guests, figures } = sample.sweep;
   const drafts = new Drafts(model, guests.length);
   const rowOf = finder(model.guests);
   let found = 0;
@@ -49,22 +49,22 @@ export function observe(model: Model, look: Look, config: PolicyConfig): { draft
   const figure = (field: number) => figures[offset + field] ?? Number.NaN;
   guests.forEach((guest, row) => {
     offset = row * STRIDE;
-    const context = look.contexts.get(guest.uuid);
+    const context = sample.contexts.get(guest.uuid);
     const from = rowOf(row, guest.uuid);
     if (from !== undefined) found++;
     const known = from !== undefined && model.guests[from]?.id === guest.id;
-    const draft = known ? drafts.keep(from) : drafts.meet(guest, context, look.at);
+    const draft = known ? drafts.keep(from) : drafts.discover(guest, context, sample.at);
     const { phase, rollback, missed } = draft;
     unplan(draft);
-    read(draft, figure, look, context, config);
-    draft.phase = judge(draft, figure, look, context, config);
+    read(draft, figure, sample, context, config);
+    draft.phase = judge(draft, figure, sample, context, config);
     if (!known) notices.push(notice('guest-appeared', 'info', draft, `${draft.name} is here`));
     // What it had before us: not while it boots, when it may hold its maximum on the way to less.
     if (Number.isNaN(draft.original) && draft.phase !== 'booting') draft.original = draft.actual;
     const hung = missed >= HANGS_AFTER;
     tell(phase, rollback, hung, draft, notices);
     tellOfHanging(hung, draft, notices);
-    if (draft.adopting && draft.restingSince < look.at) adopt(draft, look.at, notices);
+    if (draft.adopting && draft.restingSince < sample.at) adopt(draft, sample.at, notices);
   });
   if (found < model.guests.length) {
     const here = new Set(guests.map(({ uuid }) => uuid));
@@ -90,24 +90,24 @@ function unplan(draft: Draft): void {
   draft.survivableBurst = draft.planned = Number.NaN;
 }
 
-/** The figures of this look: settings, balloon, guest. Says nothing yet of the phase. */
-function read(draft: Draft, figure: Figure, look: Look, context: GuestContext | undefined, config: PolicyConfig): void {
+/** The figures of this sample: settings, balloon, guest. Says nothing yet of the phase. */
+function read(draft: Draft, figure: Figure, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): void {
   settle(draft, figure, context, config);
-  const told = look.rebooted.has(draft.uuid);
+  const told = sample.rebooted.has(draft.uuid);
   // The counters fall once the guest's new figures are there: that is the same reboot.
-  const seen = draft.samples > 0 && look.at - draft.rebootedAt >= REBOOT_BLIND && runsBackwards(draft, figure);
-  if (told || seen) forget(draft, look.at);
-  readActivity(draft, figure(CPU_TIME), look);
+  const seen = draft.samples > 0 && sample.at - draft.rebootedAt >= REBOOT_BLIND && runsBackwards(draft, figure);
+  if (told || seen) forget(draft, sample.at);
+  readActivity(draft, figure(CPU_TIME), sample);
   if (REFUSALS.has(figure(REFRESHED))) draft.refusesRefresh = true;
   const status = figure(STATUS);
   if (status === READ) {
-    if (hangs(draft)) draft.stoodAt = look.at;
+    if (hangs(draft)) draft.stoodAt = sample.at;
     draft.missed = 0;
   } else if (status === MISSED || status === SET_ASIDE) draft.missed++;
   if (status !== READ || !(figure(ACTUAL) > 0)) return;
   const { actual, actualAt } = draft;
-  readBalloon(draft, figure, look.at, config, context?.remembered);
-  readFigures(draft, { actual, actualAt }, figure, look, context, config);
+  readBalloon(draft, figure, sample.at, config, context?.remembered);
+  readFigures(draft, { actual, actualAt }, figure, sample, context, config);
 }
 
 /** The settings in force. */
@@ -141,8 +141,8 @@ function forget(draft: Draft, at: number): void {
 }
 
 /** Gives the phase, notes why, and does what follows from standing still. */
-function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext | undefined, config: PolicyConfig): Phase {
-  const { at } = look;
+function judge(draft: Draft, figure: Figure, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): Phase {
+  const { at } = sample;
   draft.why = excluded(context);
   if (draft.why !== null) return 'excluded';
   if (context?.facts === null) {
@@ -150,14 +150,14 @@ function judge(draft: Draft, figure: Figure, look: Look, context: GuestContext |
     return 'booting';
   }
   const running = figure(STATE) === 1 || figure(STATE) === 2;
-  // A look that did not read it says nothing of it.
+  // A sample that did not read it says nothing of it.
   if (figure(STATUS) === READ ? !running : draft.phase === 'paused') {
     draft.why = 'not running';
     draft.stoodAt = at;
     openWindow(draft, at);
     return 'paused';
   }
-  const enough = look.atFirstSight === true ? 1 : 2;
+  const enough = sample.atFirstSight === true ? 1 : 2;
   if (!Number.isFinite(draft.figuresAt) || at - draft.rebootedAt < REBOOT_BLIND || draft.samples < enough) {
     if (draft.samples === 0) draft.why = silence(draft, context);
     return 'booting';

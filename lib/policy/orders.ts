@@ -10,7 +10,7 @@ import type { Move } from './types.js';
 /** What became of a move. */
 export interface Order {
   readonly move: Move;
-  /** `unknown`: the call timed out, and the higher charge is kept until a look tells (rule 11). */
+  /** `unknown`: the call timed out, and the higher charge is kept until a sample tells (rule 11). */
   readonly outcome: 'stored' | 'failed' | 'unknown';
 }
 

@@ -1,6 +1,6 @@
-/** The policy: model → demand → allocation → safety → moves. Pure: the same model, look and configuration give the same plan. */
+/** The policy: model → demand → allocation → safety → moves. Pure: the same model, sample and configuration give the same plan. */
 import { formatSize, MiB } from '../common/units.js';
-import { isCalm } from './activity.js';
+import { isIdle } from './activity.js';
 import { allocate } from './allocation.js';
 import type { Belief, Draft, HostState, Model } from './belief.js';
 import { charge, spareNow, surelyHeld } from './belief.js';
@@ -20,10 +20,10 @@ import {
 import { observe } from './model.js';
 import type { Account } from './safety.js';
 import { account, growth, lacking, movable, needsRelief, readyToShrink, reliefFund, step } from './safety.js';
-import type { Look, Move, Notice, PolicyConfig, Reason } from './types.js';
+import type { Move, Notice, PolicyConfig, Reason, Sample } from './types.js';
 
 export interface Plan {
-  /** The model after this look, with what the plan made of each guest. Moves are not in it until `ordered` notes them. */
+  /** The model after this sample, with what the plan made of each guest. Moves are not in it until `ordered` notes them. */
   readonly model: Model;
   readonly moves: readonly Move[];
   readonly notices: readonly Notice[];
@@ -43,17 +43,17 @@ const GRAIN = MiB;
 const STATE_HOLDS = 5000;
 
 /**
- * Plans the moves for one look at the host.
+ * Plans the moves for one sample of the host.
  *
  * Give it the model of the last plan (`EMPTY_MODEL` at first), carry the moves out in their order, and note them with `ordered`.
  */
-export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
-  const { drafts, notices } = observe(before, look, config);
+export function plan(before: Model, sample: Sample, config: PolicyConfig): Plan {
+  const { drafts, notices } = observe(before, sample, config);
   const { guests, numbers } = drafts;
-  const books = account(guests, look, config, before.rooms);
-  const state = share(guests, look, config, books);
-  const { moves, waiting } = decide(guests, look, config, books);
-  const { at, host } = look;
+  const books = account(guests, sample, config, before.rooms);
+  const state = share(guests, sample, config, books);
+  const { moves, waiting } = decide(guests, sample, config, books);
+  const { at, host } = sample;
   const stateSince = state === before.state ? before.stateSince : at;
   const tell = state !== before.told && at - stateSince >= STATE_HOLDS;
   if (tell) notices.push({ ...TOLD[state](books), figures: { capacity: books.capacity, charged: books.charged } });
@@ -81,10 +81,10 @@ export function plan(before: Model, look: Look, config: PolicyConfig): Plan {
 }
 
 /** Steps 1 and 2 over the guests that can be moved; the others are charged first. */
-function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books: Account): HostState {
+function share(guests: readonly Draft[], sample: Sample, config: PolicyConfig, books: Account): HostState {
   const claims = guests.filter(movable);
   const reaction = reactions(claims, config);
-  const periodOf = ({ uuid }: Belief) => (look.contexts.get(uuid)?.statsPeriod ?? 0) * 1000;
+  const periodOf = ({ uuid }: Belief) => (sample.contexts.get(uuid)?.statsPeriod ?? 0) * 1000;
   const free = books.capacity - books.charged;
   let fixed = books.charged;
   for (const draft of claims) {
@@ -96,7 +96,7 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
   let gives = 0;
   claims.forEach((draft, i) => {
     draft.allocation = grain(sizes[i] ?? draft.need, draft);
-    gives += couldGive(draft, reaction(draft, periodOf(draft)), look.at);
+    gives += couldGive(draft, reaction(draft, periodOf(draft)), sample.at);
   });
   // No more than is on its way at a time, from order to order, KiB/s.
   const passedOn = (mostInTransit(books) * 1000) / (2 * BALLOON_LATENCY);
@@ -106,10 +106,10 @@ function share(guests: readonly Draft[], look: Look, config: PolicyConfig, books
     const period = periodOf(draft);
     // One that seems safe is left to the sweeps.
     const reactionMs = isCovered(draft, period, config) ? reactionTime(config.intervalMs, period, config) : reaction(draft, period);
-    const others = Math.min(gives - couldGive(draft, reactionMs, look.at), passedOn * relayedFor(reactionMs));
-    const timedFor = isCalm(draft, look.at) ? Number.POSITIVE_INFINITY : Math.max(draft.trend, config.burstKiBs);
+    const others = Math.min(gives - couldGive(draft, reactionMs, sample.at), passedOn * relayedFor(reactionMs));
+    const timedFor = isIdle(draft, sample.at) ? Number.POSITIVE_INFINITY : Math.max(draft.trend, config.burstKiBs);
     const takers = short + (lacks(draft) ? 0 : 1);
-    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, timedFor, takers, inNeedOnly: look.host.pressure });
+    draft.survivableBurst = survivableBurst(draft, reactionMs, { free, gives: others, timedFor, takers, inNeedOnly: sample.host.pressure });
   }
   return fixed > books.capacity ? 'overcommitted' : state;
 }
@@ -120,14 +120,14 @@ function grain(size: number, { effectiveFloor, ceiling }: Belief): number {
 }
 
 /** Steps 3 and 4. Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
-function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, books: Account): { moves: Move[]; waiting: boolean } {
-  const { at } = look;
+function decide(guests: readonly Draft[], sample: Sample, config: PolicyConfig, books: Account): { moves: Move[]; waiting: boolean } {
+  const { at } = sample;
   const free = Math.max(0, books.capacity - books.charged - unasked(guests, config));
   const shrinking = guests.filter((draft) => draft.target < draft.actual && movable(draft));
   const fund = reliefFund(shrinking, books.capacity);
   const failed = guests.filter(({ rollback }) => rollback !== null);
   const rollbacks = takeBack(failed, free, at);
-  let money = free - cost(failed, at);
+  let budget = free - cost(failed, at);
 
   const needy: Draft[] = [];
   const short: Draft[] = [];
@@ -141,15 +141,15 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
     else if (draft.target > draft.allocation) rich.push(draft);
   }
   // Relief may spend the fund; other growth may not, and waits altogether while the host itself is short.
-  const relief = grow(needy, money, at, () => 'relief');
-  money -= cost(needy, at);
-  const grows = look.host.pressure ? [] : grow(short, Math.max(0, money - fund), at, growthReason);
+  const relief = grow(needy, budget, at, () => 'relief');
+  budget -= cost(needy, at);
+  const grows = sample.host.pressure ? [] : grow(short, Math.max(0, budget - fund), at, growthReason);
 
   // Nobody is rich where all hold less than they need.
   const band = rich.some(({ target, need }) => target > need) ? GROW_BAND : EVEN_BAND;
   const waits = (draft: Draft) => lacking(draft, Math.max(draft.target, draft.planned || 0), band);
   const waiting = needy.some(waits) || short.some(waits);
-  const donors = rich.filter((draft) => readyToShrink(draft, look, look.contexts.get(draft.uuid), config));
+  const donors = rich.filter((draft) => readyToShrink(draft, sample, sample.contexts.get(draft.uuid), config));
   const shrinks = take(donors, at, books, waiting, inTransit(shrinking, at));
   return { moves: [...shrinks, ...rollbacks, ...relief, ...grows], waiting };
 }
@@ -158,7 +158,7 @@ function decide(guests: readonly Draft[], look: Look, config: PolicyConfig, book
 function take(donors: readonly Draft[], at: number, books: Account, waiting: boolean, underWay: number): Move[] {
   const over = books.charged > books.capacity;
   const transit = mostInTransit(books);
-  let money = waiting && !over ? transit - underWay : Number.POSITIVE_INFINITY;
+  let budget = waiting && !over ? transit - underWay : Number.POSITIVE_INFINITY;
   const moves: Move[] = [];
   const excess = ({ target, allocation }: Belief) => target - allocation;
   // Those that failed before come last: others wait for what is asked for.
@@ -167,10 +167,10 @@ function take(donors: readonly Draft[], at: number, books: Account, waiting: boo
     const { target, ceiling } = draft;
     if (!waiting && !over && at - draft.grownAt < GROWTH_REST) continue;
     // At least two donors share a step.
-    const taken = step(draft, waiting || over, at, Math.min(money, waiting && !over ? transit / 2 : money));
+    const taken = step(draft, waiting || over, at, Math.min(budget, waiting && !over ? transit / 2 : budget));
     const to = pages(target - taken + PAGE - 1);
     if (taken === 0 || to >= target) continue;
-    money -= taken;
+    budget -= taken;
     moves.push(move(draft, to, target > ceiling ? 'bounds' : over ? 'over-capacity' : waiting ? 'make-room' : 'give'));
   }
   return moves;
@@ -195,7 +195,7 @@ function inTransit(shrinking: readonly Belief[], at: number): number {
 /** Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. */
 function takeBack(failed: readonly Draft[], free: number, at: number): Move[] {
   const moves: Move[] = [];
-  let money = free;
+  let budget = free;
   for (const draft of failed) {
     const { rollback } = draft;
     if (rollback === null || at < draft.refusedUntil || !(movable(draft) || draft.phase === 'silent')) continue;
@@ -208,9 +208,9 @@ function takeBack(failed: readonly Draft[], free: number, at: number): Move[] {
     }
     const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
     // What it holds above its ceiling it keeps, until it can be asked again.
-    const to = pages(Math.min(wanted, Math.max(draft.ceiling, actual), surelyHeld(draft, at) + money));
+    const to = pages(Math.min(wanted, Math.max(draft.ceiling, actual), surelyHeld(draft, at) + budget));
     if (to - target < SAME) continue;
-    money -= Math.max(0, to - surelyHeld(draft, at));
+    budget -= Math.max(0, to - surelyHeld(draft, at));
     moves.push(move(draft, to, rollback.reason));
   }
   return moves;
@@ -221,8 +221,8 @@ function growthReason({ target, effectiveFloor, need }: Belief): Reason {
   return target >= need ? 'surplus' : 'need';
 }
 
-function grow(short: readonly Draft[], money: number, at: number, reason: (belief: Belief) => Reason): Move[] {
-  const targets = growth(short, money, at);
+function grow(short: readonly Draft[], budget: number, at: number, reason: (belief: Belief) => Reason): Move[] {
+  const targets = growth(short, budget, at);
   const moves: Move[] = [];
   short.forEach((draft, i) => {
     const to = pages(targets[i] ?? draft.target);
@@ -263,14 +263,14 @@ const TOLD: Readonly<Record<HostState, (books: Account) => Pick<Notice, 'kind' |
   }),
 };
 
-function pressureNotice({ pressure, available }: Look['host']): Notice {
+function pressureNotice({ pressure, available }: Sample['host']): Notice {
   const figures = { available };
   return pressure
     ? { kind: 'host-pressure', level: 'warn', message: 'the host itself is short of memory: no guest grows but in need', figures }
     : { kind: 'host-pressure-ended', level: 'info', message: 'the host has memory again', figures };
 }
 
-function reserveNotice({ available }: Look['host'], { reserve }: Account): Notice {
+function reserveNotice({ available }: Sample['host'], { reserve }: Account): Notice {
   const figures = { available, reserve };
   const message =
     `the host has ${formatSize(available)} available, less than its reserve of ${formatSize(reserve)}: something other than the guests' ` +

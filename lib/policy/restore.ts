@@ -6,7 +6,7 @@ import { criticalSpare } from './demand.js';
 import { CRITICAL_SPARE, GIVE_MARGIN, PAGE, SAME } from './limits.js';
 import type { Plan } from './plan.js';
 import { type Account, allowance, movable, readyToShrink } from './safety.js';
-import type { Look, Move, PolicyConfig, Reason } from './types.js';
+import type { Move, PolicyConfig, Reason, Sample } from './types.js';
 
 /** What became of a guest on the way back. Sizes KiB. */
 export interface Restored {
@@ -45,33 +45,33 @@ export function isToGive(belief: Belief): boolean {
 }
 
 /**
- * The moves of one look on the way back. The rules hold as ever: donors first and seen to arrive, growth within the capacity, the least
+ * The moves of one sample on the way back. The rules hold as ever: donors first and seen to arrive, growth within the capacity, the least
  * spare first; shrinks on fresh figures and in bounded steps. What goes wrong is taken back.
  */
-export function restoring(made: Plan, look: Look, config: PolicyConfig): readonly Move[] {
+export function restoring(made: Plan, sample: Sample, config: PolicyConfig): readonly Move[] {
   const saved = made.moves.filter(({ reason }) => RESCUES.has(reason) && reason !== 'relief');
   const busy = new Set(saved.map(({ uuid }) => uuid));
-  const guests = made.model.guests.filter((belief) => !busy.has(belief.uuid) && look.at >= belief.refusedUntil);
+  const guests = made.model.guests.filter((belief) => !busy.has(belief.uuid) && sample.at >= belief.refusedUntil);
   const moves = [...saved];
   for (const belief of guests) {
     if (!isToGive(belief) || !movable(belief)) continue;
-    if (!readyToShrink(belief, look, look.contexts.get(belief.uuid), config)) continue;
+    if (!readyToShrink(belief, sample, sample.contexts.get(belief.uuid), config)) continue;
     const spare = belief.target - aim(belief);
-    const taken = Math.min(spare, allowance(belief, true, look.at), spareNow(belief) / 2);
+    const taken = Math.min(spare, allowance(belief, true, sample.at), spareNow(belief) / 2);
     // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
     const worth = aim(belief) - goal(belief) < PAGE ? PAGE : GIVE_MARGIN;
     if (spare >= worth && taken >= Math.min(spare, 4 * SAME)) moves.push(move(belief, belief.target - taken));
   }
-  let money = made.account.capacity - made.account.charged;
+  let budget = made.account.capacity - made.account.charged;
   for (const { uuid, to } of saved) {
     const belief = made.model.guests.find((each) => each.uuid === uuid);
-    if (belief !== undefined) money -= Math.max(0, to - charge(belief));
+    if (belief !== undefined) budget -= Math.max(0, to - charge(belief));
   }
   for (const belief of guests.filter(canGrow).sort((a, b) => spareNow(a) - spareNow(b))) {
     // A guest that is charged its maximum costs nothing more, unless the charges are over the capacity.
-    const to = money < 0 ? Math.min(aim(belief), belief.actual) : Math.min(aim(belief), charge(belief) + money);
+    const to = budget < 0 ? Math.min(aim(belief), belief.actual) : Math.min(aim(belief), charge(belief) + budget);
     if (to - belief.target < SAME) continue;
-    money -= Math.max(0, to - charge(belief));
+    budget -= Math.max(0, to - charge(belief));
     moves.push(move(belief, to));
   }
   return moves;
@@ -105,17 +105,17 @@ export function restored(guests: readonly Belief[], books: Account): Restored[] 
 /** What would become of them, were all that can be done. */
 export function forecast(guests: readonly Belief[], books: Account): Restored[] {
   const sizes = new Map<string, number>();
-  let money = books.capacity - books.charged;
+  let budget = books.capacity - books.charged;
   for (const belief of guests) {
     if (!isToGive(belief) || !movable(belief)) continue;
     const size = Math.min(belief.actual, aim(belief));
     sizes.set(belief.uuid, size);
-    money += charge(belief) - size;
+    budget += charge(belief) - size;
   }
   for (const belief of guests.filter(canGrow).sort((a, b) => spareNow(a) - spareNow(b))) {
-    const size = Math.max(belief.actual, Math.min(aim(belief), charge(belief) + Math.max(0, money)));
+    const size = Math.max(belief.actual, Math.min(aim(belief), charge(belief) + Math.max(0, budget)));
     sizes.set(belief.uuid, size);
-    money -= Math.max(0, size - charge(belief));
+    budget -= Math.max(0, size - charge(belief));
   }
   return guests.map((belief) => {
     const { uuid, name, actual } = belief;

@@ -5,7 +5,7 @@
  * one row: its numbers are accessors (`belief.target` reads the row's place for `target`), and only what is no number stands in the
  * object itself.
  *
- * Why: every look changes some numbers of every guest, and the model before must stay as it was, since the policy is pure. Copying an
+ * Why: every sample changes some numbers of every guest, and the model before must stay as it was, since the policy is pure. Copying an
  * object of that many doubles makes a heap number of each, 2.8 µs a guest and copy; copying all guests at once, as one array and an
  * object over each row, takes 0.1 µs a guest, and each step of a plan can then write to the copy (a draft).
  */
@@ -66,7 +66,7 @@ const NUMBERS = [
   'cpuAtSweep',
   'cpuAtFigures',
   'busyAt',
-  'stirredAt',
+  'activeSince',
   'rebootedAt',
   'adoptedToldAt',
   'effectiveFloor',
@@ -170,7 +170,7 @@ export class Drafts {
   }
 
   /** The next row is of a guest that was never seen before: nothing is believed of it, and that it may hold its maximum. */
-  meet({ uuid, name, id }: GuestIdentity, context: GuestContext | undefined, at: number): Draft {
+  discover({ uuid, name, id }: GuestIdentity, context: GuestContext | undefined, at: number): Draft {
     const row = this.guests.length;
     this.numbers.fill(Number.NaN, row * WIDTH, (row + 1) * WIDTH);
     const draft = this.#add({
@@ -197,7 +197,7 @@ export class Drafts {
     draft.restingSince = draft.windowAt = draft.paidAt = at;
     draft.missed = draft.samples = draft.trend = draft.reachable = draft.usualFaults = 0;
     draft.orderedAt = draft.refusedUntil = draft.shrinkAfter = draft.shrunkAt = Number.NEGATIVE_INFINITY;
-    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = draft.stirredAt = draft.stoodAt = Number.NEGATIVE_INFINITY;
+    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = draft.activeSince = draft.stoodAt = Number.NEGATIVE_INFINITY;
     return draft;
   }
 

@@ -17,7 +17,7 @@ import {
   RESERVE_FRACTION,
   SAME,
 } from './limits.js';
-import type { GuestContext, Look, PolicyConfig } from './types.js';
+import type { GuestContext, PolicyConfig, Sample } from './types.js';
 import { column, fill, sum } from './water.js';
 
 /** The host's account, KiB. */
@@ -27,7 +27,7 @@ export interface Account {
   readonly overhead: number;
   /** What the guests' balloons may add up to. */
   readonly capacity: number;
-  /** What the host had for guests at the last two looks at all of them, the later one first. */
+  /** What the host had for guests at the last two samples of all of them, the later one first. */
   readonly rooms: readonly [number, number];
   /** Sum of the charges, overhead aside. */
   readonly charged: number;
@@ -37,13 +37,13 @@ export interface Account {
  * Rules 3 and 4. What the guests may hold: what they hold now and what is available, less reserve and overheads, and no more than
  * the pool.
  *
- * Both must be of the same moment: what a balloon has given since its guest was read would count twice. So only a look at all guests
+ * Both must be of the same moment: what a balloon has given since its guest was read would count twice. So only a sample of all guests
  * tells, and of two in a row the one that says less is believed.
  *
- * @param before what the last two such looks have told
+ * @param before what the last two such samples have told
  */
-export function account(guests: readonly Belief[], look: Look, config: PolicyConfig, before: Account['rooms']): Account {
-  const { total, available } = look.host;
+export function account(guests: readonly Belief[], sample: Sample, config: PolicyConfig, before: Account['rooms']): Account {
+  const { total, available } = sample.host;
   const reserve = Math.max(LEAST_RESERVE, config.reserveKiB ?? Math.max(total * RESERVE_FRACTION, DEFAULT_RESERVE));
   let held = 0;
   let overhead = 0;
@@ -55,11 +55,11 @@ export function account(guests: readonly Belief[], look: Look, config: PolicyCon
   }
   const room = Math.max(0, held + available - reserve - overhead);
   const [last] = before;
-  const rooms: Account['rooms'] = Number.isNaN(last) ? [room, room] : isWhole(look) ? [room, last] : before;
+  const rooms: Account['rooms'] = Number.isNaN(last) ? [room, room] : isWhole(sample) ? [room, last] : before;
   return { reserve, overhead, charged, capacity: Math.min(config.poolKiB ?? Number.POSITIVE_INFINITY, ...rooms), rooms };
 }
 
-function isWhole({ sweep: { figures } }: Look): boolean {
+function isWhole({ sweep: { figures } }: Sample): boolean {
   for (let at = STATUS; at < figures.length; at += STRIDE) if (figures[at] === NOT_ASKED) return false;
   return true;
 }
@@ -88,18 +88,18 @@ export function lacking(belief: Belief, target = belief.target, band = GROW_BAND
 }
 
 /**
- * Rule 2: growth is paid out of memory that has come back. `money` is shared out by least spare first, nobody past its part.
+ * Rule 2: growth is paid out of memory that has come back. `budget` is shared out by least spare first, nobody past its part.
  *
  * @param guests those that are lacking
- * @param at time of the look
+ * @param at time of the sample
  * @returns new targets, KiB, in the order of the guests
  */
-export function growth(guests: readonly Belief[], money: number, at: number): Float64Array {
+export function growth(guests: readonly Belief[], budget: number, at: number): Float64Array {
   const base = column(guests, ({ used }) => Math.max(0, used));
   const share = column(guests, (belief) => belief.share);
   const lower = column(guests, (belief) => surelyHeld(belief, at));
   const upper = column(guests, (belief) => Math.max(surelyHeld(belief, at), belief.allocation));
-  const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, money));
+  const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, budget));
   // What it holds already costs nothing: a target under `actual` is lifted to it for free.
   return column(guests, ({ target, allocation }, i) => Math.max(target, Math.min(allocation, filled[i] ?? target)));
 }
@@ -119,19 +119,19 @@ export function allowance(belief: Belief, brisk: boolean, at: number): number {
 }
 
 /** Rule 6: figures that are fresh, of the size that the balloon has now, and newer than the last order, which has come true. */
-export function readyToShrink(belief: Belief, look: Look, context: GuestContext | undefined, config: PolicyConfig): boolean {
+export function readyToShrink(belief: Belief, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): boolean {
   const period = (context?.statsPeriod ?? 0) * 1000;
-  const fresh = look.at - belief.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
+  const fresh = sample.at - belief.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
   const { actual, target, size } = belief;
   const settled = Math.abs(actual - target) <= SAME && Math.abs(actual - size) <= SAME && belief.figuresAt > belief.orderedAt;
-  return belief.phase === 'steady' && fresh && settled && belief.paired && look.at >= belief.shrinkAfter && belief.rollback === null;
+  return belief.phase === 'steady' && fresh && settled && belief.paired && sample.at >= belief.shrinkAfter && belief.rollback === null;
 }
 
 /**
  * What is taken from a guest that holds more than its part, KiB; 0 where nothing is, or less than is worth a call.
  *
  * Rules 5 (never under floor, which the part is above, nor critical spare, which a ceiling may be under), 7 (bounded steps: the pace,
- * and never more than half of the spare) and 14 (least move). `most` is what may be taken at all in this look.
+ * and never more than half of the spare) and 14 (least move). `most` is what may be taken at all in this sample.
  */
 export function step(belief: Belief, brisk: boolean, at: number, most: number): number {
   const excess = belief.target - belief.allocation;

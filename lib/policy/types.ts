@@ -32,8 +32,8 @@ export interface PolicyConfig {
   readonly surplus: 'host' | 'guests';
   /** Burst that a guest's spare should cover until we can react, KiB/s. */
   readonly burstKiBs: number;
-  /** Budget for extra looks, as a fraction of one core. */
-  readonly eyes: number;
+  /** Budget for extra samples, as a fraction of one core. */
+  readonly samplingBudget: number;
 }
 
 /** Where a guest stands. Only a `steady` guest is shrunk. */
@@ -161,14 +161,14 @@ export interface GuestContext {
   readonly remembered?: Remembered;
 }
 
-/** One look at the host: everything that a plan depends on beside the model and the configuration. */
-export interface Look {
+/** One sample of the host: everything that a plan depends on beside the model and the configuration. */
+export interface Sample {
   /** Now, ms. */
   readonly at: number;
   readonly sweep: Sweep;
-  /** Guests whose figures were asked for by a forced refresh in this look, by uuid. */
+  /** Guests whose figures were asked for by a forced refresh in this sample, by uuid. */
   readonly refreshed: ReadonlySet<string>;
-  /** Guests that told of a reboot since the last look, by uuid. */
+  /** Guests that told of a reboot since the last sample, by uuid. */
   readonly rebooted: ReadonlySet<string>;
   /** Believe a guest's figures at first sight: for a reading that moves nothing. A coordinator waits for two that agree. */
   readonly atFirstSight?: boolean;

@@ -19,7 +19,7 @@ export interface Vessels {
  * where it is over the sum of the upper ones its upper bound. Needs lower ≤ upper and share > 0.
  */
 export function fill({ base, lower, upper, share }: Vessels, total: number): Float64Array {
-  // Most looks have enough for all or nothing to share out, and then there is nothing to sort.
+  // Most samples have enough for all or nothing to share out, and then there is nothing to sort.
   if (sum(lower) >= total) return lower.slice();
   if (sum(upper) <= total) return upper.slice();
   const n = base.length;

@@ -3,7 +3,7 @@ import { MiB } from '../common/units.js';
 import type { SimHost } from './host.js';
 import type { Event, Scenario } from './scenario.js';
 
-/** The rival looks so often, ms, and moves by so much, KiB: the coordinator that people write in the shell (bench/contenders/coordinator.sh). */
+/** The rival samples so often, ms, and moves by so much, KiB: the coordinator that people write in the shell (bench/contenders/coordinator.sh). */
 const RIVAL_MS = 2000;
 const RIVAL_STEP = 100 * MiB;
 const RIVAL_FLOOR = 256 * MiB;

@@ -69,7 +69,7 @@ const MEMORY_MS = BURST_LASTS + 6000;
 
 interface Shown {
   readonly at: number;
-  /** By guest: KiB/s, and when the figures were taken that it was reckoned from. */
+  /** By guest: KiB/s, and when the figures were taken that it was computed from. */
   readonly bursts: ReadonlyMap<string, { readonly rate: number; readonly takenAt: number }>;
 }
 
@@ -132,8 +132,8 @@ export class Invariants {
     this.#disturbedAt = this.#host.now;
   }
 
-  /** What people are shown at a look. */
-  look(snapshot: Snapshot, plannedAt: number): void {
+  /** What people are shown at a sample. */
+  sample(snapshot: Snapshot, plannedAt: number): void {
     const { now } = this.#host;
     const bursts = new Map(
       snapshot.guests.map(({ uuid, survivableBurst, statsAge }) => {

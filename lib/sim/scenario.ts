@@ -147,7 +147,7 @@ export type Event = z.infer<typeof event>;
 type GuestEntry = z.infer<typeof guest>;
 
 /** A guest of a scenario, and when it is there, ms. */
-export interface Cast {
+export interface ScenarioGuest {
   readonly spec: GuestSpec;
   readonly starts: number;
   readonly stops: number;
@@ -163,7 +163,7 @@ export interface Scenario {
   readonly memory: number;
   readonly used: number;
   readonly config: Config;
-  readonly guests: readonly Cast[];
+  readonly guests: readonly ScenarioGuest[];
   /** In the order of time; their times in seconds, as written. */
   readonly events: readonly Event[];
 }
@@ -181,12 +181,12 @@ export async function loadScenario(path: string, seed?: number): Promise<Scenari
 export function parseScenario(text: string, file: string, seed?: number): Scenario {
   const read = readYaml(text, file, schema, keysAt);
   const chance = seed ?? read.seed ?? 1;
-  const guests = read.guests.flatMap((entry, i) => castOf(entry, chance + i * 1000));
+  const guests = read.guests.flatMap((entry, i) => scenarioGuestsOf(entry, chance + i * 1000));
   const events = [...(read.events ?? [])].sort((a, b) => a.at - b.at);
-  const calm = Math.max(...read.guests.map(calmAt), ...events.map(({ at, for: lasts = 0 }) => 1000 * (at + lasts) + BOOT_MS));
+  const idle = Math.max(...read.guests.map(quietAt), ...events.map(({ at, for: lasts = 0 }) => 1000 * (at + lasts) + BOOT_MS));
   const config = withSettings(defaultConfig(), read.config ?? {});
   const restAt =
-    calm +
+    idle +
     timeToRest(
       guests.map(({ spec }) => spec),
       config.intervalMs,
@@ -208,7 +208,7 @@ function namesOf({ name, count }: GuestEntry): string[] {
   return count === undefined ? [name] : Array.from({ length: count }, (_, i) => `${name}${i + 1}`);
 }
 
-function castOf(entry: GuestEntry, seed: number): Cast[] {
+function scenarioGuestsOf(entry: GuestEntry, seed: number): ScenarioGuest[] {
   const { starts = 0, stops } = entry;
   return namesOf(entry).map((name, i) => ({
     spec: specOf(entry, name, seed + i),
@@ -218,7 +218,7 @@ function castOf(entry: GuestEntry, seed: number): Cast[] {
 }
 
 /** When nothing happens to a guest any more, and its programs have come to their last size, ms; Infinity where they go on for ever. */
-function calmAt({ eats = [], tmpfs = [], cache = [], repeat, starts = 0, stops = 0 }: GuestEntry): number {
+function quietAt({ eats = [], tmpfs = [], cache = [], repeat, starts = 0, stops = 0 }: GuestEntry): number {
   const ways = [eats, tmpfs, cache].filter((way) => way.length > 0);
   if (ways.length > 0 && repeat !== undefined) return Number.POSITIVE_INFINITY;
   return Math.max(1000 * stops, starts > 0 ? 1000 * starts + BOOT_MS : 0, ...ways.map((way) => settledAt(pathOf(way))));

@@ -2,7 +2,7 @@
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { Coordinator, type MoveOutcome } from '../coordinator/coordinator.js';
-import { fromLine, type RecordedLook, replay } from '../coordinator/recording.js';
+import { fromLine, type RecordedSample, replay } from '../coordinator/recording.js';
 import type { Notice } from '../policy/types.js';
 import { schedule } from './faults.js';
 import { SimHost } from './host.js';
@@ -14,7 +14,7 @@ export interface SimulationOptions {
   readonly onMove?: (at: number, move: MoveOutcome) => void;
   readonly onNotice?: (at: number, notice: Notice) => void;
   /** Told of what a recording would have. */
-  readonly onRecord?: (look: Readonly<Record<string, unknown>>) => void;
+  readonly onRecord?: (sample: Readonly<Record<string, unknown>>) => void;
   /** Another coordinator than ours, for tests of the tests. */
   readonly coordinator?: typeof Coordinator;
 }
@@ -33,7 +33,7 @@ export interface SimulationResult {
   readonly seed: number;
   /** Ms. */
   readonly duration: number;
-  readonly looks: number;
+  readonly samples: number;
   readonly moves: number;
   /** Sum of the changes of targets, KiB. */
   readonly moved: number;
@@ -48,13 +48,13 @@ export interface SimulationResult {
 /** Deterministic: the same scenario gives the same result. */
 export async function simulate(scenario: Scenario, options: SimulationOptions = {}): Promise<SimulationResult> {
   const { onMove, onNotice, onRecord, coordinator: Kind = Coordinator } = options;
-  const { seed, duration, restAt, memory, used, config, guests: cast } = scenario;
+  const { seed, duration, restAt, memory, used, config, guests: scenarioGuests } = scenario;
   const host = new SimHost({
     total: memory,
     used,
     seed,
     turns: 1,
-    guests: cast.filter(({ starts }) => starts === 0).map(({ spec }) => spec),
+    guests: scenarioGuests.filter(({ starts }) => starts === 0).map(({ spec }) => spec),
   });
   const invariants = new Invariants(host, config, restAt);
   schedule(host, scenario, () => invariants.disturb());
@@ -62,16 +62,16 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
   const coordinator = new Kind({ connect: host.connect, config, time: host.time, random: () => uniformInt(random, 0, 0xffff) / 0x10000 });
   const seen = new Map(host.guests.map((guest) => [guest.uuid, guest]));
   const movesOf = new Map<string, number>();
-  let looks = 0;
+  let samples = 0;
   let moves = 0;
   let moved = 0;
   let leastAvailable = host.available;
-  const recorded: RecordedLook[] = [];
-  coordinator.on('look', (snapshot) => {
-    looks++;
+  const recorded: RecordedSample[] = [];
+  coordinator.on('sample', (snapshot) => {
+    samples++;
     for (const guest of host.guests) seen.set(guest.uuid, guest);
     leastAvailable = Math.min(leastAvailable, host.available);
-    invariants.look(snapshot, recorded.at(-1)?.look.at ?? host.now);
+    invariants.sample(snapshot, recorded.at(-1)?.sample.at ?? host.now);
   });
   coordinator.on('move', (move) => {
     moves++;
@@ -84,8 +84,8 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
   coordinator.on('record', (line) => {
     onRecord?.(line);
     // By way of the text: what a file would have.
-    const look = fromLine(JSON.stringify({ kind: 'look', ...line }));
-    if (look !== null) recorded.push(look);
+    const sample = fromLine(JSON.stringify({ kind: 'sample', ...line }));
+    if (sample !== null) recorded.push(sample);
   });
   const started = coordinator.start();
   await host.pass(duration);
@@ -110,5 +110,5 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
     kills: guest.kills,
     moves: movesOf.get(guest.spec.name) ?? 0,
   }));
-  return { seed, duration, looks, moves, moved, leastAvailable, restJudged, guests, violations: invariants.violations };
+  return { seed, duration, samples, moves, moved, leastAvailable, restJudged, guests, violations: invariants.violations };
 }

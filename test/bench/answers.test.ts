@@ -80,13 +80,13 @@ t.test('what being watched adds is counted over all processes, against the same 
         'real4',
         [
           { ...cost, name: 'without memcoord' },
-          { ...cost, name: '--eyes 0', memcoord: 1, daemon: 1.5, guests: 3 },
+          { ...cost, name: '--sampling-budget 0', memcoord: 1, daemon: 1.5, guests: 3 },
         ],
       ],
     ]),
   );
   t.same(answer.tables[0]?.rows, [
     { name: '4 guests, without memcoord', cells: [null, 0.5, 1, null, null, '30'] },
-    { name: '4 guests, --eyes 0', cells: [1, 1.5, 3, 4, '0', '30'] },
+    { name: '4 guests, --sampling-budget 0', cells: [1, 1.5, 3, 4, '0', '30'] },
   ]);
 });

@@ -422,20 +422,20 @@ t.test('a second signal does not wait for what hangs', async (t) => {
   t.equal(code, 1);
 });
 
-t.test('a recording has a header with version and configuration, and a line for each look', async (t) => {
+t.test('a recording has a header with version and configuration, and a line for each sample', async (t) => {
   const file = join(t.testdir(), 'record.jsonl');
   const host = hostWith(idle('one'));
   await runWhile(host, { record: file, pool: '4GiB' }, async () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     await host.pass(5000);
   });
-  const [header, ...looks] = (await readFile(file, 'utf8'))
+  const [header, ...samples] = (await readFile(file, 'utf8'))
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
   t.match(header, { kind: 'header', memcoord: /^\d+\.\d+\.\d+/, config: { poolKiB: 4096 * MiB } });
-  t.ok(looks.length >= 5);
-  t.match(looks[0], { kind: 'look', at: Number, guests: [{ name: 'one' }], figures: Array, moves: Array });
+  t.ok(samples.length >= 5);
+  t.match(samples[0], { kind: 'sample', at: Number, guests: [{ name: 'one' }], figures: Array, moves: Array });
 });
 
 t.test('a recording that cannot be opened is wrong use', async (t) => {

@@ -31,9 +31,9 @@ t.test('the same file and seed give the same result, another seed another', asyn
 t.test('a recording of a simulation gives the same moves again', async (t) => {
   const path = join(t.testdir(), 'record.jsonl');
   await simulate(join(folder, 'faults.yaml'), { record: path }, () => {});
-  const looks = (await readFile(path, 'utf8')).trim().split('\n').map(fromLine);
+  const samples = (await readFile(path, 'utf8')).trim().split('\n').map(fromLine);
   const { differences, moves } = replay(
-    looks.filter((look) => look !== null),
+    samples.filter((sample) => sample !== null),
     defaultConfig(),
   );
   t.same(differences, []);

@@ -12,7 +12,7 @@ t.test('host and guests are printed as an aligned table, in MiB, guests in the o
   const lines = text().split('\n');
   t.match(lines[0], /^Host \(MiB\): total 16384, available \d+, reserve 819$/);
   t.match(lines[1], /^For guests: pool 8192, capacity \d+, charged \d+, free \d+: ample$/);
-  t.match(lines[3], /^GUEST {2}PHASE +ACTUAL +USED +SPARE +NEED +PART +FLOOR +CEILING +SHARE +SURVIVES +AGE$/);
+  t.match(lines[3], /^GUEST {2}PHASE +ACTUAL +USED +SPARE +NEED +ALLOC +FLOOR +CEILING +SHARE +SURVIVES +AGE$/);
   t.match(lines[4], /^vm2 +\S+ +512 +- +- /, 'what is not known is a dash');
   t.match(lines[5], /^vm10 +steady +512 +300 +212 +\d+ +\d+ +256 +2048 +1000 +\d+\/s +3 s$/);
   t.equal(lines[3]?.indexOf('ACTUAL'), (lines[5]?.indexOf(' 512') ?? 0) - 2, 'figures stand under the end of their title');

@@ -26,7 +26,7 @@ reserve: 1 GiB
 signal: unused
 surplus: guests
 burst: 100MiB/s
-eyes: 2.5%
+sampling-budget: 2.5%
 on-exit: restore
 include: [web-*, db-1]
 exclude: ["*-test"]
@@ -47,7 +47,7 @@ guests:
     signal: 'unused',
     surplus: 'guests',
     burstKiBs: 100 * MiB,
-    eyes: 0.025,
+    samplingBudget: 0.025,
     onExit: 'restore',
     include: ['web-*', 'db-1'],
     exclude: ['*-test'],
@@ -88,8 +88,8 @@ t.test('an error names file, line, setting and what is allowed', async (t) => {
     ['surplus: nobody', "f.yaml:1: surplus: 'nobody' is not one of: host, guests"],
     ['burst: 200MiB', "f.yaml:1: burst: '200MiB' is not a rate: write a size for a second, such as 200MiB/s"],
     ['burst: fast/s', "f.yaml:1: burst: 'fast' is not a size: write a number with a unit, such as 512MiB or 4GiB (KiB, MiB, GiB, TiB)"],
-    ['eyes: 0.05', "f.yaml:1: eyes: '0.05' is not a percentage from 0% to 100% (of one core)"],
-    ['eyes: 101%', "f.yaml:1: eyes: '101%' is not a percentage from 0% to 100% (of one core)"],
+    ['sampling-budget: 0.05', "f.yaml:1: sampling-budget: '0.05' is not a percentage from 0% to 100% (of one core)"],
+    ['sampling-budget: 101%', "f.yaml:1: sampling-budget: '101%' is not a percentage from 0% to 100% (of one core)"],
     ['include: web', 'f.yaml:1: include: must be a list of names or globs'],
     ['include:\n  - 7', 'f.yaml:2: include[0]: must be a text'],
     ['connect: ""', 'f.yaml:1: connect: must not be empty'],
@@ -114,7 +114,7 @@ t.test('an unknown key is an error, with the key that was meant where that is pl
 });
 
 t.test('all that is wrong is told at once', async (t) => {
-  t.strictSame(complaint('pool: x\neyes: 7\nfoo: 1').split('\n').length, 3);
+  t.strictSame(complaint('pool: x\nsampling-budget: 7\nfoo: 1').split('\n').length, 3);
 });
 
 t.test('what is not YAML is told with its line', async (t) => {

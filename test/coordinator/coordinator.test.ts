@@ -306,7 +306,7 @@ t.test('a lost connection is told once and made again, and coordination goes on'
   await stopped;
 });
 
-t.test('another configuration is taken from the next look on', async (t) => {
+t.test('another configuration is taken from the next sample on', async (t) => {
   const { host, coordinator, stop } = coordinate([idle('a')]);
   await coordinator.start();
   await host.pass(20_000);
@@ -344,7 +344,7 @@ t.test('a recording holds everything that a plan was made from', async (t) => {
 
 const deadline = () => Object.assign(new Error('no answer in time'), { code: 'ERR_MEMCOORD_DEADLINE' });
 
-t.test('a guest whose stats period cannot be set does not hold up the looks at the others', async (t) => {
+t.test('a guest whose stats period cannot be set does not hold up the samples of the others', async (t) => {
   const host = new SimHost({
     total: 23 * GiB,
     guests: [idle('hangs'), idle('eats', { uses: (at) => (150 + Math.min(1500, Math.max(0, at / 1000 - 20) * 100)) * MiB })],
@@ -360,12 +360,12 @@ t.test('a guest whose stats period cannot be set does not hold up the looks at t
       },
     })),
   });
-  let looks = 0;
-  coordinator.on('look', () => looks++);
+  let samples = 0;
+  coordinator.on('sample', () => samples++);
   const started = coordinator.start();
   await host.pass(60_000);
   await started;
-  t.ok(looks > 70, `${looks} looks in 60 s`);
+  t.ok(samples > 70, `${samples} samples in 60 s`);
   t.equal(host.guest('eats').kills, 0);
   const stopped = coordinator.stop();
   await host.pass(10_000);
@@ -457,7 +457,7 @@ t.test('a configuration that comes while a guest is being set up is not lost', a
   await stopped;
 });
 
-t.test('stop during the first look waits for it and leaves everything as it was', async (t) => {
+t.test('stop during the first sample waits for it and leaves everything as it was', async (t) => {
   const { host, coordinator } = coordinate([idle('a')]);
   host.guest('a').setPeriod(7);
   const started = coordinator.start();
@@ -469,14 +469,14 @@ t.test('stop during the first look waits for it and leaves everything as it was'
 
 t.test('a storm of events is no storm of sweeps', async (t) => {
   const { host, coordinator, stop } = coordinate([idle('a')]);
-  let looks = 0;
-  coordinator.on('look', () => looks++);
+  let samples = 0;
+  coordinator.on('sample', () => samples++);
   await coordinator.start();
   for (let i = 0; i < 300; i++) {
     host.tell({ kind: 'resumed', uuid: host.guest('a').uuid, name: 'a' });
     await host.pass(10);
   }
-  t.ok(looks <= 40, `${looks} looks in 3 s`);
+  t.ok(samples <= 40, `${samples} samples in 3 s`);
   await stop();
 });
 
@@ -534,9 +534,9 @@ t.test('one answer that is late is no loss, but another error is, and so is a se
   await stopped;
 });
 
-t.test('a snapshot is made once a look, and only when somebody asks for it', async (t) => {
+t.test('a snapshot is made once a sample, and only when somebody asks for it', async (t) => {
   const { host, coordinator, stop } = coordinate([idle('a')]);
-  t.equal(coordinator.snapshot, null, 'none before the first look');
+  t.equal(coordinator.snapshot, null, 'none before the first sample');
   await coordinator.start();
   const first = coordinator.snapshot;
   t.equal(coordinator.snapshot, first);
@@ -592,7 +592,7 @@ t.test('a growth under way is also counted after a lost connection', async (t) =
     })),
   });
   const seen: unknown[] = [];
-  coordinator.on('look', ({ guests }) => seen.push(guests[0]));
+  coordinator.on('sample', ({ guests }) => seen.push(guests[0]));
   coordinator.on('connected', () => seen.splice(0));
   await coordinator.start();
   await host.pass(6000);

@@ -3,7 +3,7 @@ import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { defaultConfig } from '../../lib/config/config.js';
 import { Coordinator } from '../../lib/coordinator/coordinator.js';
-import { fromLine, type RecordedLook, replay } from '../../lib/index.js';
+import { fromLine, type RecordedSample, replay } from '../../lib/index.js';
 import { SimHost } from '../../lib/sim/host.js';
 
 const config = { ...defaultConfig(), poolKiB: 2 * GiB };
@@ -19,7 +19,7 @@ async function recorded(): Promise<string[]> {
   });
   const coordinator = new Coordinator({ connect: host.connect, config, time: host.time });
   const lines: string[] = [];
-  coordinator.on('record', (look) => lines.push(JSON.stringify({ kind: 'look', ...look })));
+  coordinator.on('record', (sample) => lines.push(JSON.stringify({ kind: 'sample', ...sample })));
   await coordinator.start();
   await host.pass(10_000);
   coordinator.reconfigure({ ...config, poolKiB: 3 * GiB });
@@ -30,25 +30,25 @@ async function recorded(): Promise<string[]> {
   return lines;
 }
 
-const looksOf = (lines: readonly string[]): RecordedLook[] => lines.map(fromLine).filter((look) => look !== null);
+const samplesOf = (lines: readonly string[]): RecordedSample[] => lines.map(fromLine).filter((sample) => sample !== null);
 
 t.test('a recording gives the same moves again, the changed configuration included', async (t) => {
-  const looks = looksOf(await recorded());
-  const { moves, differences } = replay(looks, defaultConfig());
+  const samples = samplesOf(await recorded());
+  const { moves, differences } = replay(samples, defaultConfig());
   t.same(differences, []);
   t.ok(moves > 5, `${moves} moves`);
-  t.equal(looks.filter(({ config }) => config !== undefined).length, 2, 'it is written where it changes');
+  t.equal(samples.filter(({ config }) => config !== undefined).length, 2, 'it is written where it changes');
 });
 
-t.test('a recording that was tampered with is told, look by look', async (t) => {
-  const looks = looksOf(await recorded());
-  const at = looks.findIndex(({ moves }) => moves.length > 0);
-  const look = looks[at] as RecordedLook;
-  looks[at] = { ...look, moves: look.moves.map((move) => ({ ...move, to: move.to + 4 })) };
-  t.match(replay(looks, defaultConfig()).differences, [{ at: look.look.at }]);
+t.test('a recording that was tampered with is told, sample by sample', async (t) => {
+  const samples = samplesOf(await recorded());
+  const at = samples.findIndex(({ moves }) => moves.length > 0);
+  const sample = samples[at] as RecordedSample;
+  samples[at] = { ...sample, moves: sample.moves.map((move) => ({ ...move, to: move.to + 4 })) };
+  t.match(replay(samples, defaultConfig()).differences, [{ at: sample.sample.at }]);
 });
 
-t.test('a header is no look; what is no line of a recording is refused with the place', async (t) => {
+t.test('a header is no sample; what is no line of a recording is refused with the place', async (t) => {
   t.equal(fromLine('{"kind":"header"}'), null);
   const [line = ''] = await recorded();
   t.throws(() => fromLine('{"half'), { code: 'ERR_MEMCOORD_RECORDING', message: /not JSON/ });
@@ -57,11 +57,11 @@ t.test('a header is no look; what is no line of a recording is refused with the 
   t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), at: 'now' })), { message: /^at: / });
 });
 
-t.test('a look without what its plan needs is refused with the place', async (t) => {
+t.test('a sample without what its plan needs is refused with the place', async (t) => {
   const [line = ''] = await recorded();
-  const look = JSON.parse(line);
-  const [[uuid, context]] = Object.entries<object>(look.contexts) as [[string, object]];
-  const withContext = (part: unknown) => ({ contexts: { ...look.contexts, [uuid]: part } });
+  const sample = JSON.parse(line);
+  const [[uuid, context]] = Object.entries<object>(sample.contexts) as [[string, object]];
+  const withContext = (part: unknown) => ({ contexts: { ...sample.contexts, [uuid]: part } });
   for (const [change, place] of [
     [withContext(null), `contexts.${uuid}`],
     [withContext({ ...context, facts: {} }), `contexts.${uuid}.facts.maximum`],
@@ -70,7 +70,7 @@ t.test('a look without what its plan needs is refused with the place', async (t)
     [{ config: {} }, 'config.uri'],
     [{ moves: [{ uuid }] }, 'moves.0.name'],
   ] as const)
-    t.throws(() => fromLine(JSON.stringify({ ...look, ...change })), {
+    t.throws(() => fromLine(JSON.stringify({ ...sample, ...change })), {
       code: 'ERR_MEMCOORD_RECORDING',
       message: new RegExp(`^${place.replaceAll('.', '\\.')}: `),
     });
@@ -90,11 +90,14 @@ t.test('whatever is changed in a recording, it is planned again or refused', asy
   const lines = (await recorded()).slice(0, 12);
   const remembered = { original: GiB, target: GiB, orderedAt: 0, speed: 400 * MiB, reachable: 0, shrinkAfter: 0, pause: 15_000 };
   const rich = lines.map((line) => {
-    const look = JSON.parse(line);
-    const contexts = Object.entries<object>(look.contexts).map(([uuid, each]) => [uuid, { ...each, overrides: { min: MiB }, remembered }]);
-    return { ...look, contexts: Object.fromEntries(contexts) };
+    const sample = JSON.parse(line);
+    const contexts = Object.entries<object>(sample.contexts).map(([uuid, each]) => [
+      uuid,
+      { ...each, overrides: { min: MiB }, remembered },
+    ]);
+    return { ...sample, contexts: Object.fromEntries(contexts) };
   });
-  t.equal(replay(looksOf(rich.map((look) => JSON.stringify(look))), config).looks, lines.length);
+  t.equal(replay(samplesOf(rich.map((sample) => JSON.stringify(sample))), config).samples, lines.length);
   const seen = { planned: 0, refused: 0 };
   fc.assert(
     fc.property(
@@ -102,9 +105,9 @@ t.test('whatever is changed in a recording, it is planned again or refused', asy
       fc.array(fc.nat(), { maxLength: 5 }),
       fc.oneof(fc.jsonValue(), fc.double(), fc.integer(), fc.constant({})),
       (which, way, value) => {
-        const text = rich.map((look, i) => JSON.stringify(i === which ? changed(look, way, value) : look));
+        const text = rich.map((sample, i) => JSON.stringify(i === which ? changed(sample, way, value) : sample));
         try {
-          replay(looksOf(text), config);
+          replay(samplesOf(text), config);
           seen.planned++;
         } catch (error) {
           seen.refused++;

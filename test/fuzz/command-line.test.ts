@@ -55,7 +55,7 @@ const option = fc.constantFrom(
     '--signal',
     '--surplus',
     '--burst',
-    '--eyes',
+    '--sampling-budget',
     '--include',
     '--exclude',
     '--count',

@@ -16,7 +16,7 @@ function outcomeOf(text: string): 'read' | 'refused' | 'wrong' {
     const sound = lines.length <= 21 && lines.every((line) => /^f\.yaml(:\d+)?: ./.test(line) && isOneLine(line) && line.length < 400);
     return sound ? 'refused' : 'wrong';
   }
-  const { intervalMs, poolKiB, reserveKiB, burstKiBs, eyes, guests } = config;
+  const { intervalMs, poolKiB, reserveKiB, burstKiBs, samplingBudget, guests } = config;
   const size = (kib: number | undefined | null) => kib == null || (Number.isSafeInteger(kib) && kib > 0);
   const sound =
     intervalMs >= 100 &&
@@ -24,8 +24,8 @@ function outcomeOf(text: string): 'read' | 'refused' | 'wrong' {
     size(poolKiB) &&
     size(reserveKiB) &&
     Number.isSafeInteger(burstKiBs) &&
-    eyes >= 0 &&
-    eyes <= 1 &&
+    samplingBudget >= 0 &&
+    samplingBudget <= 1 &&
     guests.every(
       ({ settings: { min, max, share = 1 } }) => size(min) && size(max) && share >= 1 && share <= 1e6 && !((min ?? 0) > (max ?? min ?? 0)),
     );
@@ -44,7 +44,18 @@ const value = fc.oneof(
 const key = fc.oneof(
   {
     weight: 4,
-    arbitrary: fc.constantFrom('connect', 'interval', 'pool', 'reserve', 'signal', 'surplus', 'burst', 'eyes', 'include', 'guests'),
+    arbitrary: fc.constantFrom(
+      'connect',
+      'interval',
+      'pool',
+      'reserve',
+      'signal',
+      'surplus',
+      'burst',
+      'sampling-budget',
+      'include',
+      'guests',
+    ),
   },
   fc.constantFrom('match', 'min', 'max', 'share', 'manage', '__proto__', 'constructor', 'toString', '<<', '"', '? '),
   hostileText,

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { charge } from '../../lib/policy/belief.js';
-import { nextLook } from '../../lib/policy/eyes.js';
 import { CRITICAL_SPARE } from '../../lib/policy/limits.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
+import { nextSample } from '../../lib/policy/sampling.js';
 import * as sweep from '../../lib/sweep.js';
 import { guest, World } from '../policy/world.js';
 
@@ -32,7 +32,7 @@ const KNOWN = [
   sweep.CPU_TIME,
 ] as const;
 
-/** QEMU subtracts what the guest says from its memory without a look at the sign: what is told may be near 2^64 bytes, and its unit is the KiB. */
+/** QEMU subtracts what the guest says from its memory without a sample of the sign: what is told may be near 2^64 bytes, and its unit is the KiB. */
 const figure = fc.oneof(fc.constantFrom(Number.NaN, 0, -1, 1, 2 ** 54, 2 ** 63, 2 ** 64), fc.integer({ min: -4 * GiB, max: 8 * GiB }));
 const plausible = fc.integer({ min: 0, max: 2 * GiB });
 
@@ -42,11 +42,11 @@ interface Lie {
   readonly value: number;
 }
 
-/** Looks with these figures in place of the true ones. */
-function lookThrough(world: World, lies: readonly Lie[], ms = 1000): Plan {
-  const look = world.see(ms);
-  for (const { row, field, value } of lies) look.sweep.figures[row * sweep.STRIDE + field] = value;
-  const made = plan(world.model, look, world.config);
+/** Samples with these figures in place of the true ones. */
+function readThrough(world: World, lies: readonly Lie[], ms = 1000): Plan {
+  const sample = world.see(ms);
+  for (const { row, field, value } of lies) sample.sweep.figures[row * sweep.STRIDE + field] = value;
+  const made = plan(world.model, sample, world.config);
   world.model = made.model;
   return made;
 }
@@ -68,12 +68,12 @@ t.test('whatever the figures, a plan is made, and every target is whole, over 0 
       );
       const world = new World(guests, { surplus, signal, poolKiB: 4 * GiB });
       for (const round of told) {
-        const { moves, account, model } = lookThrough(world, round);
+        const { moves, account, model } = readThrough(world, round);
         moved += moves.length;
         if (!moves.every(({ to }) => Number.isInteger(to) && to > 0 && to <= maximum)) return false;
         if (![account.capacity, account.charged, account.overhead].every(Number.isFinite)) return false;
         if (!model.guests.every((belief) => charge(belief) <= maximum && !Number.isNaN(belief.trend + belief.speed))) return false;
-        const { againMs } = nextLook(model, new Map(), world.config, { at: world.at, cpu: new Float64Array(0), savings: 50 });
+        const { againMs } = nextSample(model, new Map(), world.config, { at: world.at, cpu: new Float64Array(0), savings: 50 });
         if (!(againMs >= 0)) return false;
         world.obey(moves, { arrive: false });
         for (const each of world.guests) each.actual = Math.round((each.actual + each.target) / 2);
@@ -82,7 +82,7 @@ t.test('whatever the figures, a plan is made, and every target is whole, over 0 
     }),
     { numRuns: 1500 },
   );
-  t.ok(moved > 1000, `${moved} moves were looked at`);
+  t.ok(moved > 1000, `${moved} moves were sampled`);
 });
 
 t.test('a liar gets no more than its maximum, and takes no honest guest under what it uses and the spare that nobody takes', async (t) => {
@@ -93,7 +93,7 @@ t.test('a liar gets no more than its maximum, and takes no honest guest under wh
       const honest = ['b', 'c', 'd'].map((name, i) => guest(name, { actual: (400 + 200 * i) * MiB, used: (150 + 100 * i) * MiB }));
       const world = new World([guest('liar'), ...honest], { poolKiB: pool * GiB });
       for (const round of told) {
-        const { moves } = lookThrough(world, round);
+        const { moves } = readThrough(world, round);
         for (const { name, from, to } of moves) {
           if (name === 'liar' ? to > 2 * GiB : to < from && to < world.find(name).used + CRITICAL_SPARE) return false;
           if (name !== 'liar' && to < from) taken++;
@@ -104,16 +104,16 @@ t.test('a liar gets no more than its maximum, and takes no honest guest under wh
     }),
     { numRuns: 400 },
   );
-  t.ok(taken > 100, `${taken} shrinks of honest guests were looked at`);
+  t.ok(taken > 100, `${taken} shrinks of honest guests were sampled`);
 });
 
 t.test('a guest that claims to hold more than its maximum is charged its maximum, and keeps nobody else from growing', async (t) => {
   for (const claim of [3 * GiB, 2 ** 54, 2 ** 64]) {
     const world = new World([guest('liar'), guest('honest')], { poolKiB: 8 * GiB });
     const lie = [{ row: 0, field: sweep.ACTUAL, value: claim }];
-    for (let i = 0; i < 5; i++) world.obey(lookThrough(world, lie).moves);
+    for (let i = 0; i < 5; i++) world.obey(readThrough(world, lie).moves);
     world.find('honest').used = 500 * MiB;
-    const { moves, account } = lookThrough(world, lie);
+    const { moves, account } = readThrough(world, lie);
     t.ok(account.charged <= 2 * GiB + world.find('honest').maximum, `charged ${account.charged} for ${claim}`);
     t.match(
       moves.filter(({ name }) => name === 'honest'),
@@ -126,7 +126,7 @@ t.test(
   'a guest that claims to use all that it gets, for ever, leaves the others what they use and the spare that nobody takes',
   async (t) => {
     const world = new World([guest('liar'), guest('b', { used: 300 * MiB }), guest('c', { used: 200 * MiB })], { poolKiB: 1536 * MiB });
-    for (let i = 0; i < 120; i++) world.obey(lookThrough(world, [{ row: 0, field: sweep.USABLE, value: 0 }]).moves);
+    for (let i = 0; i < 120; i++) world.obey(readThrough(world, [{ row: 0, field: sweep.USABLE, value: 0 }]).moves);
     for (const name of ['b', 'c']) {
       const { actual, used } = world.find(name);
       t.ok(actual >= used + CRITICAL_SPARE, `${name} has ${(actual - used) / MiB} MiB to spare`);
@@ -138,20 +138,20 @@ t.test(
 
 t.test('a floor holds against any liar', async (t) => {
   const world = new World([guest('liar'), guest('b', { used: 150 * MiB, overrides: { min: 400 * MiB } })], { poolKiB: 1024 * MiB });
-  for (let i = 0; i < 120; i++) world.obey(lookThrough(world, [{ row: 0, field: sweep.USABLE, value: 0 }]).moves);
+  for (let i = 0; i < 120; i++) world.obey(readThrough(world, [{ row: 0, field: sweep.USABLE, value: 0 }]).moves);
   t.ok(world.find('b').actual >= 400 * MiB);
 });
 
-t.test('a guest that says that it gave, and did not, is reckoned with by what its process holds', async (t) => {
+t.test('a guest that says that it gave, and did not, is computed with by what its process holds', async (t) => {
   const world = new World([guest('liar', { actual: 2 * GiB }), guest('honest')]);
   world.total = 4 * GiB;
   world.available = 1 * GiB;
   const holds = { row: 0, field: sweep.RSS, value: 2 * GiB };
-  for (let i = 0; i < 4; i++) lookThrough(world, [holds]);
+  for (let i = 0; i < 4; i++) readThrough(world, [holds]);
   const before = world.model;
-  const { account: truth } = lookThrough(world, [holds]);
+  const { account: truth } = readThrough(world, [holds]);
   world.model = before;
-  const { account: lied } = lookThrough(world, [holds, { row: 0, field: sweep.ACTUAL, value: 256 * MiB }]);
+  const { account: lied } = readThrough(world, [holds, { row: 0, field: sweep.ACTUAL, value: 256 * MiB }]);
   t.ok(lied.charged < truth.charged - GiB, 'it is charged what it says');
   t.ok(lied.capacity - lied.charged <= truth.capacity - truth.charged + 48 * MiB, 'but has made no room for anybody');
 });

@@ -1,7 +1,7 @@
 /** What the fuzz tests share: text that is meant to hurt, and how long reading it may take. */
 import fc from 'fast-check';
 
-/** Letters that forge lines, move the cursor, turn the writing round, quote, glob, or look like an option. */
+/** Letters that forge lines, move the cursor, turn the writing round, quote, glob, or sample like an option. */
 const HOSTILE = [...'\n\r\t\0\u0007\u001b\u007f\u0085\u009b\u200b\u2028\u2029\u202e\u2066\ufeff\ud800\'"`$\\*?[]{}()!<>&;|#%,:=-/ ~'];
 
 /** A text of hostile letters and ordinary ones. */

@@ -7,7 +7,7 @@ import { GUEST_EVENTS, HOST_EVENTS, parseScenario, type Scenario } from '../../l
 import { simulate } from '../../lib/sim/simulate.js';
 import { hostileText, isOneLine, PATIENCE_MS, timed } from './hostile.js';
 
-/** Simulated time that is enough for what a first look, moves and a few events may come upon, ms. */
+/** Simulated time that is enough for what a first sample, moves and a few events may come upon, ms. */
 const A_WHILE = 5000;
 
 /** A complaint and its place; what is missing altogether and what has no end has no line. */
@@ -98,7 +98,7 @@ const document = some<unknown>(
         pool: size,
         interval: often(fc.constantFrom(0.1, 1, 3600)),
         burst: rate,
-        eyes: often(fc.constantFrom('0%', '100%')),
+        'sampling-budget': often(fc.constantFrom('0%', '100%')),
       }),
     ),
     guests: often(

@@ -17,7 +17,7 @@ const MiB = 1024;
 const START = 512 * MiB;
 /** What the guests eat a second; the course's eaters do some 16 to 20 MiB/s. */
 const RATE = 18;
-/** Balloon figures come once a second and the observer looks once a second: a free shows in the series within 3 s. */
+/** Balloon figures come once a second and the observer samples once a second: a free shows in the series within 3 s. */
 const SETTLED_S = 3;
 /**
  * What the pool gives a guest beside its eater when all pause: 97 MiB that are not free in an idle one, 69 MiB of what is free that are
@@ -25,7 +25,7 @@ const SETTLED_S = 3;
  * the 48 MiB below which the policy holds a guest to be in danger.
  */
 const HUNGRY = (97 + 69 + 35 + 65) * MiB;
-/** How long the eaters pause for the plateau: 15 s, and one more for the observer's last look. */
+/** How long the eaters pause for the plateau: 15 s, and one more for the observer's last sample. */
 const PLATEAU_S = 16;
 /** An eater takes 114 s to fill the 2 GiB of a guest, and longer where it has to wait for memory; then something is wrong. */
 const EATING_LIMIT_S = 200;

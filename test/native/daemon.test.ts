@@ -145,7 +145,7 @@ t.test('a daemon that hangs holds up nothing but its own calls, and is given up 
   process.kill(pid, 'SIGSTOP');
   const stopped = performance.now();
   // As many as are in flight at a time.
-  const patient = Array.from({ length: 4 }, () => failureOf(connection.sample({ deadlineMs: 60_000 })));
+  const guestUnderTest = Array.from({ length: 4 }, () => failureOf(connection.sample({ deadlineMs: 60_000 })));
   // More than that, and than libuv has threads.
   const calls = Array.from({ length: 8 }, () => failureOf(connection.sample({ deadlineMs: 600 })));
   const move = connection.setMemory([{ uuid: TEST, kib: 1_048_576 }], { deadlineMs: 600 });
@@ -175,7 +175,7 @@ t.test('a daemon that hangs holds up nothing but its own calls, and is given up 
   t.same(closed, { kind: 'closed', reason: 2 });
   t.ok(closedAfter > 2500 && closedAfter < 6500, `after ${closedAfter} ms`);
   t.equal(connection.isAlive(), false);
-  for (const error of await Promise.all(patient)) t.match(error, { code: 'ERR_LIBVIRT_INTERNAL_ERROR', message: /keepalive/ });
+  for (const error of await Promise.all(guestUnderTest)) t.match(error, { code: 'ERR_LIBVIRT_INTERNAL_ERROR', message: /keepalive/ });
   t.match((await failureOf(connection.sample(SOON))).code, /^ERR_LIBVIRT_/, 'no more calls hang');
   const closing = performance.now();
   await connection.close({ deadlineMs: 5000 });

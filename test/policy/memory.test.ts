@@ -31,11 +31,11 @@ const believed = (world: World) => {
 
 t.test('a growth that a killed coordinator had ordered is charged before it comes', async (t) => {
   const world = after({ target: 1400 * MiB, orderedAt: 999_000 }, { actual: 600 * MiB, used: 550 * MiB });
-  world.look();
+  world.sample();
   t.equal(believed(world).target, 1400 * MiB);
   for (const actual of [900, 1200]) {
     world.find('a').actual = actual * MiB;
-    world.look();
+    world.sample();
   }
   t.equal(believed(world).phase, 'steady');
   t.equal(charge(believed(world)), 1400 * MiB);
@@ -56,9 +56,9 @@ t.test('a shrink under way is not taken for somebody else’s move, and what the
   const world = after({ original: 900 * MiB, target: 500 * MiB, orderedAt: 999_500 }, { actual: 800 * MiB });
   for (const actual of [800, 650, 500]) {
     world.find('a').actual = actual * MiB;
-    world.look();
+    world.sample();
   }
-  world.look();
+  world.sample();
   t.same(
     world.notices.map(({ kind }) => kind).filter((kind) => kind === 'adopted' || kind === 'stuck'),
     [],
@@ -70,7 +70,7 @@ t.test('where a coordinator sent the balloon after its last note is no word of s
   const world = after({ original: 900 * MiB, target: 800 * MiB, orderedAt: 999_500 }, { actual: 790 * MiB });
   for (const actual of [700, 600, 600, 600]) {
     world.find('a').actual = actual * MiB;
-    world.look();
+    world.sample();
   }
   t.match(believed(world), { target: 600 * MiB, original: 900 * MiB });
   t.notOk(world.notices.some(({ kind }) => kind === 'adopted'));
@@ -78,10 +78,10 @@ t.test('where a coordinator sent the balloon after its last note is no word of s
 
 t.test('a size that was set while nobody coordinated is the guest’s own, unless it had more before', async (t) => {
   const raised = after({ original: 500 * MiB, target: 400 * MiB, orderedAt: 500_000 }, { actual: 700 * MiB });
-  raised.look();
+  raised.sample();
   t.match(believed(raised), { target: 700 * MiB, original: 700 * MiB });
   const between = after({ original: 900 * MiB, target: 400 * MiB, orderedAt: 500_000 }, { actual: 700 * MiB });
-  between.look();
+  between.sample();
   t.match(believed(between), { target: 700 * MiB, original: 900 * MiB });
 });
 
@@ -94,14 +94,14 @@ t.test('a guest that was found to be stuck is left alone until its pause is over
 
 t.test('what it had before is what it has when it is known; what somebody else sets takes its place, what we set does not', async (t) => {
   const world = new World([guest('a', { actual: 800 * MiB })]);
-  world.look();
+  world.sample();
   t.equal(remember(believed(world)), null, 'nothing is known while it boots');
   world.run(6);
   t.ok(believed(world).actual < 800 * MiB);
   t.equal(believed(world).original, 800 * MiB);
   world.find('a').actual = 1000 * MiB;
-  world.look();
-  world.look();
+  world.sample();
+  world.sample();
   t.equal(believed(world).original, 1000 * MiB);
 });
 
@@ -111,13 +111,13 @@ t.test('coming back to what we asked for, as after a reboot, is nobody else’s 
   t.equal(believed(world).original, 800 * MiB);
   world.rebooted.add('a');
   world.find('a').actual = 2048 * MiB;
-  world.look();
-  world.look();
+  world.sample();
+  world.sample();
   world.at += 8000;
-  world.look();
+  world.sample();
   world.find('a').actual = last?.to ?? 0;
-  world.look();
-  world.look();
+  world.sample();
+  world.sample();
   t.equal(believed(world).original, 800 * MiB);
 });
 
@@ -137,7 +137,7 @@ t.test('whatever the file says, it does no harm: bounds and capacity hold, and t
       const world = after(remembered, { actual: 700 * MiB, used: 400 * MiB });
       world.config = { ...world.config, poolKiB: 1024 * MiB };
       for (let round = 0; round < 12; round++) {
-        const made = world.look();
+        const made = world.sample();
         world.obey(made.moves);
         const { actual, target, floor, maximum } = believed(world);
         for (const { to } of made.moves) if (!(to >= floor && to <= Math.min(maximum, 1024 * MiB))) return false;

@@ -60,7 +60,7 @@ t.test('charges stay within the capacity, and targets within floor and maximum, 
       const world = build(spec);
       const next = random(spec.seed);
       for (let round = 0; round < 12; round++) {
-        const { moves, account } = world.look(1000);
+        const { moves, account } = world.sample(1000);
         moved += moves.length;
         const room = Math.max(account.capacity, account.charged);
         // The worst case: every grant lands before every release. What QEMU was told counts, not only what the model believes.
@@ -84,7 +84,7 @@ t.test('charges stay within the capacity, and targets within floor and maximum, 
     }),
     { numRuns: 25 },
   );
-  t.ok(moved > 1000, `${moved} moves were looked at`);
+  t.ok(moved > 1000, `${moved} moves were sampled`);
 });
 
 t.test(`on a host that no longer changes planning comes to rest within ${ROUNDS} rounds`, async (t) => {
@@ -107,8 +107,8 @@ t.test('the same host in another order gives the same moves', async (t) => {
       const back = build(spec);
       back.guests.reverse();
       for (let round = 0; round < 6; round++) {
-        const a = new Map(there.look().moves.map((move) => [move.uuid, move]));
-        const b = back.look().moves;
+        const a = new Map(there.sample().moves.map((move) => [move.uuid, move]));
+        const b = back.sample().moves;
         if (a.size !== b.length || !b.every((move) => Math.abs((a.get(move.uuid)?.to ?? -1e9) - move.to) <= MiB)) return false;
         there.obey([...a.values()]);
         back.obey(b);
@@ -120,18 +120,18 @@ t.test('the same host in another order gives the same moves', async (t) => {
   t.pass('for random hosts and their mirror images');
 });
 
-t.test('a plan leaves the model and the look that it is made from as they were, and the same ones give the same plan', async (t) => {
+t.test('a plan leaves the model and the sample that it is made from as they were, and the same ones give the same plan', async (t) => {
   let moved = 0;
   fc.assert(
     fc.property(host, (spec) => {
       const world = build({ ...spec, guests: spec.guests.slice(0, 40) });
       const next = random(spec.seed);
       for (let round = 0; round < 8; round++) {
-        const given = { model: world.model, look: world.see(), config: world.config };
+        const given = { model: world.model, sample: world.see(), config: world.config };
         const copy = structuredClone(given);
-        const made = plan(given.model, given.look, given.config);
+        const made = plan(given.model, given.sample, given.config);
         if (!isDeepStrictEqual(structuredClone(given), copy)) return false;
-        if (!isDeepStrictEqual(plan(given.model, given.look, given.config), made)) return false;
+        if (!isDeepStrictEqual(plan(given.model, given.sample, given.config), made)) return false;
         const model = structuredClone(made.model);
         const outcomes = ['stored', 'failed', 'unknown'] as const;
         const orders = made.moves.map((move): Order => ({ move, outcome: outcomes[Math.floor(next() * 3)] ?? 'stored' }));

@@ -17,8 +17,8 @@ t.test('a guest keeps what is believed of it while others come and go and the or
   still.run(6);
   changing.run(6);
   changing.guests = [guest('new'), changing.find('c'), changing.find('a')];
-  still.look();
-  changing.look();
+  still.sample();
+  changing.sample();
   t.same(
     changing.model.guests.map(({ name, phase }) => [name, phase]),
     [
@@ -41,7 +41,7 @@ t.test('nothing is believed of a guest that takes the row of another', async (t)
   const world = new World([guest('old', { actual: 1500 * MiB })]);
   world.run(6);
   world.guests = [guest('new')];
-  world.look();
-  first.look();
+  world.sample();
+  first.sample();
   t.same(numbersOf(world.model, 'new'), numbersOf(first.model, 'new'));
 });

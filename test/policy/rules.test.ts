@@ -30,7 +30,7 @@ t.test('rule 1: a reclaim has succeeded when actual arrives, not when the call r
 t.test('rule 2: a receiver is raised only by memory that has come back', async (t) => {
   const world = donorAndTaker();
   for (let round = 0; round < 12; round++) {
-    const { moves, account } = world.look();
+    const { moves, account } = world.sample();
     const grown = moves.filter(({ to, from }) => to > from).reduce((sum, { to, from }) => sum + to - from, 0);
     t.ok(grown <= Math.max(0, account.capacity - account.charged), `round ${round}: ${grown / MiB} MiB`);
     world.obey(moves);
@@ -49,7 +49,7 @@ t.test('rule 3: its maximum while it boots, reboots, or cannot be ballooned', as
   const world = new World([guest('boots', { driver: false }), guest('pinned', { obstacles: ['vfio device hostdev0'] }), guest('reboots')]);
   world.run(3);
   world.rebooted = new Set(['reboots']);
-  world.look();
+  world.sample();
   t.same(world.model.guests.map(charge), [2 * GiB, 2 * GiB, 2 * GiB]);
   t.same(
     world.model.guests.map(({ phase }) => phase),
@@ -61,7 +61,7 @@ t.test('rule 3: counters that run backwards are a reboot that nobody told of', a
   const world = new World([guest('a', { majorFault: 5000 })]);
   world.run(3);
   world.find('a').majorFault = 10;
-  world.look();
+  world.sample();
   t.equal(world.model.guests[0]?.phase, 'booting');
 });
 
@@ -85,7 +85,7 @@ t.test('rule 4: what is over the capacity from before is worked off and never ad
   });
   let before = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 40; round++) {
-    const { account, moves } = world.look();
+    const { account, moves } = world.sample();
     t.ok(account.charged <= before);
     before = account.charged;
     t.notOk(moves.some(({ from, to }) => to > from) && account.charged > account.capacity);
@@ -97,7 +97,7 @@ t.test('rule 4: what is over the capacity from before is worked off and never ad
 t.test('rule 4: the pool bounds the guests, and the host less its reserve bounds the pool', async (t) => {
   const world = new World([guest('a', { used: 1900 * MiB, actual: 1000 * MiB })], { poolKiB: 8 * GiB });
   world.total = 2 * GiB;
-  const { account } = world.look();
+  const { account } = world.sample();
   t.ok(account.capacity <= 2 * GiB - account.reserve);
 });
 
@@ -160,7 +160,7 @@ t.test('rule 6: no shrink on stale figures', async (t) => {
 
 t.test('rule 6: no shrink before two samples agree; what was there when we came may be as old as the last boot', async (t) => {
   const world = new World([guest('a')]);
-  t.same([...world.look().moves, ...world.look().moves], []);
+  t.same([...world.sample().moves, ...world.sample().moves], []);
 });
 
 t.test('rule 6: figures of another size than the balloon has now are not believed', async (t) => {
@@ -174,7 +174,7 @@ t.test('rule 6: no shrink while the last change is under way', async (t) => {
   const world = new World([guest('a')]);
   world.run(3, { arrive: false });
   t.ok((world.model.guests[0]?.target ?? 0) < 512 * MiB, 'the first was ordered');
-  t.same(world.look(900).moves, [], 'and no second one before it came');
+  t.same(world.sample(900).moves, [], 'and no second one before it came');
 });
 
 t.test('rule 7: no step takes more than half of the spare, or more than the pace', async (t) => {
@@ -190,7 +190,7 @@ t.test('rule 7: without progress the target goes back above actual, and the gues
   const world = new World([guest('a')]);
   const rolledBack: number[] = [];
   for (let round = 0; round < 120; round++) {
-    const { moves } = world.look();
+    const { moves } = world.sample();
     for (const move of moves) {
       if (move.reason !== 'no-progress') continue;
       t.ok(move.to > world.find('a').actual, 'above actual');
@@ -211,7 +211,7 @@ t.test('rule 7: also where the guest holds more than its ceiling', async (t) => 
   const world = new World([guest('a', { actual: 1024 * MiB, overrides: { max: 512 * MiB } })]);
   const moves: Move[] = [];
   for (let round = 0; round < 30; round++) {
-    const made = world.look().moves;
+    const made = world.sample().moves;
     moves.push(...made);
     world.obey(made, { arrive: false });
   }
@@ -223,16 +223,16 @@ t.test('rule 7: a shrink that leaves nearly nothing spare is taken back at once'
   const world = new World([guest('a')]);
   world.run(3, { arrive: false });
   world.find('a').used = 490 * MiB;
-  const [move] = world.look(400).moves;
+  const [move] = world.sample(400).moves;
   t.equal(move?.reason, 'relief');
   t.ok((move?.to ?? 0) >= 490 * MiB + LEAST_SPARE);
 });
 
 t.test('rule 8: relief comes first when there is too little for all', async (t) => {
   const world = new World([guest('short', { used: 490 * MiB }), guest('comfortable', { used: 430 * MiB })], { poolKiB: 1100 * MiB });
-  world.look();
-  world.look();
-  const { moves } = world.look();
+  world.sample();
+  world.sample();
+  const { moves } = world.sample();
   t.equal(moves[0]?.name, 'short');
   t.equal(moves[0]?.reason, 'relief');
 });
@@ -244,18 +244,18 @@ t.test('rule 9: nobody moves a paused guest', async (t) => {
   t.same(world.run(5), []);
 });
 
-t.test('rule 9: a paused guest stays paused in looks at others, and is told of once', async (t) => {
+t.test('rule 9: a paused guest stays paused in samples of others, and is told of once', async (t) => {
   const world = new World([guest('paused'), guest('b')]);
   world.run(2, { arrive: false });
   world.find('paused').state = 3;
-  world.look();
+  world.sample();
   world.notices = [];
   world.unread.add('paused');
   const moved = world.run(3, { ms: 200 }).map(({ name }) => name);
   t.notOk(moved.includes('paused'));
   t.equal(world.model.guests[0]?.phase, 'paused');
   world.unread.clear();
-  world.look();
+  world.sample();
   t.same(world.notices, []);
 });
 
@@ -283,9 +283,9 @@ t.test('a guest that was paused is given as much time as others until its figure
 
 t.test('rule 11: a SetMemory that timed out keeps the higher charge', async (t) => {
   const world = new World([guest('a')]);
-  world.look();
-  world.look();
-  const [move] = world.look().moves;
+  world.sample();
+  world.sample();
+  const [move] = world.sample().moves;
   if (move === undefined) throw new Error('a shrink was expected');
   world.model = ordered(world.model, [{ move, outcome: 'unknown' }], world.at);
   t.equal(world.model.guests[0]?.target, move.from);
@@ -308,7 +308,7 @@ t.test('rule 13: somebody who goes on moving a guest is told of once a minute', 
   world.run(12);
   for (let round = 0; round < 50; round++) {
     world.find('a').actual = (round % 4 < 2 ? 512 : 700) * MiB;
-    world.look();
+    world.sample();
   }
   t.equal(world.notices.filter(({ kind }) => kind === 'adopted').length, 1);
 });
@@ -317,7 +317,7 @@ t.test('rule 13: an external shrink into distress is answered by growth at once'
   const world = new World([guest('a', { used: 400 * MiB, actual: 600 * MiB })]);
   world.run(12);
   world.find('a').actual = 410 * MiB;
-  const [move] = world.look().moves;
+  const [move] = world.sample().moves;
   t.ok(move !== undefined && move.to >= 500 * MiB, `${move?.reason}`);
 });
 
@@ -326,7 +326,7 @@ t.test('rule 14: small differences move nobody', async (t) => {
   world.run(30);
   for (let round = 0; round < 30; round++) {
     world.find('a').used += (round % 2 === 0 ? 4 : -4) * MiB;
-    t.same(world.look().moves, []);
+    t.same(world.sample().moves, []);
   }
 });
 
@@ -352,7 +352,7 @@ t.test('rule 14: a rise of swap-in after a shrink takes it back and doubles the 
   world.run(4);
   const shrunk = world.find('cache').actual;
   world.find('cache').swapIn += 20 * MiB;
-  const [move] = world.look().moves;
+  const [move] = world.sample().moves;
   t.equal(move?.reason, 'thrashing');
   t.ok((move?.to ?? 0) > shrunk);
   world.obey(move === undefined ? [] : [move]);
@@ -419,11 +419,11 @@ t.test('while somebody waits no more is under way than can be passed on at once'
   const world = new World([guest('a', { actual: 1200 * MiB }), guest('b', { actual: 1200 * MiB }), guest('taker', { used: 500 * MiB })], {
     poolKiB: 2912 * MiB,
   });
-  world.look();
-  world.look();
+  world.sample();
+  world.sample();
   let seen = 0;
   for (let round = 0; round < 8; round++) {
-    const { moves } = world.look(300);
+    const { moves } = world.sample(300);
     const taken = moves.filter(({ reason }) => reason === 'make-room').reduce((sum, { from, to }) => sum + from - to, 0);
     t.ok(taken <= 48 * MiB, `${taken / MiB} MiB`);
     seen += taken;
@@ -452,7 +452,7 @@ t.test('donors that never give do not keep the others from giving', async (t) =>
   const world = new World([...stuck, ...good], { poolKiB: (12 * 1500 + 1200 + 512) * MiB });
   let rounds = 0;
   while (world.find('taker').actual < 600 * MiB && rounds++ < 40) {
-    for (const move of world.look().moves) world.obey([move], { arrive: !move.name.startsWith('stuck') });
+    for (const move of world.sample().moves) world.obey([move], { arrive: !move.name.startsWith('stuck') });
   }
   t.ok(rounds < 12, `${rounds} rounds`);
 });
@@ -461,24 +461,24 @@ t.test('a guest that somebody is raising is not stopped on its way by a grant of
   const world = new World([guest('a', { actual: 300 * MiB, used: 160 * MiB })]);
   world.run(4);
   Object.assign(world.find('a'), { actual: 330 * MiB, used: 240 * MiB });
-  t.same(world.look(100).moves, [], 'it is on its way to where nobody knows');
+  t.same(world.sample(100).moves, [], 'it is on its way to where nobody knows');
   world.find('a').actual = 512 * MiB;
-  t.same(world.look(100).moves, []);
+  t.same(world.sample(100).moves, []);
   world.find('a').used = 460 * MiB;
-  t.match(world.look(100).moves, [{ reason: 'need' }], 'once it is there, it gets what it needs');
+  t.match(world.sample(100).moves, [{ reason: 'need' }], 'once it is there, it gets what it needs');
 });
 
 t.test('a growth that does not come stays charged until libvirt has been told otherwise', async (t) => {
   const world = new World([guest('a', { actual: 462 * MiB, used: 330 * MiB })]);
   world.run(4);
   world.find('a').used = 440 * MiB;
-  const [grown] = world.look().moves;
+  const [grown] = world.sample().moves;
   t.ok(grown !== undefined && grown.to > grown.from);
   world.obey(grown === undefined ? [] : [grown], { arrive: false });
-  let back = world.look().moves[0];
+  let back = world.sample().moves[0];
   for (let round = 0; back === undefined && round < 4; round++) {
     t.equal(charge(world.model.guests[0] as never), grown?.to);
-    back = world.look().moves[0];
+    back = world.sample().moves[0];
   }
   t.match(back, { reason: 'no-progress', to: 462 * MiB });
 });
@@ -496,9 +496,9 @@ t.test('a reboot told of while the guest is not read is not lost', async (t) => 
   world.run(4);
   world.unread.add('a');
   world.rebooted = new Set(['a']);
-  world.look();
+  world.sample();
   world.unread.clear();
-  world.look();
+  world.sample();
   t.equal(world.model.guests[0]?.phase, 'booting');
   t.equal(charge(world.model.guests[0] as never), 2 * GiB);
 });
@@ -518,7 +518,7 @@ t.test('a guest paused before it ever answered, or in its reboot, is charged its
   world.run(4);
   world.rebooted = new Set(['rebooted']);
   world.find('rebooted').state = 3;
-  world.look();
+  world.sample();
   t.same(world.model.guests.map(charge), [2 * GiB, 2 * GiB]);
 });
 
@@ -536,18 +536,18 @@ t.test('with the signal unused a guest is relieved as early as with usable: the 
 t.test('what somebody sets right after our own order is adopted too', async (t) => {
   const world = new World([guest('a', { actual: 800 * MiB })]);
   world.run(2);
-  world.obey(world.look().moves, { arrive: false });
+  world.obey(world.sample().moves, { arrive: false });
   world.find('a').actual = 1500 * MiB;
   world.run(4, { ms: 500 });
   t.ok(world.notices.some(({ kind }) => kind === 'adopted'));
   t.equal(world.model.guests[0]?.target, 1500 * MiB);
 });
 
-t.test('a refused move is tried again after a growing pause, not at every look', async (t) => {
+t.test('a refused move is tried again after a growing pause, not at every sample', async (t) => {
   const world = new World([guest('a', { used: 490 * MiB })]);
   let tried = 0;
   for (let round = 0; round < 75; round++) {
-    for (const move of world.look(400).moves) {
+    for (const move of world.sample(400).moves) {
       tried++;
       world.model = ordered(world.model, [{ move, outcome: 'failed' }], world.at);
     }
@@ -560,31 +560,31 @@ t.test('after a gap in the readings figures that are new to us can be as old as 
   world.run(4, { arrive: true });
   const before = world.at;
   world.unread.add('a');
-  for (let round = 0; round < 20; round++) world.look();
+  for (let round = 0; round < 20; round++) world.sample();
   world.unread.clear();
   t.same(
-    world.look().moves.filter(({ from, to }) => to < from),
+    world.sample().moves.filter(({ from, to }) => to < from),
     [],
     'no shrink on what may be 20 s old',
   );
   t.equal(world.model.guests[0]?.figuresAt, before, 'no older than the last reading: that is all that is known');
-  world.look();
+  world.sample();
   t.equal(world.model.guests[0]?.phase, 'steady', 'the next figures are new');
 });
 
 t.test('rule 4: what a balloon has given since its guest was read does not count twice', async (t) => {
   const world = new World([guest('gives', { actual: 1024 * MiB }), guest('other')]);
   world.total = 4 * GiB;
-  world.look();
-  const { capacity } = world.look().account;
+  world.sample();
+  const { capacity } = world.sample().account;
   world.unread.add('gives');
   world.available = world.total - 1536 * MiB + 400 * MiB;
-  t.equal(world.look(100).account.capacity, capacity, 'a look at some guests tells nothing of the host');
+  t.equal(world.sample(100).account.capacity, capacity, 'a sample of some guests tells nothing of the host');
   world.unread.clear();
-  t.equal(world.look().account.capacity, capacity, 'nor does one look at all of them');
-  t.equal(world.look().account.capacity, capacity + 400 * MiB, 'two do');
+  t.equal(world.sample().account.capacity, capacity, 'nor does one sample of all of them');
+  t.equal(world.sample().account.capacity, capacity + 400 * MiB, 'two do');
   world.available -= 500 * MiB;
-  t.equal(world.look().account.capacity, capacity - 100 * MiB, 'less is believed at once');
+  t.equal(world.sample().account.capacity, capacity - 100 * MiB, 'less is believed at once');
 });
 
 t.test('the burst that is shown counts what is yet to be taken from the guest', async (t) => {
@@ -592,13 +592,13 @@ t.test('the burst that is shown counts what is yet to be taken from the guest', 
   world.total = 1400 * MiB;
   world.run(3);
   const shown = () => world.model.guests[0]?.survivableBurst ?? 0;
-  const { moves } = world.look();
+  const { moves } = world.sample();
   t.ok(moves.length > 0);
   const { allocation = 0, used = 0 } = world.model.guests[0] ?? {};
   t.equal(shown(), (allocation - used) / 3);
   const before = shown();
   world.obey(moves, { arrive: false });
-  world.look(100);
+  world.sample(100);
   t.equal(shown(), before, 'the shrink under way takes nothing that was promised');
 });
 
@@ -609,7 +609,7 @@ t.test('while the host is short a guest is promised no rise that outruns relief'
     world.run(4);
     return (world.model.guests[0]?.survivableBurst ?? 0) / MiB;
   };
-  t.equal(shown(false), 200, 'the burst that looks are timed for');
+  t.equal(shown(false), 200, 'the burst that samples are timed for');
   t.equal(shown(true), 48 / 0.3, 'critical spare over reaction time');
 });
 
@@ -617,7 +617,7 @@ t.test('a guest that lacks something is not counted among those that give', asyn
   const shown = (actual: number) => {
     const guests = [guest('a', { actual: 1024 * MiB, used: 600 * MiB }), guest('b', { actual })];
     const world = new World(guests, { poolKiB: 1024 * MiB + actual, surplus: 'guests' });
-    for (let round = 0; round < 3; round++) world.look();
+    for (let round = 0; round < 3; round++) world.sample();
     const [{ survivableBurst = 0, allocation = 0, used = 0 } = {}] = world.model.guests;
     return (survivableBurst - (allocation - used) / 3) / MiB;
   };

@@ -1,16 +1,16 @@
-/** A hand-held host for the policy's tests: what a look shows is set by hand, moves land when the test says so. */
+/** A hand-held host for the policy's tests: what a sample shows is set by hand, moves land when the test says so. */
 
 import { GiB, MiB } from '../../lib/common/units.js';
 import { defaultConfig } from '../../lib/config/config.js';
 import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
-import type { GuestContext, GuestOverrides, Look, Move, Notice, PolicyConfig, Remembered } from '../../lib/policy/types.js';
+import type { GuestContext, GuestOverrides, Move, Notice, PolicyConfig, Remembered, Sample } from '../../lib/policy/types.js';
 import * as sweep from '../../lib/sweep.js';
 
 export const CONFIG: PolicyConfig = defaultConfig();
 
-/** All KiB. Change what you like between two looks. */
+/** All KiB. Change what you like between two samples. */
 export interface WorldGuest {
   name: string;
   maximum: number;
@@ -67,9 +67,9 @@ export class World {
   available: number | null = null;
   pressure = false;
   rebooted = new Set<string>();
-  /** Guests whose figures the next looks refresh. */
+  /** Guests whose figures the next samples refresh. */
   refreshed = new Set<string>();
-  /** Guests that the next looks do not read. */
+  /** Guests that the next samples do not read. */
   unread = new Set<string>();
   /** What a coordinator before us knew, by name. */
   remembered = new Map<string, Remembered>();
@@ -81,8 +81,8 @@ export class World {
     this.config = { ...CONFIG, ...config };
   }
 
-  /** Lets `ms` pass and looks. */
-  see(ms = 1000): Look {
+  /** Lets `ms` pass and samples. */
+  see(ms = 1000): Sample {
     this.at += ms;
     const figures = new Float64Array(this.guests.length * sweep.STRIDE).fill(Number.NaN);
     for (const [row, each] of this.guests.entries()) figures.set(this.#row(each), row * sweep.STRIDE);
@@ -94,7 +94,7 @@ export class World {
         return [name, { facts, overrides, included: true, statsPeriod: 1, ...(remembered === undefined ? {} : { remembered }) }];
       }),
     );
-    const look: Look = {
+    const sample: Sample = {
       at: this.at,
       refreshed: this.refreshed,
       rebooted: this.rebooted,
@@ -103,11 +103,11 @@ export class World {
       host: { total: this.total, available: this.available ?? Math.max(0, this.total - held), pressure: this.pressure },
     };
     this.rebooted = new Set();
-    return look;
+    return sample;
   }
 
-  /** Lets `ms` pass, looks, plans. Nothing is moved: see `obey`. */
-  look(ms = 1000): Plan {
+  /** Lets `ms` pass, samples, plans. Nothing is moved: see `obey`. */
+  sample(ms = 1000): Plan {
     const made = plan(this.model, this.see(ms), this.config);
     this.model = made.model;
     this.notices.push(...made.notices);
@@ -128,11 +128,11 @@ export class World {
     }
   }
 
-  /** Looks and obeys, `rounds` times. */
+  /** Samples and obeys, `rounds` times. */
   run(rounds: number, { arrive = true, ms = 1000 } = {}): Move[] {
     const moves: Move[] = [];
     for (let round = 0; round < rounds; round++) {
-      const made = this.look(ms).moves;
+      const made = this.sample(ms).moves;
       this.obey(made, { arrive });
       moves.push(...made);
     }

@@ -10,7 +10,7 @@ const found: Readonly<Record<string, string>> = {
     events: [{ at: 2, do: eat, size: 1046MiB, for: 20 }]`,
   'a guest was promised memory while the host was short, when it is given only what it cannot live without': `
     host: { memory: 3500MiB }
-    config: { eyes: 0% }
+    config: { sampling-budget: 0% }
     guests: [{ name: a, max: 1300MiB, eats: [{ at: 29, size: 1300MiB, rate: 150MiB/s }] }]
     events: [{ at: 27, do: pressure, for: 20 }]`,
   'a guest that lacked something itself was counted among those that give': `

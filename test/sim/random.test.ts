@@ -8,7 +8,7 @@ import { simulate } from '../../lib/sim/simulate.js';
 import { scenarioOf, scenarioText } from './scenarios.js';
 
 const RUNS = Number(process.env.SIM_RUNS ?? 50);
-/** The same scenarios every time, unless others are asked for: a test that fails now and then teaches people not to look. */
+/** The same scenarios every time, unless others are asked for: a test that fails now and then teaches people not to sample. */
 const SEED = Number(process.env.SIM_SEED ?? 1);
 
 t.test(`${RUNS} random scenarios hold every invariant`, { timeout: 3_600_000 }, async (t) => {

@@ -109,7 +109,7 @@ export const scenarioText = fc
     config: fc.record(
       {
         interval: fc.constantFrom('0.5', '1', '1', '2', '5'),
-        eyes: fc.constantFrom('0%', '5%', '20%'),
+        'sampling-budget': fc.constantFrom('0%', '5%', '20%'),
         surplus: fc.constantFrom('host', 'guests'),
         signal: fc.constantFrom('usable', 'unused'),
         burst: fc.constantFrom('50MiB/s', '200MiB/s', '400MiB/s'),

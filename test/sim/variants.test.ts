@@ -106,7 +106,7 @@ const variants: readonly Variant[] = [
   {
     name: 'a recording that leaves reboots out',
     recording: {
-      toLine: ({ look, ...rest }: recording.RecordedLook) => recording.toLine({ look: { ...look, rebooted: new Set() }, ...rest }),
+      toLine: ({ sample, ...rest }: recording.RecordedSample) => recording.toLine({ sample: { ...sample, rebooted: new Set() }, ...rest }),
     },
     violates: 'replay',
   },

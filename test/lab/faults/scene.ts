@@ -19,8 +19,8 @@ export const START = 320 * MiB;
 const PERIOD = 7;
 /** Where memcoord keeps what outlives it. */
 const STATE = join(RUN, 'state');
-/** Where the first memcoord of a play records its looks. */
-const RECORDING = join(RUN, 'looks.jsonl');
+/** Where the first memcoord of a play records its samples. */
+const RECORDING = join(RUN, 'samples.jsonl');
 /** Two of memcoord's intervals, s. */
 export const TWO_INTERVALS_S = 2;
 /** As long as any guest may wait for what it needs, and what the observer's own grain adds, s. */
@@ -166,7 +166,7 @@ export async function readTimes({ now }: Pick<Scene, 'now'>): Promise<ReadonlyMa
   return times;
 }
 
-/** All that a memcoord has told, for whoever looks into a failure. */
+/** All that a memcoord has told, for whoever samples into a failure. */
 export function history({ told, moves }: Run): string[] {
   const lines = [
     ...told.map(({ t, message }) => ({ t, text: message })),

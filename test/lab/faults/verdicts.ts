@@ -3,7 +3,7 @@ import type { Verdict } from '../judge.js';
 import type { Reading } from './watch.js';
 
 const MiB = 1024;
-/** memcoord looks at most ten times a second: in a reading that took no longer, no memory went from one guest to another. */
+/** memcoord samples of most ten times a second: in a reading that took no longer, no memory went from one guest to another. */
 const AT_ONCE_S = 0.1;
 
 /** What an agent says (`report`), by guest. */

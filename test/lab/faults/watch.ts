@@ -1,4 +1,4 @@
-/** Looks at the balloons four times a second through libvirt's own client, while things are broken under it. */
+/** Samples at the balloons four times a second through libvirt's own client, while things are broken under it. */
 import { report } from '../agent.js';
 import type { Guest } from '../guests.js';
 import { figure, Virsh } from '../observer.js';
@@ -33,7 +33,7 @@ export function startWatch(uri: string, names: () => readonly string[], now: () 
   let watching = true;
   let reading: Promise<void> = Promise.resolve();
 
-  const look = async (): Promise<void> => {
+  const sample = async (): Promise<void> => {
     const asked = names().filter((name) => !left.has(name));
     const t = now();
     try {
@@ -48,7 +48,7 @@ export function startWatch(uri: string, names: () => readonly string[], now: () 
   };
   const loop = (async () => {
     while (watching) {
-      reading = look();
+      reading = sample();
       await reading;
       await sleep(EVERY_S * 1000 - ((now() * 1000) % (EVERY_S * 1000)));
     }

@@ -1,8 +1,8 @@
 import t from 'tap';
 import { MiB } from '../../lib/common/units.js';
-import { isCalm } from '../../lib/policy/activity.js';
-import { glanceInterval, lookInterval, reactionTime } from '../../lib/policy/demand.js';
-import { type Glance, type NextLook, nextLook } from '../../lib/policy/eyes.js';
+import { isIdle } from '../../lib/policy/activity.js';
+import { activityCheckInterval, reactionTime, sampleInterval } from '../../lib/policy/demand.js';
+import { type ActivityCheck, type NextSample, nextSample } from '../../lib/policy/sampling.js';
 import type { GuestContext } from '../../lib/policy/types.js';
 import { CONFIG, guest, World, type WorldGuest } from './world.js';
 
@@ -12,10 +12,10 @@ const contexts = (world: World): Map<string, GuestContext> =>
 const many = (count: number, used: number) =>
   Array.from({ length: count }, (_, i) => guest(`g${i}`, { used: used + i * 10, actual: 512 * MiB }));
 
-/** Asks whom to look at `ms` after the last look. By default ten looks are paid for. */
-function next(world: World, ms: number, { savings = 50, ...glance }: Partial<Glance> = {}): NextLook {
+/** Asks whom to sample `ms` after the last sample. By default ten samples are paid for. */
+function next(world: World, ms: number, { savings = 50, ...check }: Partial<ActivityCheck> = {}): NextSample {
   const cpu = Float64Array.from(world.guests, (each) => each.cpu);
-  return nextLook(world.model, contexts(world), CONFIG, { at: world.at + ms, cpu, savings, ...glance });
+  return nextSample(world.model, contexts(world), CONFIG, { at: world.at + ms, cpu, savings, ...check });
 }
 
 /** A guest at rest with 110 MiB to spare, whose host tells what its virtual CPU does. */
@@ -29,77 +29,70 @@ function pass(world: World, seconds: number, ran: number): void {
   }
 }
 
-t.test('four guests at work get some 2.5 looks a second out of 5 % of a core', async (t) => {
-  t.equal(lookInterval(4, CONFIG), 400);
-  t.equal(lookInterval(1, CONFIG), 100);
-  t.equal(lookInterval(100, CONFIG), 1000);
-  t.equal(lookInterval(1, { ...CONFIG, eyes: 0 }), 1000, 'no budget: the interval');
+t.test('four guests at work get some 2.5 samples a second out of 5 % of a core', async (t) => {
+  t.equal(sampleInterval(4, CONFIG), 400);
+  t.equal(sampleInterval(1, CONFIG), 100);
+  t.equal(sampleInterval(100, CONFIG), 1000);
+  t.equal(sampleInterval(1, { ...CONFIG, samplingBudget: 0 }), 1000, 'no budget: the interval');
 });
 
-t.test('glances are as many as half of the budget allows, and none where they would not come between the sweeps', async (t) => {
-  t.equal(glanceInterval(4, CONFIG), 100);
-  t.equal(glanceInterval(500, CONFIG), 600);
-  t.equal(glanceInterval(5000, CONFIG), 1000);
-  t.equal(glanceInterval(4, { ...CONFIG, eyes: 0 }), 1000);
+t.test('activity checks are as many as half of the budget allows, and none where they would not come between the sweeps', async (t) => {
+  t.equal(activityCheckInterval(4, CONFIG), 100);
+  t.equal(activityCheckInterval(500, CONFIG), 600);
+  t.equal(activityCheckInterval(5000, CONFIG), 1000);
+  t.equal(activityCheckInterval(4, { ...CONFIG, samplingBudget: 0 }), 1000);
 });
 
-t.test('the reaction time counts the age of the figures, the wait for the next look and the balloon', async (t) => {
+t.test('the reaction time counts the age of the figures, the wait for the next sample and the balloon', async (t) => {
   t.equal(reactionTime(400, 1000, CONFIG), 50 + 400 + 150);
   t.equal(reactionTime(1000, 1000, CONFIG), 1000 + 1000 + 150);
 });
 
-t.test(
-  'where the host tells nothing of their work, guests are looked at when the assumed burst may have used their spare up',
-  async (t) => {
-    const world = new World([
-      guest('safe', { actual: 1500 * MiB }),
-      guest('some', { used: 300 * MiB }),
-      guest('none', { used: 500 * MiB }),
-    ]);
-    world.refreshed = new Set(['some']);
-    world.run(4, { arrive: false });
-    t.same(next(world, 100).guests, ['none'], 'the other could have lost 30 of its 212 MiB');
-    t.same(next(world, 900).guests, ['none', 'some'], 'most endangered first; the safe one is left to the sweep');
-  },
-);
+t.test('where the host tells nothing of their work, guests are sampled when the assumed burst may have used their spare up', async (t) => {
+  const world = new World([guest('safe', { actual: 1500 * MiB }), guest('some', { used: 300 * MiB }), guest('none', { used: 500 * MiB })]);
+  world.refreshed = new Set(['some']);
+  world.run(4, { arrive: false });
+  t.same(next(world, 100).guests, ['none'], 'the other could have lost 30 of its 212 MiB');
+  t.same(next(world, 900).guests, ['none', 'some'], 'most endangered first; the safe one is left to the sweep');
+});
 
-t.test('a guest that does not run takes no memory: it is not looked at, however long', async (t) => {
+t.test('a guest that does not run takes no memory: it is not sampled, however long', async (t) => {
   const world = new World([still('a')]);
   pass(world, 8, 2);
-  t.ok(isCalm(world.model.guests[0] as never, world.at));
+  t.ok(isIdle(world.model.guests[0] as never, world.at));
   t.same(next(world, 900), { guests: [], settling: [], againMs: 100 });
 });
 
-t.test('one that stirs is looked at at the next glance', async (t) => {
+t.test('one that becomes active is sampled at the next check', async (t) => {
   const world = new World([still('a')]);
   pass(world, 8, 2);
   world.find('a').cpu += 20;
   t.same(next(world, 100).guests, ['a']);
 });
 
-t.test('one that has stirred is looked at again while it runs, until it shows what it does', async (t) => {
+t.test('one that has become active is sampled again while it runs, until it shows what it does', async (t) => {
   const world = new World([still('a')]);
   pass(world, 8, 2);
   world.refreshed = new Set(['a']);
-  const look = () => {
+  const sample = () => {
     world.find('a').cpu += 20;
     world.find('a').majorFault++;
     world.run(1, { ms: 100 });
   };
-  look();
+  sample();
   t.same(next(world, 100).guests, [], 'it does not run any more');
   world.find('a').cpu += 20;
   t.same(next(world, 100).guests, ['a'], 'long before the burst could have used its spare up');
-  for (let round = 0; round < 12; round++) look();
+  for (let round = 0; round < 12; round++) sample();
   world.find('a').cpu += 20;
   t.same(next(world, 100).guests, []);
 });
 
-t.test('one at work is looked at when both the burst and its CPU may have used its spare up', async (t) => {
+t.test('one at work is sampled when both the burst and its CPU may have used its spare up', async (t) => {
   const world = new World([still('a')]);
   world.refreshed = new Set(['a']);
   pass(world, 8, 500);
-  t.notOk(isCalm(world.model.guests[0] as never, world.at));
+  t.notOk(isIdle(world.model.guests[0] as never, world.at));
   t.same(next(world, 100).guests, [], 'it has more spare while it is at work, and cannot have lost it yet');
   world.find('a').cpu += 200;
   t.same(next(world, 600).guests, ['a']);
@@ -109,7 +102,7 @@ t.test('a guest whose balloon is moved is not taken to be at work for it', async
   const world = new World([still('a', { actual: 1500 * MiB })]);
   pass(world, 10, 100);
   t.ok(world.find('a').actual < 1200 * MiB, 'it gives');
-  t.ok(isCalm(world.model.guests[0] as never, world.at));
+  t.ok(isIdle(world.model.guests[0] as never, world.at));
 });
 
 t.test('one whose use rises is at work, whatever its CPU tells', async (t) => {
@@ -117,7 +110,7 @@ t.test('one whose use rises is at work, whatever its CPU tells', async (t) => {
   pass(world, 8, 2);
   world.find('a').used += 10 * MiB;
   pass(world, 1, 2);
-  t.notOk(isCalm(world.model.guests[0] as never, world.at));
+  t.notOk(isIdle(world.model.guests[0] as never, world.at));
 });
 
 t.test('where the host tells who is at work, spare is kept for two that rise at once; where not, for all', async (t) => {
@@ -130,7 +123,7 @@ t.test('where the host tells who is at work, spare is kept for two that rise at 
   t.same(needs(new World(['a', 'b', 'c', 'd'].map((name) => still(name, { cpu: Number.NaN })))), Array(4).fill(cushion(0.05 + 0.4 + 0.15)));
 });
 
-t.test('with nobody at risk the next look is the next sweep', async (t) => {
+t.test('with nobody at risk the next sample is the next sweep', async (t) => {
   const world = new World([guest('safe', { actual: 2000 * MiB })]);
   world.run(4, { arrive: false });
   t.same(next(world, 900), { guests: [], settling: [], againMs: 1000 });
@@ -144,11 +137,11 @@ t.test('where the budget does not allow for all, the most endangered get it; not
   t.same(next(world, 900, { savings: -20 }), { guests: [], settling: [], againMs: 500 });
 });
 
-t.test('a guest whose figures are off is not looked at: there is nothing to see', async (t) => {
+t.test('a guest whose figures are off is not sampled: there is nothing to see', async (t) => {
   const world = new World([guest('a', { used: 500 * MiB })]);
   world.run(4, { arrive: false });
-  const glance = { at: world.at + 900, cpu: new Float64Array(0), savings: 50 };
-  t.same(nextLook(world.model, new Map(), CONFIG, glance).guests, []);
+  const check = { at: world.at + 900, cpu: new Float64Array(0), savings: 50 };
+  t.same(nextSample(world.model, new Map(), CONFIG, check).guests, []);
 });
 
 t.test('a guest that was moved is asked at the next sweep how it fares, since nothing is taken before it has answered', async (t) => {
@@ -157,43 +150,43 @@ t.test('a guest that was moved is asked at the next sweep how it fares, since no
   t.same(next(world, 900).settling, ['gives']);
 });
 
-t.test('what somebody waits for is looked for as soon as it can have come, with those at risk', async (t) => {
+t.test('what somebody waits for is watched for as soon as it can have come, with those at risk', async (t) => {
   const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
   world.run(3, { arrive: false });
   t.ok(next(world, 100).againMs <= 50);
   t.same(next(world, 150).guests, ['donor', 'taker']);
 });
 
-t.test('while somebody waits, one that has more to give is looked at until its last move is seen to be done, ever later', async (t) => {
+t.test('while somebody waits, one that has more to give is sampled until its last move is seen to be done, ever later', async (t) => {
   const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
   world.run(3, { arrive: false });
   const ordered = world.at;
   const due = () => [50, 100, 150, 200, 300, 400, 600, 800].find((ms) => next(world, ms).guests.includes('donor'));
   t.equal(due(), 150);
-  world.look(150);
+  world.sample(150);
   t.equal(due(), 150, '300 ms after the order');
-  world.look(150);
+  world.sample(150);
   t.equal(due(), 300);
   world.find('donor').actual = world.find('donor').target;
-  world.look(world.at - ordered);
+  world.sample(world.at - ordered);
   t.equal(due(), undefined);
 });
 
-t.test('the watermarks are no spare to wait for: with the signal unused a guest is looked at as early as with usable', async (t) => {
-  const looked = (signal: 'usable' | 'unused') => {
+t.test('the watermarks are no spare to wait for: with the signal unused a guest is sampled as early as with usable', async (t) => {
+  const sampled = (signal: 'usable' | 'unused') => {
     const world = new World([guest('a', { used: 330 * MiB, overrides: { signal } })], { burstKiBs: 50 * MiB });
     world.run(4, { arrive: false });
     return [100, 300, 500, 700, 900].find((ms) => next(world, ms).guests.length > 0);
   };
-  t.type(looked('usable'), 'number');
-  t.equal(looked('unused'), looked('usable'));
+  t.type(sampled('usable'), 'number');
+  t.equal(sampled('unused'), sampled('usable'));
 });
 
-t.test('what somebody waits for is looked for though others were looked at meanwhile', async (t) => {
+t.test('what somebody waits for is watched for though others were sampled meanwhile', async (t) => {
   const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
   world.run(3, { arrive: false });
   world.unread.add('donor');
-  world.obey(world.look(100).moves, { arrive: false });
+  world.obey(world.sample(100).moves, { arrive: false });
   t.same(next(world, 50).guests, ['donor', 'taker']);
 });
 
