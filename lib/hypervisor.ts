@@ -5,8 +5,16 @@ import type { GuestIdentity, Sweep } from './sweep.js';
 
 /** Facts of a domain that its XML tells; they change only by hot-plug, a restart or an edit. */
 export interface DomainFacts {
-  /** Most memory the domain may have, KiB. */
+  /** Most that the balloon may have, KiB: `<memory>` less what is none of the balloon's ({@link deviceMemory}). */
   readonly maximum: number;
+  /** Part of `<memory>` that the balloon neither counts nor moves, KiB: NVDIMM, virtio-pmem, virtio-mem (BALLOON.md). */
+  readonly deviceMemory: number;
+  /** What a virtio-mem device has plugged or was asked to plug, whichever is more, KiB; 0 where there is none. */
+  readonly virtioMem: number;
+  /** What the guest's memory is made of. Pages of a huge page pool are in neither RSS nor MemAvailable; those of a file are in both. */
+  readonly backing: 'anonymous' | 'file' | 'hugepages';
+  /** Resident memory at which the guest's process is killed (`<hard_limit>`, or its own cgroup's limit), KiB; null = none. */
+  readonly hardLimit: number | null;
   /** What the domain was defined to run with (`currentMemory` of the live XML is the balloon's; this is its figure at the reading), KiB. */
   readonly current: number;
   /** memballoon model, e.g. `virtio`; `none` where there is no balloon. */
@@ -25,6 +33,14 @@ export interface HostMemory {
   readonly total: number;
   /** What could be given out without swapping (MemAvailable). */
   readonly available: number;
+  /** ZFS' ARC above its minimum: given back on demand, though not at once, and not in MemAvailable. */
+  readonly arc: number;
+  /** The ARC's minimum, which ZFS keeps. */
+  readonly arcMinimum: number;
+  /** Size of the huge page pools: no guest's balloon draws on them. */
+  readonly hugePages: number;
+  /** What the guests may still take within the tightest cgroup limit over all of them, its reclaimable file pages counted; null = no limit. */
+  readonly cgroupRoom: number | null;
   /** True while the host itself is short: PSI says that tasks stall on memory, or it swaps out. */
   readonly pressure: boolean;
 }

@@ -59,8 +59,13 @@ export const REFRESHED = 16;
  * NaN where the host does not tell. Neither the addon nor the simulated host fills it: the coordinator does.
  */
 export const CPU_TIME = 17;
+/**
+ * Part of {@link RSS} that is pages of files, KiB, where the guest's memory is backed by a file: the host counts these pages as available
+ * too. NaN where it is not, or nobody tells. The addon does not fill it.
+ */
+export const RSS_FILE = 18;
 /** Numbers per guest. */
-export const STRIDE = 18;
+export const STRIDE = 19;
 
 /** Who a row of a sweep is about. */
 export interface GuestIdentity {

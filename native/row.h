@@ -29,6 +29,7 @@ enum Field : size_t {
   kRefreshed,
   // Left to the caller.
   kCpuTime,
+  kRssFile,
   kStride,
 };
 
@@ -37,6 +38,7 @@ inline constexpr std::array<const char*, kStride> kFieldNames = {
     "STATUS",      "ERROR",  "STATE",       "MAXIMUM", "ACTUAL",    "UNUSED",
     "AVAILABLE",   "USABLE", "DISK_CACHES", "SWAP_IN", "SWAP_OUT",  "MAJOR_FAULT",
     "MINOR_FAULT", "RSS",    "LAST_UPDATE", "READ_AT", "REFRESHED", "CPU_TIME",
+    "RSS_FILE",
 };
 
 // Values of kStatus.

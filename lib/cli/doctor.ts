@@ -192,7 +192,7 @@ function examineSettings(name: string, facts: DomainFacts, view: GuestView | und
   const example = on('metadata', METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', '<memcoord min="512MiB" share="1000"/>');
   for (const problem of problems) findings.push({ level: 'note', what: problem, mend: `set it anew: ${example}` });
   const { min, manage } = context.overrides;
-  if (min !== undefined && min > facts.maximum) {
+  if (typeof min === 'number' && min > facts.maximum) {
     const what = `its min of ${formatSize(min)} is more than its maximum of ${formatSize(facts.maximum)}, which holds instead`;
     // No larger maximum: the guest's owner may have written min, and would set what memory the guest may take.
     findings.push({ level: 'note', what, mend: 'a smaller min' });

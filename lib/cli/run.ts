@@ -2,7 +2,7 @@
 
 import { messageOf } from '../common/text.js';
 import type { Time } from '../common/time.js';
-import { formatSize } from '../common/units.js';
+import { formatAmount } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import { Coordinator } from '../coordinator/coordinator.js';
 import { type Lock, takeLock } from '../coordinator/lock.js';
@@ -111,8 +111,8 @@ function listenForSignals(): Signals {
 }
 
 function greeting(config: Config, dryRun: boolean): string {
-  const { intervalMs, poolKiB, signal } = config;
-  const pool = poolKiB === null ? 'no pool but what the host can spare' : `a pool of ${formatSize(poolKiB)}`;
+  const { intervalMs, pool: bound, signal } = config;
+  const pool = bound === null ? 'no pool but what the host can spare' : `a pool of ${formatAmount(bound)}`;
   return `memcoord ${version()}: ${dryRun ? 'dry run, nothing is changed; ' : ''}every ${intervalMs / 1000} s, ${pool}, by ${signal} memory`;
 }
 

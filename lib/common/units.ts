@@ -26,9 +26,28 @@ export function parseSize(text: string): number {
   return kib;
 }
 
+/** A size, KiB, or a part of a whole that is known only later: of the host's memory, of a guest's maximum. */
+export type Amount = number | { readonly percent: number };
+
+/** What an amount comes to, KiB. */
+export function amountOf(amount: Amount, whole: number): number {
+  return typeof amount === 'number' ? amount : Math.round((whole * amount.percent) / 100);
+}
+
 /** Writes KiB for a person: `300MiB`, or `4GiB` where it is a whole number of GiB. Rounds to a MiB. */
 export function formatSize(kib: number): string {
   if (!Number.isFinite(kib)) return '-';
   const mib = Math.round(kib / MiB);
   return mib !== 0 && mib % 1024 === 0 ? `${mib / 1024}GiB` : `${mib}MiB`;
+}
+
+/** Writes an amount for a person: `4GiB`, `80%`. */
+export function formatAmount(amount: Amount): string {
+  return typeof amount === 'number' ? formatSize(amount) : `${amount.percent}%`;
+}
+
+/** Whether one amount is known to be more than another: of a size and a part nobody knows. */
+export function isMore(one: Amount, other: Amount): boolean {
+  if (typeof one === 'number') return typeof other === 'number' && one > other;
+  return typeof other === 'object' && one.percent > other.percent;
 }

@@ -1,6 +1,6 @@
 /** The configuration: defaults, under a YAML file, under the command line. */
 import { z } from 'zod';
-import { MiB } from '../common/units.js';
+import { isMore, MiB } from '../common/units.js';
 import type { GuestOverrides, PolicyConfig } from '../policy/types.js';
 import { globMatcher } from './glob.js';
 import { GLOB, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
@@ -25,12 +25,13 @@ export function defaultConfig(): Config {
   return {
     uri: process.env.LIBVIRT_DEFAULT_URI || 'qemu:///system',
     intervalMs: 1000,
-    poolKiB: null,
-    reserveKiB: null,
+    pool: null,
+    reserve: null,
     signal: 'usable',
     surplus: 'host',
     burstKiBs: 200 * MiB,
     samplingBudget: 0.05,
+    bootRestMs: 120_000,
     onExit: 'keep',
     include: [],
     exclude: [],
@@ -43,7 +44,10 @@ export const HOST_KEYS = [...Object.keys(HOST_SETTINGS), 'guests'];
 
 const guestEntry = z
   .strictObject({ ...z.object(GUEST_SETTINGS).partial().shape, match: GLOB }, 'must be a mapping with the key match')
-  .refine(({ min, max }) => min === undefined || max === undefined || min <= max, { message: 'must not be more than max', path: ['min'] });
+  .refine(({ min, max }) => min === undefined || max === undefined || !isMore(min, max), {
+    message: 'must not be more than max',
+    path: ['min'],
+  });
 
 /** A configuration file. */
 export const settingsSchema = z
@@ -61,12 +65,13 @@ export function withSettings(config: Config, settings: Settings): Config {
   return {
     uri: settings.connect ?? config.uri,
     intervalMs: settings.interval ?? config.intervalMs,
-    poolKiB: settings.pool ?? config.poolKiB,
-    reserveKiB: settings.reserve ?? config.reserveKiB,
+    pool: settings.pool ?? config.pool,
+    reserve: settings.reserve ?? config.reserve,
     signal: settings.signal ?? config.signal,
     surplus: settings.surplus ?? config.surplus,
     burstKiBs: settings.burst ?? config.burstKiBs,
     samplingBudget: settings['sampling-budget'] ?? config.samplingBudget,
+    bootRestMs: config.bootRestMs,
     onExit: settings['on-exit'] ?? config.onExit,
     include: settings.include ?? config.include,
     exclude: settings.exclude ?? config.exclude,

@@ -6,7 +6,9 @@
  * Whoever may edit the domain wrote them, not the operator of the host: they are bounded in size, checked one by one, and a bad one
  * costs only itself.
  */
+
 import { DOMParser } from '@xmldom/xmldom';
+import { isMore } from '../common/units.js';
 import type { GuestOverrides } from '../policy/types.js';
 import { clipped, didYouMean, GUEST_SETTINGS, readSetting } from './settings.js';
 
@@ -31,12 +33,12 @@ export function parseMetadata(text: string | null): { readonly overrides: GuestO
       problems.push(`metadata: ${clipped(name)}: no such setting${didYouMean(clipped(name), known) || `; known: ${known.join(', ')}`}`);
       continue;
     }
-    const read = readSetting<unknown>(GUEST_SETTINGS[name as keyof GuestOverrides], value);
+    const read = readSetting<unknown>(GUEST_SETTINGS[name as keyof typeof GUEST_SETTINGS], value);
     if ('problem' in read) problems.push(`metadata: ${name}: ${read.problem}`);
     else settings[name] = read.value;
   }
   const overrides: GuestOverrides = settings;
-  if (overrides.min !== undefined && overrides.max !== undefined && overrides.min > overrides.max) {
+  if (overrides.min !== undefined && overrides.max !== undefined && isMore(overrides.min, overrides.max)) {
     const { min: _, ...rest } = overrides;
     return { overrides: rest, problems: [...problems, 'metadata: min: must not be more than max'].slice(0, MOST_PROBLEMS) };
   }

@@ -213,7 +213,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   /** Samples and moves until every guest has what it had, or nothing goes on any more. */
   async #restore(hypervisor: Hypervisor): Promise<readonly Restored[]> {
-    this.#config = { ...this.#config, poolKiB: null };
+    this.#config = { ...this.#config, pool: null };
     const started = this.#time.now();
     let wentOnAt = started;
     for (;;) {

@@ -44,20 +44,26 @@ const figure = z
   .transform((value) => value ?? Number.NaN);
 const names = z.array(z.string());
 const number = z.number();
+const amount = z.union([number, z.object({ percent: number })]);
 const signal = z.enum(['usable', 'unused'] satisfies Signal[]);
 
 const overrides: z.ZodType<GuestOverrides> = z.object({
-  min: number.exactOptional(),
-  max: number.exactOptional(),
+  min: amount.exactOptional(),
+  max: amount.exactOptional(),
   share: number.exactOptional(),
   signal: signal.exactOptional(),
   manage: z.boolean().exactOptional(),
+  bootRestMs: number.exactOptional(),
 });
 
 const context: z.ZodType<GuestContext> = z.object({
   facts: z
     .object({
       maximum: number,
+      deviceMemory: number,
+      virtioMem: number,
+      backing: z.enum(['anonymous', 'file', 'hugepages']),
+      hardLimit: number.nullable(),
       current: number,
       balloonModel: z.string(),
       autodeflate: z.boolean(),
@@ -85,12 +91,13 @@ const context: z.ZodType<GuestContext> = z.object({
 const config: z.ZodType<Config> = z.object({
   uri: z.string(),
   intervalMs: number,
-  poolKiB: number.nullable(),
-  reserveKiB: number.nullable(),
+  pool: amount.nullable(),
+  reserve: amount.nullable(),
   signal,
   surplus: z.enum(['host', 'guests']),
   burstKiBs: number,
   samplingBudget: number,
+  bootRestMs: number,
   onExit: z.enum(['keep', 'restore']),
   include: names,
   exclude: names,
@@ -115,7 +122,15 @@ const line = z
   .object({
     kind: z.literal('sample'),
     at: number,
-    host: z.object({ total: number, available: number, pressure: z.boolean() }),
+    host: z.object({
+      total: number,
+      available: number,
+      arc: number,
+      arcMinimum: number,
+      hugePages: number,
+      cgroupRoom: number.nullable(),
+      pressure: z.boolean(),
+    }),
     guests: z.array(z.object({ uuid: z.string(), name: z.string(), id: number })),
     figures: z.array(figure),
     refreshed: names,

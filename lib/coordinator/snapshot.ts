@@ -1,6 +1,7 @@
 /** Host and guests at one sample, as people see them. */
 
 import { machineTime, type Time } from '../common/time.js';
+import { amountOf } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from '../policy/belief.js';
@@ -97,7 +98,18 @@ export function snapshotOf({ wallClock, sample, config, model, account, state }:
   const { capacity, charged, reserve, overhead } = account;
   return {
     at: wallClock,
-    host: { total, available, capacity, charged, free: capacity - charged, pool: config.poolKiB, reserve, overhead, state, pressure },
+    host: {
+      total,
+      available,
+      capacity,
+      charged,
+      free: capacity - charged,
+      pool: config.pool === null ? null : amountOf(config.pool, total),
+      reserve,
+      overhead,
+      state,
+      pressure,
+    },
     guests: model.guests.map((belief) => viewOf(belief, sample.at)),
   };
 }

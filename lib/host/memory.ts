@@ -38,6 +38,10 @@ export function hostMemoryReader(root = '/proc', now: () => number = () => perfo
     return {
       total: required(meminfo, 'MemTotal', root),
       available: required(meminfo, 'MemAvailable', root),
+      arc: 0,
+      arcMinimum: 0,
+      hugePages: 0,
+      cgroupRoom: null,
       pressure: swapping || some > SOME_STALL_PERCENT || full > FULL_STALL_PERCENT,
     };
   };

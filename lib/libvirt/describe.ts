@@ -111,6 +111,10 @@ export function domainFacts(xml: string, metadata: string | null): DomainFacts {
   const period = Number(child(balloon, 'stats')?.getAttribute('period') ?? 0);
   return {
     maximum: kibOf(domain, 'memory'),
+    deviceMemory: 0,
+    virtioMem: 0,
+    backing: 'anonymous',
+    hardLimit: null,
     current: kibOf(domain, 'currentMemory'),
     balloonModel: balloon?.getAttribute('model') ?? 'none',
     autodeflate: balloon?.getAttribute('autodeflate') === 'on',

@@ -54,7 +54,15 @@ export function translate(event: NativeEvent): HypervisorEvent | undefined {
 async function nodeMemory(native: NativeConnection): Promise<HostMemory> {
   const { total, free, buffers, cached } = await native.nodeMemory({ deadlineMs: HOST_DEADLINE_MS });
   const known = (kib: number) => (Number.isNaN(kib) ? 0 : kib);
-  return { total, available: free + known(buffers) + known(cached), pressure: false };
+  return {
+    total,
+    available: free + known(buffers) + known(cached),
+    arc: 0,
+    arcMinimum: 0,
+    hugePages: 0,
+    cgroupRoom: null,
+    pressure: false,
+  };
 }
 
 /**

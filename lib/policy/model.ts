@@ -4,7 +4,7 @@
  */
 
 import { guestWord, shellQuoted } from '../common/text.js';
-import { formatSize } from '../common/units.js';
+import { amountOf, formatSize } from '../common/units.js';
 import {
   ACTUAL,
   CPU_TIME,
@@ -116,10 +116,10 @@ function settle(draft: Draft, figure: Figure, context: GuestContext | undefined,
   const overrides = context?.overrides;
   const reported = figure(MAXIMUM);
   const maximum = reported > 0 ? reported : (facts?.maximum ?? draft.maximum);
-  const ceiling = Math.min(overrides?.max ?? maximum, maximum);
+  const ceiling = Math.min(amountOf(overrides?.max ?? maximum, maximum), maximum);
   draft.maximum = maximum;
   draft.ceiling = ceiling;
-  draft.floor = Math.min(overrides?.min ?? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), ceiling);
+  draft.floor = Math.min(amountOf(overrides?.min ?? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), maximum), ceiling);
   draft.signal = overrides?.signal ?? config.signal;
   draft.share = overrides?.share ?? DEFAULT_SHARE;
   draft.pinned = facts != null && (facts.balloonModel === 'none' || facts.obstacles.length > 0);

@@ -1,4 +1,6 @@
 /** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in balloon.ts and figures.ts, each named in its place. */
+
+import { amountOf } from '../common/units.js';
 import { NOT_ASKED, STATUS, STRIDE } from '../sweep.js';
 import type { Belief } from './belief.js';
 import { charge, spareNow, surelyHeld } from './belief.js';
@@ -44,7 +46,10 @@ export interface Account {
  */
 export function account(guests: readonly Belief[], sample: Sample, config: PolicyConfig, before: Account['rooms']): Account {
   const { total, available } = sample.host;
-  const reserve = Math.max(LEAST_RESERVE, config.reserveKiB ?? Math.max(total * RESERVE_FRACTION, DEFAULT_RESERVE));
+  const reserve = Math.max(
+    LEAST_RESERVE,
+    config.reserve === null ? Math.max(total * RESERVE_FRACTION, DEFAULT_RESERVE) : amountOf(config.reserve, total),
+  );
   let held = 0;
   let overhead = 0;
   let charged = 0;
@@ -56,7 +61,13 @@ export function account(guests: readonly Belief[], sample: Sample, config: Polic
   const room = Math.max(0, held + available - reserve - overhead);
   const [last] = before;
   const rooms: Account['rooms'] = Number.isNaN(last) ? [room, room] : isWhole(sample) ? [room, last] : before;
-  return { reserve, overhead, charged, capacity: Math.min(config.poolKiB ?? Number.POSITIVE_INFINITY, ...rooms), rooms };
+  return {
+    reserve,
+    overhead,
+    charged,
+    capacity: Math.min(config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, total), ...rooms),
+    rooms,
+  };
 }
 
 function isWhole({ sweep: { figures } }: Sample): boolean {

@@ -1,6 +1,8 @@
 /**
  * What the policy takes and gives. Sizes are KiB, times are ms of a monotonic clock that the caller passes in.
  */
+
+import type { Amount } from '../common/units.js';
 import type { DomainFacts, HostMemory } from '../hypervisor.js';
 import type { Sweep } from '../sweep.js';
 
@@ -10,28 +12,32 @@ export type Signal = 'usable' | 'unused';
 /** Per-guest settings as somebody wrote them (configuration file, domain metadata); what is not set takes its default. */
 export interface GuestOverrides {
   /** Floor, KiB. */
-  readonly min?: number;
+  readonly min?: Amount;
   /** Ceiling, KiB; the domain's own maximum holds in any case. */
-  readonly max?: number;
+  readonly max?: Amount;
   /** Weight in contention; 1000 by default. */
   readonly share?: number;
   readonly signal?: Signal;
   /** false = read it, charge it, never move it. */
   readonly manage?: boolean;
+  /** {@link PolicyConfig.bootRestMs} of this guest. */
+  readonly bootRestMs?: number;
 }
 
 export interface PolicyConfig {
   /** Time between sweeps, ms. */
   readonly intervalMs: number;
   /** Upper bound of the sum of max(target, actual) of all guests, KiB; null = only the host's capacity. */
-  readonly poolKiB: number | null;
+  readonly pool: Amount | null;
   /** Memory that is never given out, KiB; null = max(5 % of the host, 512 MiB). Never under 200 MiB. */
-  readonly reserveKiB: number | null;
+  readonly reserve: Amount | null;
   readonly signal: Signal;
   /** What nobody needs stays with the host, or is spread so that the guests' spare is equal. */
   readonly surplus: 'host' | 'guests';
   /** Burst that a guest's spare should cover until we can react, KiB/s. */
   readonly burstKiBs: number;
+  /** How long a guest that was started is not shrunk unless somebody waits for memory, ms (BALLOON.md, rule 17). */
+  readonly bootRestMs: number;
   /** Budget for extra samples, as a fraction of one core. */
   readonly samplingBudget: number;
 }

@@ -188,6 +188,10 @@ class Connection implements Hypervisor {
     if (guest === undefined) throw gone();
     return {
       maximum: guest.spec.maximum,
+      deviceMemory: 0,
+      virtioMem: 0,
+      backing: 'anonymous',
+      hardLimit: null,
       current: guest.actual,
       balloonModel: 'virtio',
       autodeflate: guest.spec.autodeflate === true,
@@ -201,7 +205,7 @@ class Connection implements Hypervisor {
 
   readonly hostMemory = async () => {
     const { total, available, pressure } = this.#host;
-    return { total, available: Math.max(0, available), pressure };
+    return { total, available: Math.max(0, available), arc: 0, arcMinimum: 0, hugePages: 0, cgroupRoom: null, pressure };
   };
 
   readonly hostId = async () => null;

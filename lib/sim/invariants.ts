@@ -3,7 +3,7 @@
  * docs/reliability.md says what each is for.
  */
 
-import { formatSize, MiB } from '../common/units.js';
+import { amountOf, formatSize, MiB } from '../common/units.js';
 import { type Config, guestOverrides, isIncluded } from '../config/config.js';
 import type { MoveOutcome } from '../coordinator/coordinator.js';
 import type { Snapshot } from '../coordinator/snapshot.js';
@@ -121,7 +121,10 @@ export class Invariants {
     this.#host = host;
     this.#config = config;
     this.#restAt = restAt;
-    this.#reserve = Math.max(LEAST_RESERVE, config.reserveKiB ?? Math.max(host.total * RESERVE_FRACTION, DEFAULT_RESERVE));
+    this.#reserve = Math.max(
+      LEAST_RESERVE,
+      config.reserve === null ? Math.max(host.total * RESERVE_FRACTION, DEFAULT_RESERVE) : amountOf(config.reserve, host.total),
+    );
     host.onTarget = (stored) => this.#stored(stored);
     host.onKill = (guest) => this.#killed(guest);
     host.onStep = () => this.#step();
@@ -197,7 +200,7 @@ export class Invariants {
   get #room(): number {
     const { total, used, guests } = this.#host;
     const host = total - used - this.#reserve - guests.length * OVERHEAD;
-    return Math.min(this.#config.poolKiB ?? host, host);
+    return Math.min(this.#config.pool === null ? host : amountOf(this.#config.pool, total), host);
   }
 
   #stored(stored: Stored): void {
@@ -238,7 +241,9 @@ export class Invariants {
   /** What is set for it, and what of its spare it cannot use, KiB. */
   #settings(guest: SimGuest) {
     const { name, maximum } = guest.spec;
-    const { min, max = maximum, signal = this.#config.signal, manage = true } = guestOverrides(this.#config, name);
+    const { min: least, max: most = maximum, signal = this.#config.signal, manage = true } = guestOverrides(this.#config, name);
+    const max = amountOf(most, maximum);
+    const min = least === undefined ? undefined : amountOf(least, maximum);
     const ceiling = Math.min(max, maximum);
     const floor = Math.min(min ?? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION), ceiling);
     // MemFree holds the watermarks too.

@@ -21,7 +21,7 @@ interface Entry {
   readonly guest?: string;
   readonly applied?: boolean;
   readonly dryRun?: boolean;
-  readonly config?: { readonly poolKiB: number | null };
+  readonly config?: { readonly pool: number | null };
 }
 
 /** Runs until SIGTERM, given after `act`; returns the exit code and the log. */
@@ -187,7 +187,7 @@ t.test('SIGHUP reads the configuration again; a bad one is refused and the old o
   t.match(told[0], 'configuration read again; connect: test:///default takes a restart');
   t.match(told[1], /refused, the old one stays: .*f\.yaml:1: pol: no such setting, did you mean 'pool'\?/);
   t.equal(told.length, 2);
-  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
+  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
 });
 
@@ -216,7 +216,7 @@ t.test('SIGHUP with a file that is gone, a folder in its place, or YAML that nob
   t.equal(code, 0);
   const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
   t.match(told, [/refused, the old one stays: .*ENOENT/, /refused.*it is a folder/, /refused/, /configuration read again/]);
-  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
+  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
 });
 
@@ -252,7 +252,7 @@ t.test('SIGHUP while the file is saved, and empty for a moment, keeps the old co
   });
   const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
   t.match(told, [/refused, the old one stays: .*f\.yaml: is empty/, /configuration read again/]);
-  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.poolKiB);
+  const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, null]);
 });
 
@@ -433,7 +433,7 @@ t.test('a recording has a header with version and configuration, and a line for 
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
-  t.match(header, { kind: 'header', memcoord: /^\d+\.\d+\.\d+/, config: { poolKiB: 4096 * MiB } });
+  t.match(header, { kind: 'header', memcoord: /^\d+\.\d+\.\d+/, config: { pool: 4096 * MiB } });
   t.ok(samples.length >= 5);
   t.match(samples[0], { kind: 'sample', at: Number, guests: [{ name: 'one' }], figures: Array, moves: Array });
 });

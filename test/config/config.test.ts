@@ -42,8 +42,8 @@ guests:
   t.strictSame(await loadConfig(join(directory, 'memcoord.yaml')), {
     uri: 'qemu:///session',
     intervalMs: 500,
-    poolKiB: 8 * GiB,
-    reserveKiB: GiB,
+    pool: 8 * GiB,
+    reserve: GiB,
     signal: 'unused',
     surplus: 'guests',
     burstKiBs: 100 * MiB,
@@ -73,7 +73,7 @@ t.test('the default URI is LIBVIRT_DEFAULT_URI, else qemu:///system', async (t) 
 t.test('settings of the command line win over those of a file', async (t) => {
   const file = parseConfig('pool: 8GiB\ninterval: 3', 'f.yaml');
   const both = withSettings(file, { pool: GiB });
-  t.equal(both.poolKiB, GiB);
+  t.equal(both.pool, GiB);
   t.equal(both.intervalMs, 3000);
 });
 

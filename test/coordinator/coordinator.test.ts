@@ -23,7 +23,7 @@ function coordinate(guests: readonly GuestSpec[], { pool = 8, ...options }: Part
   const host = new SimHost({ total: 23 * GiB, guests });
   const coordinator = new Coordinator({
     connect: host.connect,
-    config: { ...defaultConfig(), poolKiB: pool * GiB },
+    config: { ...defaultConfig(), pool: pool * GiB },
     time: host.time,
     ...options,
   });
@@ -246,7 +246,7 @@ t.test('a dry run says what it would do, once, and changes nothing', async (t) =
 
 t.test('guests that are left out, or whose facts forbid it, are read and not moved', async (t) => {
   const { host, coordinator, moves, stop } = coordinate([idle('web1'), idle('db1'), idle('pinned')], {
-    config: { ...defaultConfig(), poolKiB: 8 * GiB, exclude: ['db*'] },
+    config: { ...defaultConfig(), pool: 8 * GiB, exclude: ['db*'] },
   });
   await coordinator.start();
   await host.pass(20_000);
@@ -670,7 +670,7 @@ t.test('on-exit restore gives every guest what it had, donors first, and says wh
   const notices: Notice[] = [];
   const guests = [idle('fat', { current: 1500 * MiB }), idle('grew', uses(900)), idle('lean', { ...uses(480), current: 500 * MiB })];
   const host = new SimHost({ total: 23 * GiB, guests });
-  const config = { ...defaultConfig(), poolKiB: 2300 * MiB, onExit: 'restore' as const };
+  const config = { ...defaultConfig(), pool: 2300 * MiB, onExit: 'restore' as const };
   const coordinator = new Coordinator({ connect: host.connect, config, time: host.time, state: async () => state });
   coordinator.on('notice', (notice) => notices.push(notice));
   host.guest('grew').actual = host.guest('grew').target = 1000 * MiB;
@@ -712,7 +712,7 @@ t.test('release stays within the capacity of the host, at every moment, and keep
   const stopped = first.stop();
   await host.pass(10_000);
   await stopped;
-  const next = new Coordinator({ ...options, config: { ...defaultConfig(), reserveKiB: 1200 * MiB } });
+  const next = new Coordinator({ ...options, config: { ...defaultConfig(), reserve: 1200 * MiB } });
   const started = next.start();
   await host.pass(100);
   await started;
@@ -888,7 +888,7 @@ t.test('less available than the reserve is told once, with what to do, and once 
   const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
   let available = 20 * GiB;
   const connect = withCalls(host, (real) => ({ hostMemory: async () => ({ ...(await real.hostMemory()), available }) }));
-  const { coordinator, notices } = coordinate([], { connect, time: host.time, config: { ...defaultConfig(), reserveKiB: GiB } });
+  const { coordinator, notices } = coordinate([], { connect, time: host.time, config: { ...defaultConfig(), reserve: GiB } });
   await coordinator.start();
   await host.pass(3000);
   for (const mib of [1000, 1030, 1000, 1100, 2000, 2000]) {

@@ -6,7 +6,7 @@ import { Coordinator } from '../../lib/coordinator/coordinator.js';
 import { fromLine, type RecordedSample, replay } from '../../lib/index.js';
 import { SimHost } from '../../lib/sim/host.js';
 
-const config = { ...defaultConfig(), poolKiB: 2 * GiB };
+const config = { ...defaultConfig(), pool: 2 * GiB };
 
 /** What a coordinator records of two guests, one of which eats. */
 async function recorded(): Promise<string[]> {
@@ -22,7 +22,7 @@ async function recorded(): Promise<string[]> {
   coordinator.on('record', (sample) => lines.push(JSON.stringify({ kind: 'sample', ...sample })));
   await coordinator.start();
   await host.pass(10_000);
-  coordinator.reconfigure({ ...config, poolKiB: 3 * GiB });
+  coordinator.reconfigure({ ...config, pool: 3 * GiB });
   await host.pass(10_000);
   const stopped = coordinator.stop();
   await host.pass(5000);

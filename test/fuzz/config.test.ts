@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { stringify } from 'yaml';
+import { type Amount, isMore } from '../../lib/common/units.js';
 import { type Config, ConfigError, guestOverrides, isIncluded, parseConfig } from '../../lib/config/config.js';
 import { globOf } from '../../lib/config/glob.js';
 import { hostileText, isOneLine, PATIENCE_MS, timed } from './hostile.js';
@@ -16,18 +17,21 @@ function outcomeOf(text: string): 'read' | 'refused' | 'wrong' {
     const sound = lines.length <= 21 && lines.every((line) => /^f\.yaml(:\d+)?: ./.test(line) && isOneLine(line) && line.length < 400);
     return sound ? 'refused' : 'wrong';
   }
-  const { intervalMs, poolKiB, reserveKiB, burstKiBs, samplingBudget, guests } = config;
-  const size = (kib: number | undefined | null) => kib == null || (Number.isSafeInteger(kib) && kib > 0);
+  const { intervalMs, pool, reserve, burstKiBs, samplingBudget, guests } = config;
+  const size = (amount: Amount | undefined | null) =>
+    amount == null ||
+    (typeof amount === 'number' ? Number.isSafeInteger(amount) && amount > 0 : amount.percent > 0 && amount.percent <= 100);
   const sound =
     intervalMs >= 100 &&
     intervalMs <= 3_600_000 &&
-    size(poolKiB) &&
-    size(reserveKiB) &&
+    size(pool) &&
+    size(reserve) &&
     Number.isSafeInteger(burstKiBs) &&
     samplingBudget >= 0 &&
     samplingBudget <= 1 &&
     guests.every(
-      ({ settings: { min, max, share = 1 } }) => size(min) && size(max) && share >= 1 && share <= 1e6 && !((min ?? 0) > (max ?? min ?? 0)),
+      ({ settings: { min, max, share = 1 } }) =>
+        size(min) && size(max) && share >= 1 && share <= 1e6 && !(min !== undefined && max !== undefined && isMore(min, max)),
     );
   return sound ? 'read' : 'wrong';
 }

@@ -66,7 +66,7 @@ t.test('whatever the figures, a plan is made, and every target is whole, over 0 
       const guests = ['a', 'b', 'c', 'd'].map((name, i) =>
         guest(name, { maximum, actual: Math.round(maximum * 0.25 * (i + 1)), cpu: i % 2 === 0 ? 0 : Number.NaN }),
       );
-      const world = new World(guests, { surplus, signal, poolKiB: 4 * GiB });
+      const world = new World(guests, { surplus, signal, pool: 4 * GiB });
       for (const round of told) {
         const { moves, account, model } = readThrough(world, round);
         moved += moves.length;
@@ -91,7 +91,7 @@ t.test('a liar gets no more than its maximum, and takes no honest guest under wh
   fc.assert(
     fc.property(rounds, fc.integer({ min: 1, max: 4 }), (told, pool) => {
       const honest = ['b', 'c', 'd'].map((name, i) => guest(name, { actual: (400 + 200 * i) * MiB, used: (150 + 100 * i) * MiB }));
-      const world = new World([guest('liar'), ...honest], { poolKiB: pool * GiB });
+      const world = new World([guest('liar'), ...honest], { pool: pool * GiB });
       for (const round of told) {
         const { moves } = readThrough(world, round);
         for (const { name, from, to } of moves) {
@@ -109,7 +109,7 @@ t.test('a liar gets no more than its maximum, and takes no honest guest under wh
 
 t.test('a guest that claims to hold more than its maximum is charged its maximum, and keeps nobody else from growing', async (t) => {
   for (const claim of [3 * GiB, 2 ** 54, 2 ** 64]) {
-    const world = new World([guest('liar'), guest('honest')], { poolKiB: 8 * GiB });
+    const world = new World([guest('liar'), guest('honest')], { pool: 8 * GiB });
     const lie = [{ row: 0, field: sweep.ACTUAL, value: claim }];
     for (let i = 0; i < 5; i++) world.obey(readThrough(world, lie).moves);
     world.find('honest').used = 500 * MiB;
@@ -125,7 +125,7 @@ t.test('a guest that claims to hold more than its maximum is charged its maximum
 t.test(
   'a guest that claims to use all that it gets, for ever, leaves the others what they use and the spare that nobody takes',
   async (t) => {
-    const world = new World([guest('liar'), guest('b', { used: 300 * MiB }), guest('c', { used: 200 * MiB })], { poolKiB: 1536 * MiB });
+    const world = new World([guest('liar'), guest('b', { used: 300 * MiB }), guest('c', { used: 200 * MiB })], { pool: 1536 * MiB });
     for (let i = 0; i < 120; i++) world.obey(readThrough(world, [{ row: 0, field: sweep.USABLE, value: 0 }]).moves);
     for (const name of ['b', 'c']) {
       const { actual, used } = world.find(name);
@@ -137,7 +137,7 @@ t.test(
 );
 
 t.test('a floor holds against any liar', async (t) => {
-  const world = new World([guest('liar'), guest('b', { used: 150 * MiB, overrides: { min: 400 * MiB } })], { poolKiB: 1024 * MiB });
+  const world = new World([guest('liar'), guest('b', { used: 150 * MiB, overrides: { min: 400 * MiB } })], { pool: 1024 * MiB });
   for (let i = 0; i < 120; i++) world.obey(readThrough(world, [{ row: 0, field: sweep.USABLE, value: 0 }]).moves);
   t.ok(world.find('b').actual >= 400 * MiB);
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { MiB } from '../../lib/common/units.js';
+import { type Amount, isMore, MiB } from '../../lib/common/units.js';
 import { METADATA_URI, parseMetadata } from '../../lib/config/metadata.js';
 import { GUEST_SETTINGS } from '../../lib/config/settings.js';
 import { domainFacts } from '../../lib/libvirt/describe.js';
@@ -11,7 +11,9 @@ import { hostileText, isOneLine, PATIENCE_MS, timed } from './hostile.js';
 function isSound(text: string): boolean {
   const { overrides, problems } = parseMetadata(text);
   const { min, max, share = 1 } = overrides;
-  const size = (kib: number | undefined) => kib === undefined || (Number.isSafeInteger(kib) && kib > 0);
+  const size = (amount: Amount | undefined) =>
+    amount === undefined ||
+    (typeof amount === 'number' ? Number.isSafeInteger(amount) && amount > 0 : amount.percent > 0 && amount.percent <= 100);
   return (
     problems.length <= 8 &&
     problems.every((problem) => isOneLine(problem) && problem.length < 250) &&
@@ -20,7 +22,7 @@ function isSound(text: string): boolean {
     size(max) &&
     share >= 1 &&
     share <= 1e6 &&
-    !((min ?? 0) > (max ?? min ?? 0))
+    !(min !== undefined && max !== undefined && isMore(min, max))
   );
 }
 
@@ -70,7 +72,7 @@ t.test('nothing in it raises a guest above its maximum, and no other guest below
       const attributes = Object.entries(wanted).map(([key, text]) => `${key}="${text}"`);
       const { overrides } = parseMetadata(`<memcoord ${attributes.join(' ')}/>`);
       const world = new World([guest('greedy', { used: used * MiB, overrides }), guest('other'), guest('third', { actual: 1024 * MiB })], {
-        poolKiB: 2048 * MiB,
+        pool: 2048 * MiB,
       });
       const moves = world.run(12);
       if (moves.some(({ name }) => name === 'greedy')) raised++;

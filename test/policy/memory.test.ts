@@ -135,7 +135,7 @@ t.test('whatever the file says, it does no harm: bounds and capacity hold, and t
   fc.assert(
     fc.property(lie, (remembered) => {
       const world = after(remembered, { actual: 700 * MiB, used: 400 * MiB });
-      world.config = { ...world.config, poolKiB: 1024 * MiB };
+      world.config = { ...world.config, pool: 1024 * MiB };
       for (let round = 0; round < 12; round++) {
         const made = world.sample();
         world.obey(made.moves);

@@ -23,12 +23,12 @@ const host = fc.record({
     }),
     { minLength: 1, maxLength: 500, size: 'max' },
   ),
-  pool: fc.double({ min: 0.2, max: 1.2, noNaN: true }),
+  part: fc.double({ min: 0.2, max: 1.2, noNaN: true }),
   surplus: fc.constantFrom('host' as const, 'guests' as const),
   seed: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
 });
 
-function build({ guests, pool, surplus }: typeof host extends fc.Arbitrary<infer T> ? T : never): World {
+function build({ guests, part, surplus }: typeof host extends fc.Arbitrary<infer T> ? T : never): World {
   const world = new World(
     guests.map(({ maximum, size, use, driver, share }, i) => {
       const actual = Math.round(maximum * size);
@@ -37,8 +37,8 @@ function build({ guests, pool, surplus }: typeof host extends fc.Arbitrary<infer
     { surplus },
   );
   world.total = 4096 * GiB;
-  const poolKiB = Math.round(guests.reduce((sum, { maximum }) => sum + maximum, 0) * pool);
-  world.config = { ...world.config, poolKiB };
+  const pool = Math.round(guests.reduce((sum, { maximum }) => sum + maximum, 0) * part);
+  world.config = { ...world.config, pool };
   return world;
 }
 

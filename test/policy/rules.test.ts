@@ -10,7 +10,7 @@ import { guest, World } from './world.js';
 /** A donor with much spare and a taker that is short, in a pool that is all given out. */
 function donorAndTaker(): World {
   return new World([guest('donor', { actual: 1200 * MiB }), guest('taker', { actual: 800 * MiB, used: 780 * MiB })], {
-    poolKiB: 2000 * MiB,
+    pool: 2000 * MiB,
   });
 }
 
@@ -81,7 +81,7 @@ t.test('a guest that goes silent after it was steady is charged max(target, actu
 
 t.test('rule 4: what is over the capacity from before is worked off and never added to', async (t) => {
   const world = new World([guest('a', { actual: 1500 * MiB, used: 700 * MiB }), guest('b', { actual: 1500 * MiB, used: 700 * MiB })], {
-    poolKiB: 2 * GiB,
+    pool: 2 * GiB,
   });
   let before = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 40; round++) {
@@ -95,7 +95,7 @@ t.test('rule 4: what is over the capacity from before is worked off and never ad
 });
 
 t.test('rule 4: the pool bounds the guests, and the host less its reserve bounds the pool', async (t) => {
-  const world = new World([guest('a', { used: 1900 * MiB, actual: 1000 * MiB })], { poolKiB: 8 * GiB });
+  const world = new World([guest('a', { used: 1900 * MiB, actual: 1000 * MiB })], { pool: 8 * GiB });
   world.total = 2 * GiB;
   const { account } = world.sample();
   t.ok(account.capacity <= 2 * GiB - account.reserve);
@@ -104,7 +104,7 @@ t.test('rule 4: the pool bounds the guests, and the host less its reserve bounds
 t.test('rule 5: never below the floor, nor below what the guest uses plus its critical spare', async (t) => {
   const world = new World(
     [guest('tiny', { used: 20 * MiB }), guest('busy', { used: 700 * MiB, actual: 1024 * MiB }), guest('eats', { used: 2000 * MiB })],
-    { poolKiB: 2600 * MiB },
+    { pool: 2600 * MiB },
   );
   for (const { name, to, from } of world.run(60)) {
     if (to >= from) continue;
@@ -128,7 +128,7 @@ t.test('rule 5: what a guest cannot give for its ceiling, others give', async (t
       guest('a', { used: 1200 * MiB, actual: 1400 * MiB, overrides: { max: 512 * MiB } }),
       guest('b', { used: 600 * MiB, actual: 900 * MiB }),
     ],
-    { poolKiB: 1930 * MiB },
+    { pool: 1930 * MiB },
   );
   world.run(60);
   t.ok(world.find('a').actual >= 1200 * MiB + CRITICAL_SPARE, 'it keeps its critical spare');
@@ -137,7 +137,7 @@ t.test('rule 5: what a guest cannot give for its ceiling, others give', async (t
 
 t.test('guests that all hold less than they need pass nothing on for a small difference', async (t) => {
   const hungry = ['a', 'b', 'c', 'd'].map((name) => guest(name, { used: 690 * MiB, actual: 768 * MiB }));
-  const world = new World(hungry, { poolKiB: 3072 * MiB });
+  const world = new World(hungry, { pool: 3072 * MiB });
   world.run(10);
   world.find('a').used += 28 * MiB;
   t.same(world.run(10), [], '21 MiB less than its part');
@@ -229,7 +229,7 @@ t.test('rule 7: a shrink that leaves nearly nothing spare is taken back at once'
 });
 
 t.test('rule 8: relief comes first when there is too little for all', async (t) => {
-  const world = new World([guest('short', { used: 490 * MiB }), guest('comfortable', { used: 430 * MiB })], { poolKiB: 1100 * MiB });
+  const world = new World([guest('short', { used: 490 * MiB }), guest('comfortable', { used: 430 * MiB })], { pool: 1100 * MiB });
   world.sample();
   world.sample();
   const { moves } = world.sample();
@@ -403,7 +403,7 @@ t.test('a guest that goes silent in the middle of a shrink has the shrink taken 
 t.test('a rollback that cannot be paid for does not keep the guest from growing later', async (t) => {
   const world = new World(
     [guest('cache', { actual: 1024 * MiB }), guest('other', { actual: 1024 * MiB, used: 1000 * MiB, overrides: { max: 1024 * MiB } })],
-    { poolKiB: 2 * GiB },
+    { pool: 2 * GiB },
   );
   world.run(4);
   world.find('cache').swapIn += 20 * MiB;
@@ -417,7 +417,7 @@ t.test('a rollback that cannot be paid for does not keep the guest from growing 
 
 t.test('while somebody waits no more is under way than can be passed on at once', async (t) => {
   const world = new World([guest('a', { actual: 1200 * MiB }), guest('b', { actual: 1200 * MiB }), guest('taker', { used: 500 * MiB })], {
-    poolKiB: 2912 * MiB,
+    pool: 2912 * MiB,
   });
   world.sample();
   world.sample();
@@ -436,7 +436,7 @@ t.test('a receiver does not starve while many donors each hold a little too much
   const names = Array.from({ length: 12 }, (_, i) => `g${i}`);
   const world = new World(
     names.map((name) => guest(name, { actual: 500 * MiB, used: 400 * MiB })),
-    { poolKiB: 6000 * MiB },
+    { pool: 6000 * MiB },
   );
   world.run(10);
   for (let round = 0; round < 40; round++) {
@@ -449,7 +449,7 @@ t.test('a receiver does not starve while many donors each hold a little too much
 t.test('donors that never give do not keep the others from giving', async (t) => {
   const stuck = Array.from({ length: 12 }, (_, i) => guest(`stuck${i}`, { actual: 1500 * MiB }));
   const good = [guest('good', { actual: 1200 * MiB }), guest('taker', { used: 500 * MiB })];
-  const world = new World([...stuck, ...good], { poolKiB: (12 * 1500 + 1200 + 512) * MiB });
+  const world = new World([...stuck, ...good], { pool: (12 * 1500 + 1200 + 512) * MiB });
   let rounds = 0;
   while (world.find('taker').actual < 600 * MiB && rounds++ < 40) {
     for (const move of world.sample().moves) world.obey([move], { arrive: !move.name.startsWith('stuck') });
@@ -616,7 +616,7 @@ t.test('while the host is short a guest is promised no rise that outruns relief'
 t.test('a guest that lacks something is not counted among those that give', async (t) => {
   const shown = (actual: number) => {
     const guests = [guest('a', { actual: 1024 * MiB, used: 600 * MiB }), guest('b', { actual })];
-    const world = new World(guests, { poolKiB: 1024 * MiB + actual, surplus: 'guests' });
+    const world = new World(guests, { pool: 1024 * MiB + actual, surplus: 'guests' });
     for (let round = 0; round < 3; round++) world.sample();
     const [{ survivableBurst = 0, allocation = 0, used = 0 } = {}] = world.model.guests;
     return (survivableBurst - (allocation - used) / 3) / MiB;
@@ -627,7 +627,7 @@ t.test('a guest that lacks something is not counted among those that give', asyn
 
 t.test('the last few MiB to its ceiling are asked of others too', async (t) => {
   const world = new World([guest('a', { maximum: 620 * MiB, actual: 617 * MiB, used: 560 * MiB }), guest('b', { actual: 1000 * MiB })], {
-    poolKiB: 1617 * MiB,
+    pool: 1617 * MiB,
     surplus: 'guests',
   });
   world.run(6);

@@ -151,14 +151,14 @@ t.test('a guest that was moved is asked at the next sweep how it fares, since no
 });
 
 t.test('what somebody waits for is watched for as soon as it can have come, with those at risk', async (t) => {
-  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
+  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { pool: 2012 * MiB });
   world.run(3, { arrive: false });
   t.ok(next(world, 100).againMs <= 50);
   t.same(next(world, 150).guests, ['donor', 'taker']);
 });
 
 t.test('while somebody waits, one that has more to give is sampled until its last move is seen to be done, ever later', async (t) => {
-  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
+  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { pool: 2012 * MiB });
   world.run(3, { arrive: false });
   const ordered = world.at;
   const due = () => [50, 100, 150, 200, 300, 400, 600, 800].find((ms) => next(world, ms).guests.includes('donor'));
@@ -183,7 +183,7 @@ t.test('the watermarks are no spare to wait for: with the signal unused a guest 
 });
 
 t.test('what somebody waits for is watched for though others were sampled meanwhile', async (t) => {
-  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { poolKiB: 2012 * MiB });
+  const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { pool: 2012 * MiB });
   world.run(3, { arrive: false });
   world.unread.add('donor');
   world.obey(world.sample(100).moves, { arrive: false });

@@ -2,6 +2,7 @@
 
 import { GiB, MiB } from '../../lib/common/units.js';
 import { defaultConfig } from '../../lib/config/config.js';
+import type { DomainFacts } from '../../lib/hypervisor.js';
 import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
 import { ordered } from '../../lib/policy/orders.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
@@ -55,6 +56,7 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
   };
 }
 
+const PLAIN = { deviceMemory: 0, virtioMem: 0, backing: 'anonymous', hardLimit: null } as const;
 const KERNEL = 69 * MiB;
 
 export class World {
@@ -89,7 +91,16 @@ export class World {
     const held = this.guests.reduce((sum, each) => sum + each.actual, 0);
     const contexts = new Map<string, GuestContext>(
       this.guests.map(({ name, maximum, actual, overrides, obstacles }) => {
-        const facts = { maximum, current: actual, balloonModel: 'virtio', autodeflate: false, statsPeriod: 1, obstacles, metadata: null };
+        const facts: DomainFacts = {
+          ...PLAIN,
+          maximum,
+          current: actual,
+          balloonModel: 'virtio',
+          autodeflate: false,
+          statsPeriod: 1,
+          obstacles,
+          metadata: null,
+        };
         const remembered = this.remembered.get(name);
         return [name, { facts, overrides, included: true, statsPeriod: 1, ...(remembered === undefined ? {} : { remembered }) }];
       }),
@@ -100,7 +111,15 @@ export class World {
       rebooted: this.rebooted,
       contexts,
       sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
-      host: { total: this.total, available: this.available ?? Math.max(0, this.total - held), pressure: this.pressure },
+      host: {
+        total: this.total,
+        arc: 0,
+        arcMinimum: 0,
+        hugePages: 0,
+        cgroupRoom: null,
+        available: this.available ?? Math.max(0, this.total - held),
+        pressure: this.pressure,
+      },
     };
     this.rebooted = new Set();
     return sample;

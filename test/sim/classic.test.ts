@@ -25,7 +25,7 @@ async function run({ eats, pool, seconds }: Classic) {
       return { name, maximum: 2 * GiB, current: 512 * MiB, uses: (at) => IDLE + eaten(at) };
     }),
   });
-  const coordinator = new Coordinator({ connect: host.connect, config: { ...defaultConfig(), poolKiB: pool }, time: host.time });
+  const coordinator = new Coordinator({ connect: host.connect, config: { ...defaultConfig(), pool: pool }, time: host.time });
   const moves: (MoveOutcome & { at: number })[] = [];
   coordinator.on('move', (move) => moves.push({ ...move, at: host.now }));
   const series: { at: number; actual: Record<string, number>; spare: Record<string, number> }[] = [];

@@ -21,7 +21,7 @@ t.test('a guest with a count is so many guests; sizes, rates and settings are wr
     ['web1', 'web2'],
   );
   t.equal(guests[0]?.spec.uses(2000), 200 * MiB);
-  t.match(config, { poolKiB: 4 * GiB, intervalMs: 2000 });
+  t.match(config, { pool: 4 * GiB, intervalMs: 2000 });
   t.equal(seed, 9, 'the one given goes before the one in the file');
   t.equal(duration, 10_000);
 });
