@@ -56,6 +56,10 @@ export class CannedHost {
   hypervisor(): Hypervisor {
     const rows = new Map(this.guests.map(({ uuid }, i) => [uuid, i * field.STRIDE]));
     const facts = {
+      deviceMemory: 0,
+      virtioMem: 0,
+      backing: 'anonymous' as const,
+      hardLimit: null,
       maximum: MAXIMUM,
       current: CURRENT,
       balloonModel: 'virtio',
@@ -65,7 +69,15 @@ export class CannedHost {
       metadata: null,
     };
     // Room for all: what is planned is what the guests' needs ask for.
-    const host = { total: this.guests.length * MAXIMUM, available: this.guests.length * (MAXIMUM - CURRENT), pressure: false };
+    const host = {
+      total: this.guests.length * MAXIMUM,
+      available: this.guests.length * (MAXIMUM - CURRENT),
+      arc: 0,
+      arcMinimum: 0,
+      hugePages: 0,
+      cgroupRoom: null,
+      pressure: false,
+    };
     return {
       uri: 'canned:///',
       sample: async () => this.sweep(),

@@ -9,13 +9,13 @@ export { fileState, type SavedGuest, type SavedGuests, type State, statePath } f
 export type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
 export { openLibvirt as open } from './libvirt/hypervisor.js';
 export type { LibvirtError } from './libvirt/native.js';
-export { type Allocation, allocate, type Claim } from './policy/allocation.js';
-export { type Belief, EMPTY_MODEL, type HostState, type Model } from './policy/belief.js';
-export { type Order, ordered } from './policy/orders.js';
+export { type Allocation, allocate, type Claim } from './policy/allocate.js';
+export type { Account } from './policy/decide.js';
+export { type Order, ordered } from './policy/decide.js';
+export { type NextSample, nextSample } from './policy/demand.js';
+export { type Belief, EMPTY_MODEL, type HostState, type Model } from './policy/guest.js';
 export { type Plan, plan } from './policy/plan.js';
 export type { Restored } from './policy/restore.js';
-export type { Account } from './policy/safety.js';
-export { type NextSample, nextSample } from './policy/sampling.js';
 export type {
   GuestContext,
   GuestOverrides,

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { messageOf } from '../common/text.js';
 import type { Config } from '../config/config.js';
-import { EMPTY_MODEL, type Model } from '../policy/belief.js';
-import { type Order, ordered } from '../policy/orders.js';
+import { type Order, ordered } from '../policy/decide.js';
+import { EMPTY_MODEL, type Model } from '../policy/guest.js';
 import { plan } from '../policy/plan.js';
 import type { GuestContext, GuestOverrides, Move, Reason, Sample, Signal } from '../policy/types.js';
 import { STRIDE } from '../sweep.js';

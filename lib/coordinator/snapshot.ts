@@ -4,7 +4,7 @@ import { machineTime, type Time } from '../common/time.js';
 import { amountOf } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import type { Hypervisor } from '../hypervisor.js';
-import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from '../policy/belief.js';
+import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from '../policy/guest.js';
 import { type Plan, plan } from '../policy/plan.js';
 import type { GuestContext, Phase, Reason, Sample } from '../policy/types.js';
 import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from '../sweep.js';

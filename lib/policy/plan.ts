@@ -1,10 +1,10 @@
 /** The policy: model → demand → allocation → safety → moves. Pure: the same model, sample and configuration give the same plan. */
 import { formatSize, MiB } from '../common/units.js';
-import { isIdle } from './activity.js';
-import { allocate } from './allocation.js';
-import type { Belief, Draft, HostState, Model } from './belief.js';
-import { charge, spareNow, surelyHeld } from './belief.js';
+import { allocate } from './allocate.js';
+import { type Account, account, growth, lacking, movable, needsRelief, readyToShrink, reliefFund, step } from './decide.js';
 import { couldGive, demand, isCovered, reactions, reactionTime, relayedFor, survivableBurst } from './demand.js';
+import { isIdle, observe } from './estimate.js';
+import { type Belief, charge, type Draft, type HostState, type Model, spareNow, surelyHeld } from './guest.js';
 import {
   BALLOON_LATENCY,
   EVEN_BAND,
@@ -17,9 +17,6 @@ import {
   RESERVE_MARGIN,
   SAME,
 } from './limits.js';
-import { observe } from './model.js';
-import type { Account } from './safety.js';
-import { account, growth, lacking, movable, needsRelief, readyToShrink, reliefFund, step } from './safety.js';
 import type { Move, Notice, PolicyConfig, Reason, Sample } from './types.js';
 
 export interface Plan {

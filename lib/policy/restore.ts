@@ -1,11 +1,10 @@
 /** The way back: every guest gets what it had before memcoord came, as far as host and guest can honour that. */
 import { formatSize } from '../common/units.js';
-import type { Belief } from './belief.js';
-import { charge, spareNow } from './belief.js';
+import { type Account, allowance, movable, readyToShrink } from './decide.js';
 import { criticalSpare } from './demand.js';
+import { type Belief, charge, spareNow } from './guest.js';
 import { CRITICAL_SPARE, GIVE_MARGIN, PAGE, SAME } from './limits.js';
 import type { Plan } from './plan.js';
-import { type Account, allowance, movable, readyToShrink } from './safety.js';
 import type { Move, PolicyConfig, Reason, Sample } from './types.js';
 
 /** What became of a guest on the way back. Sizes KiB. */

@@ -1,7 +1,6 @@
 /**
  * What the policy takes and gives. Sizes are KiB, times are ms of a monotonic clock that the caller passes in.
  */
-
 import type { Amount } from '../common/units.js';
 import type { DomainFacts, HostMemory } from '../hypervisor.js';
 import type { Sweep } from '../sweep.js';

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
-import { charge } from '../../lib/policy/belief.js';
+import { nextSample } from '../../lib/policy/demand.js';
+import { charge } from '../../lib/policy/guest.js';
 import { CRITICAL_SPARE } from '../../lib/policy/limits.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
-import { nextSample } from '../../lib/policy/sampling.js';
 import * as sweep from '../../lib/sweep.js';
 import { guest, World } from '../policy/world.js';
 

@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
-import { allocate, type Claim } from '../../lib/policy/allocation.js';
+import { allocate, type Claim, column, fill, sum, type Vessels } from '../../lib/policy/allocate.js';
 import { CRITICAL_SPARE } from '../../lib/policy/limits.js';
-import { column, fill, sum, type Vessels } from '../../lib/policy/water.js';
 
 const claimOf = (
   used: number,

@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
-import { charge } from '../../lib/policy/belief.js';
-import { type Order, ordered } from '../../lib/policy/orders.js';
+import { type Order, ordered } from '../../lib/policy/decide.js';
+import { charge } from '../../lib/policy/guest.js';
 import { plan } from '../../lib/policy/plan.js';
 import { guest, World } from './world.js';
 

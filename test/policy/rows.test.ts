@@ -1,6 +1,6 @@
 import t from 'tap';
 import { MiB } from '../../lib/common/units.js';
-import type { Model } from '../../lib/policy/belief.js';
+import type { Model } from '../../lib/policy/guest.js';
 import { guest, World } from './world.js';
 
 /** The numbers of a guest's row. */

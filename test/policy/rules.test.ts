@@ -1,9 +1,9 @@
 /** The rules of ballooning that the policy owns, each by its number (docs/ballooning.md). Rule 10 is the addon's (test/native). */
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
-import { charge } from '../../lib/policy/belief.js';
+import { ordered } from '../../lib/policy/decide.js';
+import { charge } from '../../lib/policy/guest.js';
 import { CRITICAL_SPARE, GROW_BAND, LEAST_SPARE } from '../../lib/policy/limits.js';
-import { ordered } from '../../lib/policy/orders.js';
 import type { Move } from '../../lib/policy/types.js';
 import { guest, World } from './world.js';
 

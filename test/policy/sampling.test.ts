@@ -1,8 +1,14 @@
 import t from 'tap';
 import { MiB } from '../../lib/common/units.js';
-import { isIdle } from '../../lib/policy/activity.js';
-import { activityCheckInterval, reactionTime, sampleInterval } from '../../lib/policy/demand.js';
-import { type ActivityCheck, type NextSample, nextSample } from '../../lib/policy/sampling.js';
+import {
+  type ActivityCheck,
+  activityCheckInterval,
+  type NextSample,
+  nextSample,
+  reactionTime,
+  sampleInterval,
+} from '../../lib/policy/demand.js';
+import { isIdle } from '../../lib/policy/estimate.js';
 import type { GuestContext } from '../../lib/policy/types.js';
 import { CONFIG, guest, World, type WorldGuest } from './world.js';
 

@@ -3,8 +3,8 @@
 import { GiB, MiB } from '../../lib/common/units.js';
 import { defaultConfig } from '../../lib/config/config.js';
 import type { DomainFacts } from '../../lib/hypervisor.js';
-import { EMPTY_MODEL, type Model } from '../../lib/policy/belief.js';
-import { ordered } from '../../lib/policy/orders.js';
+import { ordered } from '../../lib/policy/decide.js';
+import { EMPTY_MODEL, type Model } from '../../lib/policy/guest.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
 import type { GuestContext, GuestOverrides, Move, Notice, PolicyConfig, Remembered, Sample } from '../../lib/policy/types.js';
 import * as sweep from '../../lib/sweep.js';

@@ -1,16 +1,18 @@
 /** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in balloon.ts and figures.ts, each named in its place. */
-
 import { amountOf } from '../common/units.js';
 import { NOT_ASKED, STATUS, STRIDE } from '../sweep.js';
-import type { Belief } from './belief.js';
-import { charge, spareNow, surelyHeld } from './belief.js';
+import { column, fill, sum } from './allocate.js';
 import { criticalSpare } from './demand.js';
+import { openWindow } from './estimate.js';
+import { type Belief, charge, type Draft, Drafts, type Model, spareNow, surelyHeld } from './guest.js';
 import {
   BRISK_RATE,
   DEFAULT_RESERVE,
+  FIRST_REFUSED_PAUSE,
   GENTLE_RATE,
   GIVE_MARGIN,
   GROW_BAND,
+  LAST_REFUSED_PAUSE,
   LEAST_RESERVE,
   LEAST_SPARE,
   PACE_FRACTION,
@@ -19,8 +21,7 @@ import {
   RESERVE_FRACTION,
   SAME,
 } from './limits.js';
-import type { GuestContext, PolicyConfig, Sample } from './types.js';
-import { column, fill, sum } from './water.js';
+import type { GuestContext, Move, PolicyConfig, Sample } from './types.js';
 
 /** The host's account, KiB. */
 export interface Account {
@@ -156,4 +157,53 @@ export function step(belief: Belief, brisk: boolean, at: number, most: number): 
     spare - criticalSpare(belief),
   );
   return taken < (brisk ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
+}
+
+// --- from orders.ts
+/** After the moves: what became of them is noted in the model. */
+
+/** What became of a move. */
+export interface Order {
+  readonly move: Move;
+  /** `unknown`: the call timed out, and the higher charge is kept until a sample tells (rule 11). */
+  readonly outcome: 'stored' | 'failed' | 'unknown';
+}
+
+/** Notes in the model what became of the moves of a plan. */
+export function ordered(model: Model, orders: readonly Order[], at: number): Model {
+  if (orders.length === 0) return model;
+  const byGuest = new Map(orders.map((order) => [order.move.uuid, order]));
+  const drafts = new Drafts(model, model.guests.length);
+  model.guests.forEach(({ uuid }, row) => {
+    const draft = drafts.keep(row);
+    const order = byGuest.get(uuid);
+    if (order !== undefined) note(draft, order, at);
+  });
+  return { ...model, guests: drafts.guests, numbers: drafts.numbers };
+}
+
+function note(draft: Draft, { move, outcome }: Order, at: number): void {
+  if (outcome === 'failed') {
+    draft.refusedUntil = at + draft.refusedPause;
+    draft.refusedPause = Math.min(2 * draft.refusedPause, LAST_REFUSED_PAUSE);
+    return;
+  }
+  draft.target = outcome === 'unknown' ? Math.max(move.from, move.to) : move.to;
+  draft.orderedAt = at;
+  draft.orderedFrom = move.from;
+  draft.orderedTo = move.to;
+  draft.refusedPause = FIRST_REFUSED_PAUSE;
+  openWindow(draft, at);
+  draft.rollback = null;
+  draft.lastReason = move.reason;
+  if (move.to >= move.from) {
+    draft.grownAt = at;
+    return;
+  }
+  // A growth that is taken back takes nothing from the guest.
+  if (move.reason === 'no-progress') return;
+  const taken = Math.max(0, Math.min(draft.actual, move.from) - move.to);
+  draft.paidAt = Math.max(draft.paidAt, at - PACE_WINDOW) + (taken / pace(draft, move.reason !== 'give')) * 1000;
+  draft.shrunkAt = at;
+  draft.shrunkFrom = move.from;
 }
