@@ -93,7 +93,7 @@ function hostFacts({ host }: Snapshot, uri: string): string[] {
   return [
     `connected to ${uri}`,
     `${formatSize(host.total)} of memory, ${formatSize(host.available)} available; ${formatSize(host.reserve)} are never given out`,
-    `guests may hold ${formatSize(host.capacity)} and are charged ${formatSize(host.charged)}, overhead included`,
+    `guests that memcoord controls hold ${formatSize(host.charged)}, others ${formatSize(host.uncontrolled)}; what is needed may grow by ${formatSize(Math.max(0, host.room))}`,
   ];
 }
 
@@ -104,8 +104,8 @@ function examineHost({ host }: Snapshot, denied: UnreachableError | null, holder
     const mend = holder === null ? null : `stop it before you start another: kill ${holder}`;
     findings.push({ level: 'note', what: `a coordinator is at work on this host${holder === null ? '' : `: process ${holder}`}`, mend });
   }
-  if (host.free < 0) {
-    const what = `guests are charged ${formatSize(-host.free)} more than the host can spare: nobody can grow until others have given`;
+  if (host.room < 0) {
+    const what = `the host is ${formatSize(-host.room)} short of what guests may need at once: nobody can grow until others have given`;
     findings.push({ level: 'problem', what, mend: 'a larger --pool, a smaller --reserve, or fewer guests' });
   }
   if (host.pressure) {

@@ -4,7 +4,7 @@ import { type PrettyOptions, prettyFactory } from 'pino-pretty';
 import { printable } from '../common/text.js';
 import { MiB } from '../common/units.js';
 import type { MoveOutcome } from '../coordinator/coordinator.js';
-import type { Notice } from '../policy/types.js';
+import type { Notice } from '../coordinator/messages.js';
 
 export type LogFormat = 'pretty' | 'json';
 export type Log = Logger;

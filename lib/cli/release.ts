@@ -4,7 +4,7 @@ import { machineTime, type Time } from '../common/time.js';
 import { formatSize } from '../common/units.js';
 import { Coordinator } from '../coordinator/coordinator.js';
 import { type Lock, LockedError, lockHolder, lockOwner, takeLock } from '../coordinator/lock.js';
-import type { Restored } from '../policy/restore.js';
+import type { Restored } from '../coordinator/messages.js';
 import { FAILED } from './failure.js';
 import { byName, type Connect, configFrom, connectLibvirt, connectToHold, type Options, printOut, stateOf } from './session.js';
 

@@ -4,7 +4,7 @@ import { printable } from '../common/text.js';
 import { formatSize } from '../common/units.js';
 import { readSetting } from '../config/settings.js';
 import type { MoveOutcome } from '../coordinator/coordinator.js';
-import type { Notice } from '../policy/types.js';
+import type { Notice } from '../coordinator/messages.js';
 import { INVARIANTS, type Invariant, type Violation } from '../sim/invariants.js';
 import { loadScenario } from '../sim/scenario.js';
 import { simulate as run, type SimulationResult } from '../sim/simulate.js';

@@ -1,6 +1,7 @@
 /** `memcoord status`: one reading of host and guests. */
 
 import { printable } from '../common/text.js';
+import { formatSize } from '../common/units.js';
 import { type GuestView, readOnce, type Snapshot } from '../coordinator/snapshot.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS } from './session.js';
 import { mib, table } from './table.js';
@@ -37,28 +38,48 @@ const COLUMNS: readonly { readonly title: string; readonly cell: (guest: GuestVi
   { title: 'used', cell: ({ used }) => mib(used) },
   { title: 'spare', cell: ({ spare }) => mib(spare) },
   { title: 'need', cell: ({ need }) => mib(need) },
+  { title: 'want', cell: ({ want }) => mib(want) },
   { title: 'alloc', cell: ({ allocation }) => mib(allocation) },
   { title: 'floor', cell: ({ floor }) => mib(floor) },
   { title: 'ceiling', cell: ({ ceiling }) => mib(ceiling) },
   { title: 'share', cell: ({ share }) => String(share) },
+  { title: 'reacts', cell: ({ reaction }) => (Number.isFinite(reaction) ? `${(reaction / 1000).toFixed(1)} s` : '-') },
   { title: 'survives', cell: ({ survivableBurst }) => (Number.isFinite(survivableBurst) ? `${mib(survivableBurst)}/s` : '-') },
   { title: 'age', cell: ({ statsAge }) => ageText(statsAge / 1000) },
 ];
 
+/** What there is and what it may be used for, in sums that add up. Sizes in MiB. */
+function hostLines(host: Snapshot['host']): string[] {
+  const arc = host.arc > 0 ? ` + ${mib(host.arc)} of ZFS' ARC (its minimum of ${mib(host.arcMinimum)} not counted)` : '';
+  const cgroup = host.cgroupRoom === null ? '' : `, ${mib(host.cgroupRoom)} within the guests' cgroup`;
+  const pool = host.pool === null ? '' : `; pool ${mib(host.pool)}`;
+  return [
+    `Host (MiB): total ${mib(host.total)}, MemAvailable ${mib(host.memAvailable)}${arc}${cgroup}: available ${mib(host.available)}, reserve ${mib(host.reserve)}${pool}`,
+    `Guests: controlled ones hold ${mib(host.charged)}, others ${mib(host.uncontrolled)}: ${host.state}${host.pressure ? ', the host under memory pressure' : ''}`,
+    `Need may grow by ${mib(host.room)}: available less reserve, ${mib(host.liability)} that guests can take at once, ${mib(host.granted)} granted and not taken yet${bound(host, host.room)}`,
+    `Cushions may grow by ${mib(host.optionalRoom)}: available less reserve and all ${mib(host.untouched)} that guests may still take${bound(host, host.optionalRoom)}`,
+  ];
+}
+
+function bound({ pool, charged, uncontrolled }: Snapshot['host'], room: number): string {
+  return pool !== null && Math.abs(pool - charged - uncontrolled - room) < 1 ? '; bounded by the pool' : '';
+}
+
+function noteOn({ name, why, controlled, rss, untouched }: GuestView): string {
+  if (controlled) return `${name} is not moved: ${why}`;
+  const holds = Number.isNaN(rss) ? '' : `, holds ${formatSize(rss)}`;
+  return `${name} is not controlled: ${why}${holds}, may take ${formatSize(untouched)} more`;
+}
+
 /** The reading for people. Sizes in MiB. */
 export function statusText({ host, guests }: Snapshot): string {
-  const pool = host.pool === null ? '' : `pool ${mib(host.pool)}, `;
-  const lines = [
-    `Host (MiB): total ${mib(host.total)}, available ${mib(host.available)}, reserve ${mib(host.reserve)}`,
-    `For guests: ${pool}capacity ${mib(host.capacity)}, charged ${mib(host.charged)}, free ${mib(host.free)}: ${host.state}${host.pressure ? ', under memory pressure' : ''}`,
-    '',
-  ];
+  const lines = [...hostLines(host), ''];
   if (guests.length === 0) return [...lines, 'No guest is running.'].join('\n');
   const sorted = byName(guests);
   lines.push(
     ...table([COLUMNS.map(({ title }) => title.toUpperCase()), ...sorted.map((guest) => COLUMNS.map(({ cell }) => cell(guest)))], 2),
   );
-  const notes = sorted.filter(({ why }) => why !== null).map(({ name, why }) => printable(`${name} is not coordinated: ${why}`));
+  const notes = sorted.filter(({ why }) => why !== null).map((guest) => printable(noteOn(guest)));
   if (notes.length > 0) lines.push('', ...notes);
   return lines.join('\n');
 }

@@ -4,15 +4,16 @@ import { messageOf } from '../common/text.js';
 import { machineTime, type Time } from '../common/time.js';
 import { formatSize } from '../common/units.js';
 import type { Config } from '../config/config.js';
-import type { HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
+import type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import { type Order, ordered } from '../policy/decide.js';
 import { type ActivityCheck, activityCheckInterval, type NextSample, nextSample } from '../policy/demand.js';
 import { EMPTY_MODEL, type Model } from '../policy/guest.js';
 import { LEAST_SAMPLE, SAME, SAMPLE_COST, SAVED_FOR } from '../policy/limits.js';
-import { type Plan, plan } from '../policy/plan.js';
-import { forecast, isRestored, isToGive, type Restored, rescues, restored, restoring } from '../policy/restore.js';
-import type { Move, Notice, Sample } from '../policy/types.js';
+import { type Plan, type Purpose, plan } from '../policy/plan.js';
+import { fateOf, isRestored, isToGive, rescues } from '../policy/restore.js';
+import type { Move, Sample } from '../policy/types.js';
 import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from '../sweep.js';
+import { type Notice, type Restored, restoredOf, worded } from './messages.js';
 import { type RecordedSample, toLine } from './recording.js';
 import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestRegistry, LAST_RETRY_MS } from './registry.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
@@ -62,8 +63,12 @@ const RESTORE_DEADLINE_MS = 60_000;
 const RESTORE_QUIET_MS = 5000;
 /** Time between two samples on the way back, ms. */
 const RESTORE_SAMPLE_MS = 500;
-/** Picks the moves of a sample out of its plan, or makes others. */
-type Choose = (made: Plan, sample: Sample, config: Config) => readonly Move[];
+/** A sample on the way out: what it is planned for, and which of the plan's moves are made. */
+interface WayOut {
+  readonly purpose: Purpose;
+  readonly choose: (made: Plan) => readonly Move[];
+}
+const NONE: ReadonlySet<string> = new Set();
 const NOT_KNOWN = new Float64Array(0);
 const NOT_ORDERED = { outcomes: [], orderedAt: 0 };
 /** A dry run may not refresh a guest's figures: it has sweeps alone. */
@@ -207,7 +212,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #relieve(hypervisor: Hypervisor): Promise<void> {
     const check = this.#checkActivity(hypervisor, this.#time.now());
     const next = nextSample(this.#model, this.#registry.contexts, this.#config, check);
-    await this.#sample(hypervisor, next, true, check.cpu, rescues);
+    await this.#sample(hypervisor, next, true, check.cpu, { purpose: 'coordinate', choose: rescues });
   }
 
   /** Samples and moves until every guest has what it had, or nothing goes on any more. */
@@ -215,12 +220,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#config = { ...this.#config, pool: null };
     const started = this.#time.now();
     let wentOnAt = started;
+    const wayOut: WayOut = { purpose: 'restore', choose: this.#dryRun ? () => [] : ({ moves }) => moves };
     for (;;) {
       const before = this.#model.guests;
       // Growth is paid out of what is known of all guests, so those that have not answered yet are asked too.
       const asked = this.#dryRun ? [] : before.filter((belief) => isToGive(belief) || belief.phase === 'booting');
       const guests = asked.map(({ uuid }) => uuid);
-      const moves = await this.#sample(hypervisor, { ...NO_SAMPLE, guests }, true, NOT_KNOWN, this.#dryRun ? () => [] : restoring);
+      const moves = await this.#sample(hypervisor, { ...NO_SAMPLE, guests }, true, NOT_KNOWN, wayOut);
       const now = this.#time.now();
       const { guests: seen } = this.#model;
       const moved = seen.some(({ actual }, row) => Math.abs(actual - (before[row]?.actual ?? actual)) > SAME);
@@ -232,7 +238,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
     const account = this.#seen?.account;
     if (account === undefined) return [];
-    return (this.#dryRun ? forecast : restored)(this.#model.guests, account);
+    return this.#model.guests.map((belief) => restoredOf(fateOf(belief, this.#dryRun), account, this.#factsOf(belief.uuid)));
   }
 
   /** Takes another configuration from the next sample on. The connection's URI stays. */
@@ -340,7 +346,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   /**
    * One sample: at all guests (`sweep`), or only at those at risk.
    *
-   * @param choose given on the way out only: such a sample is not recorded, since its moves are not its plan's.
+   * @param wayOut given on the way out only: such a sample is not recorded, since its moves are not those of an ordinary plan.
    * @returns the number of moves
    */
   async #sample(
@@ -348,7 +354,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     { guests: atRisk, settling }: NextSample = NO_SAMPLE,
     sweep = true,
     cpu: Float64Array = NOT_KNOWN,
-    choose: Choose | null = null,
+    wayOut: WayOut | null = null,
   ): Promise<number> {
     const refresh = sweep ? [...atRisk, ...settling] : atRisk;
     this.#savings -= refresh.length * SAMPLE_COST;
@@ -368,19 +374,20 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       sweep: read,
       refreshed: new Set(refresh),
       rebooted,
+      started: NONE,
       host,
       contexts: this.#registry.contexts,
     };
     const config = this.#config;
-    const made = plan(this.#model, sample, config);
+    const made = plan(this.#model, sample, config, wayOut?.purpose);
     const anew = this.#model === EMPTY_MODEL;
     this.#model = made.model;
-    const moves = choose === null ? made.moves : choose(made, sample, config);
-    for (const notice of made.notices) this.emit('notice', notice);
+    const moves = wayOut === null ? made.moves : wayOut.choose(made);
+    for (const notice of made.notices) this.emit('notice', worded(notice, this.#factsOf(notice.uuid)));
     this.#tellEmpty(read.guests.length === 0);
     if (this.#dryRun) this.#rehearse(moves);
     const { outcomes, orderedAt } = this.#dryRun ? NOT_ORDERED : await this.#carryOut(hypervisor, moves);
-    if (choose === null) this.#record({ sample, config, anew, moves, outcomes, orderedAt });
+    if (wayOut === null) this.#record({ sample, config, anew, moves, outcomes, orderedAt });
     if (moves.length > 0 || made.notices.length > 0) this.#registry.note();
     const { account, state } = made;
     this.#seen = { wallClock: Date.now(), sample, config, model: this.#model, account, state };
@@ -398,6 +405,10 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (options.refresh?.length === 0) return [read, host];
     const after = await hypervisor.hostMemory();
     return [read, { ...after, available: Math.min(host.available, after.available) }];
+  }
+
+  #factsOf(uuid: string | undefined): DomainFacts | null {
+    return (uuid === undefined ? undefined : this.#registry.contexts.get(uuid)?.facts) ?? null;
   }
 
   #tellEmpty(empty: boolean): void {

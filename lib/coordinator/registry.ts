@@ -9,10 +9,11 @@ import type { Config } from '../config/config.js';
 import { guestOverrides, isIncluded } from '../config/config.js';
 import { parseMetadata } from '../config/metadata.js';
 import type { DomainFacts, Hypervisor } from '../hypervisor.js';
-import { remember } from '../policy/estimate.js';
 import type { Belief } from '../policy/guest.js';
-import type { GuestContext, GuestOverrides, Notice } from '../policy/types.js';
+import { remember } from '../policy/readings.js';
+import type { GuestContext, GuestOverrides } from '../policy/types.js';
 import type { GuestIdentity } from '../sweep.js';
+import type { Notice } from './messages.js';
 import type { SavedGuest, SavedGuests, State } from './state.js';
 
 /** A wait for libvirt that is longer than any healthy answer and shorter than a person's patience. */

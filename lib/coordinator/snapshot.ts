@@ -4,10 +4,13 @@ import { machineTime, type Time } from '../common/time.js';
 import { amountOf } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import type { Hypervisor } from '../hypervisor.js';
-import { type Belief, EMPTY_MODEL, type HostState, type Model, spareNow } from '../policy/guest.js';
+import { survivableBurst } from '../policy/demand.js';
+import { type Belief, EMPTY_MODEL, type HostState, isControlled, type Model, spareNow, untouched } from '../policy/guest.js';
+import { GROW_BAND } from '../policy/limits.js';
 import { type Plan, plan } from '../policy/plan.js';
 import type { GuestContext, Phase, Reason, Sample } from '../policy/types.js';
 import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from '../sweep.js';
+import { whyText } from './messages.js';
 import { CONTROL_DEADLINE_MS, contextOf } from './registry.js';
 
 /** A guest as people see it. Sizes KiB; NaN = not known. */
@@ -21,7 +24,10 @@ export interface GuestView {
   readonly usable: number;
   readonly used: number;
   readonly spare: number;
+  /** Use, least spare, and what its trend takes until memcoord reacts. */
   readonly need: number;
+  /** What it should have, were there room for all: its need, or a cushion for a burst. */
+  readonly want: number;
   readonly allocation: number;
   readonly floor: number;
   readonly ceiling: number;
@@ -29,7 +35,15 @@ export interface GuestView {
   /** KiB/s. */
   readonly trend: number;
   readonly maximum: number;
-  /** Burst that it would survive right now, KiB/s. */
+  /** True where memcoord holds its balloon; it is outside the account else. */
+  readonly controlled: boolean;
+  /** Resident memory of its process on the host. */
+  readonly rss: number;
+  /** What it can still take of the host's memory. */
+  readonly untouched: number;
+  /** Time from its need until it has the memory, ms. */
+  readonly reaction: number;
+  /** Rise of its use that it would survive for 3 s right now, KiB/s. */
   readonly survivableBurst: number;
   /** Age of its figures, ms. */
   readonly statsAge: number;
@@ -44,14 +58,27 @@ export interface Snapshot {
   readonly at: number;
   readonly host: {
     readonly total: number;
+    /** MemAvailable; ZFS' ARC above its minimum, and the minimum; what cgroups leave the guests, null = no limit. */
+    readonly memAvailable: number;
+    readonly arc: number;
+    readonly arcMinimum: number;
+    readonly cgroupRoom: number | null;
+    /** What there really is for guests, reserve included. */
     readonly available: number;
-    readonly capacity: number;
-    readonly charged: number;
-    /** capacity − charged. */
-    readonly free: number;
-    readonly pool: number | null;
     readonly reserve: number;
+    /** What guests can take before we react, and grants that have not shown yet: need may not spend these. */
+    readonly liability: number;
+    readonly granted: number;
+    /** All that all guests can still take: optional growth may not spend this. */
+    readonly untouched: number;
+    /** What need and what optional growth may spend. */
+    readonly room: number;
+    readonly optionalRoom: number;
+    /** Sum of max(target, actual) of the guests that memcoord controls, and of their processes' overheads; resident memory of all others. */
+    readonly charged: number;
     readonly overhead: number;
+    readonly uncontrolled: number;
+    readonly pool: number | null;
     readonly state: HostState;
     readonly pressure: boolean;
   };
@@ -71,7 +98,16 @@ export async function readOnce(hypervisor: Hypervisor, config: Config, time: Tim
       contexts.set(uuid, contextOf(name, facts, config).context);
     }),
   );
-  const sample: Sample = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
+  const sample: Sample = {
+    at: time.now(),
+    sweep,
+    refreshed: new Set(),
+    rebooted: new Set(),
+    started: new Set(),
+    atFirstSight: true,
+    host,
+    contexts,
+  };
   const snapshot = snapshotOf({ wallClock: Date.now(), sample, config, ...plan(EMPTY_MODEL, sample, config) });
   // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
   const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
@@ -94,29 +130,39 @@ export interface Seen extends Pick<Plan, 'account' | 'state'> {
 }
 
 export function snapshotOf({ wallClock, sample, config, model, account, state }: Seen): Snapshot {
-  const { total, available, pressure } = sample.host;
-  const { capacity, charged, reserve, overhead } = account;
+  const { total, available: memAvailable, arc, arcMinimum, cgroupRoom, pressure } = sample.host;
+  const { available, reserve, liability, granted, untouched, room, optionalRoom, charged, overhead, uncontrolled } = account;
+  const pool = config.pool === null ? null : amountOf(config.pool, total);
+  const short = model.guests.filter(({ need, target }) => need - target >= GROW_BAND).length;
   return {
     at: wallClock,
     host: {
       total,
+      memAvailable,
+      arc,
+      arcMinimum,
+      cgroupRoom,
       available,
-      capacity,
-      charged,
-      free: capacity - charged,
-      pool: config.pool === null ? null : amountOf(config.pool, total),
       reserve,
+      liability,
+      granted,
+      untouched,
+      room,
+      optionalRoom,
+      charged,
       overhead,
+      uncontrolled,
+      pool,
       state,
       pressure,
     },
-    guests: model.guests.map((belief) => viewOf(belief, sample.at)),
+    guests: model.guests.map((belief) => viewOf(belief, sample, room, short)),
   };
 }
 
-function viewOf(belief: Belief, at: number): GuestView {
-  const { uuid, name, phase, actual, target, unused, usable, used, need, allocation, floor, ceiling, share, trend } = belief;
-  const { maximum, survivableBurst, lastReason, why } = belief;
+function viewOf(belief: Belief, { at, contexts }: Sample, room: number, short: number): GuestView {
+  const { uuid, name, phase, actual, target, unused, usable, used, need, want, allocation, floor, ceiling, share, trend, rss } = belief;
+  const { maximum, reaction, lastReason, why } = belief;
   return {
     uuid,
     name,
@@ -128,15 +174,20 @@ function viewOf(belief: Belief, at: number): GuestView {
     used,
     spare: spareNow(belief),
     need,
+    want,
     allocation,
     floor,
     ceiling,
     share,
     trend,
     maximum,
-    survivableBurst,
+    controlled: isControlled(belief),
+    rss,
+    untouched: untouched(belief),
+    reaction,
+    survivableBurst: survivableBurst(belief, room, short + (need - target >= GROW_BAND ? 0 : 1)),
     statsAge: at - belief.figuresAt,
     lastReason,
-    why,
+    why: why === null ? null : whyText(why, contexts.get(uuid)?.facts ?? null),
   };
 }

@@ -1,20 +1,31 @@
-/** Step 2: who gets what out of the capacity. */
+/** Step 4, allocate: who gets what. */
 import type { HostState } from './guest.js';
 
-/** A guest that can be moved, as the allocation sees it: a belief, or what looks like one. KiB. */
+/** A guest that can be moved, as the allocation sees it: a belief, or what has the same fields. KiB. */
 export interface Claim {
   /** What the guest uses. */
   readonly used: number;
-  /** Least that it may be given. */
-  readonly effectiveFloor: number;
+  /** Least that it may be given, and most. */
+  readonly floor: number;
   readonly ceiling: number;
   readonly share: number;
-  /** What it holds: max(target, actual). Matters only where not everyone can keep its critical spare. */
+  /** What it is charged: max(target, actual). */
   readonly holds: number;
   /** `used` and the spare that nobody takes, within the guest's bounds. */
   readonly critical: number;
-  /** What it should have, were there room for all, within the guest's bounds. */
+  /** What it needs, and what it should have, were there room for all, within the guest's bounds. */
   readonly need: number;
+  readonly want: number;
+}
+
+/** What there is beside what the guests hold, KiB (account.ts). */
+export interface Room {
+  /** For need; negative where the host is short. */
+  readonly room: number;
+  /** For optional growth. */
+  readonly optionalRoom: number;
+  /** What must come back to the host or the pool. */
+  readonly shortage: number;
 }
 
 export interface Allocation {
@@ -24,38 +35,42 @@ export interface Allocation {
 }
 
 /**
- * Shares `capacity` (KiB) out among the claims. With λ found by filling (water.ts), for each guest i:
+ * Shares out what the guests hold and the room beside it. With λ found by filling ({@link fill}), for each guest i:
  *
- * - ample, Σ need ≤ capacity: `need_i`; with `surplus: guests` what is left is filled on top, `used_i + λ share_i` up to the ceiling,
- *   so that the spare per share is equal.
- * - contended, Σ critical ≤ capacity < Σ need: `used_i + λ share_i` between `critical_i` and `need_i`. The spare per share is equal;
- *   nobody has more than it needs, so idle memory goes before busy memory. Joins the ample case without a step.
- * - overcommitted, capacity < Σ critical: `used_i + λ share_i` between min(holds_i, critical_i) and `critical_i`. Nobody is
- *   pushed into its critical spare for another; what someone holds beyond that goes to those with the least spare.
+ * - nobody is pressed, Σ max(0, need_i − holds_i) ≤ room and no shortage: everyone gets its need. Cushions, `used_i + λ share_i` between
+ *   need_i and want_i, are filled from the optional room; no room for them is no reason to take from those who have them. With
+ *   `surplus: guests` what is left is filled on top, up to the ceilings.
+ * - somebody waits in need and the room cannot pay it, or there is a shortage; then the guests together may have what they hold and the
+ *   room, which is negative where the host is short:
+ *   - enough for every need: cushions give, `used_i + λ share_i` between need_i and what of want_i it holds.
+ *   - contended, enough for Σ critical: `used_i + λ share_i` between critical_i and need_i. Spare per share is equal.
+ *   - overcommitted: `used_i + λ share_i` between min(holds_i, critical_i) and critical_i. Nobody is pushed into its critical spare for
+ *     another; what someone holds beyond that goes to those with the least spare.
  */
-export function allocate(claims: readonly Claim[], capacity: number, surplus: 'host' | 'guests'): Allocation {
+export function allocate(claims: readonly Claim[], { room, optionalRoom, shortage }: Room, surplus: 'host' | 'guests'): Allocation {
+  const base = column(claims, ({ used }) => Math.max(0, used || 0));
+  const share = column(claims, (claim) => claim.share);
   const need = column(claims, (claim) => claim.need);
-  const level = (lower: Float64Array, upper: Float64Array) => {
-    const base = column(claims, ({ used }) => Math.max(0, used));
-    return fill({ base, lower, upper, share: column(claims, ({ share }) => share) }, capacity);
-  };
-  if (sum(need) <= capacity) {
-    const sizes =
-      surplus === 'guests'
-        ? level(
-            need,
-            column(claims, ({ ceiling }) => ceiling),
-          )
-        : need;
-    return { state: 'ample', sizes };
+  const want = column(claims, (claim) => claim.want);
+  const level = (lower: Float64Array, upper: Float64Array, total: number) => fill({ base, lower, upper, share }, total);
+  const held = sum(column(claims, ({ holds }) => holds));
+  const short = sum(column(claims, ({ need, holds }) => Math.max(0, need - holds)));
+  const unpaid = short > Math.max(0, room);
+  const cushioned = column(claims, ({ need, want, holds }) => Math.max(need, Math.min(want, holds)));
+  if (!unpaid && shortage <= 0) {
+    const total = held + optionalRoom;
+    const most = surplus === 'guests' && sum(want) <= total;
+    const ceilings = () => column(claims, ({ ceiling }) => ceiling);
+    return { state: 'ample', sizes: most ? level(want, ceilings(), total) : level(cushioned, want, total) };
   }
+  const total = held + (unpaid ? room : -shortage);
+  if (sum(need) <= total) return { state: 'ample', sizes: level(need, cushioned, total) };
   const critical = column(claims, (claim) => claim.critical);
-  if (sum(critical) <= capacity) return { state: 'contended', sizes: level(critical, need) };
-  const keeps = column(claims, ({ effectiveFloor, holds, critical }) => Math.max(effectiveFloor, Math.min(holds, critical)));
-  return { state: 'overcommitted', sizes: level(keeps, critical) };
+  if (sum(critical) <= total) return { state: 'contended', sizes: level(critical, need, total) };
+  const keeps = column(claims, ({ floor, holds, critical }) => Math.max(Math.min(floor, critical), Math.min(holds, critical)));
+  return { state: 'overcommitted', sizes: level(keeps, critical, total) };
 }
 
-// --- from water.ts
 /** What guests bring to the filling, one number a guest in each array: its level is `base + λ · share`, held between `lower` and `upper`. */
 export interface Vessels {
   readonly base: Float64Array;

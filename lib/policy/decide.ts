@@ -1,142 +1,284 @@
-/** Step 3: what may be done of it now. The rules of docs/ballooning.md are kept here and in balloon.ts and figures.ts, each named in its place. */
-import { amountOf } from '../common/units.js';
-import { NOT_ASKED, STATUS, STRIDE } from '../sweep.js';
+/**
+ * Step 5, decide: which moves to make now. A function from drafts to moves; the rules are those of docs/ballooning.md. `ordered` notes in
+ * the model what became of the moves.
+ */
+import type { Account } from './account.js';
 import { column, fill, sum } from './allocate.js';
-import { criticalSpare } from './demand.js';
-import { openWindow } from './estimate.js';
-import { type Belief, charge, type Draft, Drafts, type Model, spareNow, surelyHeld } from './guest.js';
+import { type Belief, charge, criticalSpare, type Draft, Drafts, isMovable, isSame, type Model, spareNow, surelyHeld } from './guest.js';
 import {
+  BALLOON_LATENCY,
   BRISK_RATE,
-  DEFAULT_RESERVE,
+  EVEN_BAND,
+  FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
   GENTLE_RATE,
   GIVE_MARGIN,
   GROW_BAND,
+  GROWTH_REST,
+  IN_TRANSIT,
+  IN_TRANSIT_FRACTION,
   LAST_REFUSED_PAUSE,
-  LEAST_RESERVE,
   LEAST_SPARE,
   PACE_FRACTION,
+  PACE_WINDOW,
+  PAGE,
+  REBOOT_BLIND,
   RELIEF_FRACTION,
   RELIEF_STEP,
-  RESERVE_FRACTION,
   SAME,
 } from './limits.js';
-import type { GuestContext, Move, PolicyConfig, Sample } from './types.js';
+import { openWindow } from './readings.js';
+import type { GuestContext, Move, PolicyConfig, Reason, Sample } from './types.js';
 
-/** The host's account, KiB. */
-export interface Account {
-  readonly reserve: number;
-  /** Sum of the guests' overheads. */
-  readonly overhead: number;
-  /** What the guests' balloons may add up to. */
-  readonly capacity: number;
-  /** What the host had for guests at the last two samples of all of them, the later one first. */
-  readonly rooms: readonly [number, number];
-  /** Sum of the charges, overhead aside. */
-  readonly charged: number;
+/** The moves of a sample, in the order in which they are to be carried out, and whether a guest lacks memory that others have yet to give. */
+export interface Decision {
+  readonly moves: readonly Move[];
+  readonly waiting: boolean;
+}
+
+/** Whom a decision is about: all guests, and those that were given a part, on the way back or not. */
+export interface Subjects {
+  readonly guests: readonly Belief[];
+  readonly claims: readonly Belief[];
+  readonly restores: boolean;
+}
+
+/** Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
+export function decide({ guests, claims, restores }: Subjects, sample: Sample, config: PolicyConfig, books: Account): Decision {
+  const { at } = sample;
+  const free = Math.max(0, books.room);
+  const shrinking = guests.filter((guest) => guest.target < guest.actual && isMovable(guest));
+  const fund = reliefFund(shrinking, books.charged + free);
+  const back = takeBack(
+    guests.filter(({ rollback }) => rollback !== null),
+    free,
+    at,
+  );
+  const busy = new Set(back.map(({ uuid }) => uuid));
+  const starving: Belief[] = [];
+  const short: Belief[] = [];
+  const optional: Belief[] = [];
+  const donors: Belief[] = [];
+  for (const guest of claims) {
+    if (busy.has(guest.uuid) || at < guest.refusedUntil) continue;
+    if (needsRelief(guest)) starving.push(guest);
+    // What somebody else is giving it must not be cut short by a grant of less.
+    else if (guest.rising) continue;
+    else if (lacksNeed(guest)) short.push(guest);
+    else if (lacking(guest, guest.target)) optional.push(guest);
+    else if (guest.target > guest.allocation) donors.push(guest);
+  }
+  let budget = free - cost(back, guests, at);
+  // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
+  const relief = grow(
+    starving,
+    ({ allocation }) => allocation,
+    budget,
+    at,
+    () => 'relief',
+  );
+  budget -= cost(relief, starving, at);
+  const needs = grow(short, ({ allocation, need }) => Math.min(allocation, need), budget - fund, at, growthReason);
+  budget -= cost(needs, short, at);
+  const spent = free - budget;
+  const left = sample.host.pressure ? 0 : Math.min(budget - fund, books.optionalRoom - spent);
+  const cushions = grow(optional, ({ allocation }) => allocation, left, at, growthReason);
+
+  // Nobody has too much where all hold less than they need.
+  const band = donors.some(({ target, need }) => target > need) ? GROW_BAND : EVEN_BAND;
+  const targets = new Map([...back, ...relief, ...needs].map(({ uuid, to }) => [uuid, to]));
+  const waiters = [...starving, ...short].filter((guest) => {
+    const target = targets.get(guest.uuid) ?? guest.target;
+    return lacking(guest, target, band) && target < guest.need - SAME;
+  });
+  const taker = most(waiters, ({ need, target }) => need - target)?.name ?? null;
+  const ready = donors.filter((guest) => readyToShrink(guest, sample, sample.contexts.get(guest.uuid), config));
+  const taken = take(ready, at, books, { taker, restores, underWay: inTransit(shrinking, at) });
+  if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true };
+  const boots = boot(guests, at, books.optionalRoom - spent);
+  return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 };
+}
+
+function restoring(each: Move): Move {
+  return { ...each, reason: 'restore' };
+}
+
+function most(guests: readonly Belief[], of: (guest: Belief) => number): Belief | undefined {
+  return guests.reduce<Belief | undefined>((best, guest) => (best === undefined || of(guest) > of(best) ? guest : best), undefined);
 }
 
 /**
- * Rules 3 and 4. What the guests may hold: what they hold now and what is available, less reserve and overheads, and no more than
- * the pool.
- *
- * Both must be of the same moment: what a balloon has given since its guest was read would count twice. So only a sample of all guests
- * tells, and of two in a row the one that says less is believed.
- *
- * @param before what the last two such samples have told
+ * Shrinks, those with the largest excess first. What somebody waits for is given in small steps, so that little is under way at a time;
+ * where the host or the pool is short no more is taken than that.
  */
-export function account(guests: readonly Belief[], sample: Sample, config: PolicyConfig, before: Account['rooms']): Account {
-  const { total, available } = sample.host;
-  const reserve = Math.max(
-    LEAST_RESERVE,
-    config.reserve === null ? Math.max(total * RESERVE_FRACTION, DEFAULT_RESERVE) : amountOf(config.reserve, total),
-  );
-  let held = 0;
-  let overhead = 0;
-  let charged = 0;
-  for (const guest of guests) {
-    held += guest.rss > 0 ? guest.rss : guest.actual || 0;
-    overhead += guest.overhead;
-    charged += charge(guest) || 0;
+function take(
+  donors: readonly Belief[],
+  at: number,
+  books: Account,
+  { taker, restores, underWay }: { readonly taker: string | null; readonly restores: boolean; readonly underWay: number },
+): Move[] {
+  const waiting = taker !== null || restores;
+  const over = books.shortage > 0;
+  const transit = Math.max(IN_TRANSIT, books.charged * IN_TRANSIT_FRACTION);
+  let left = waiting && !over && !restores ? transit - underWay : Number.POSITIVE_INFINITY;
+  const moves: Move[] = [];
+  const excess = ({ target, allocation }: Belief) => target - allocation;
+  // Those that failed before come last: others wait for what is asked for.
+  const doubtful = ({ pause }: Belief) => (pause > FIRST_PAUSE ? 1 : 0);
+  for (const guest of [...donors].sort((a, b) => doubtful(a) - doubtful(b) || excess(b) - excess(a))) {
+    const { target, ceiling } = guest;
+    const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
+    if (!waiting && !over && rests) continue;
+    // At least two donors share a step.
+    const size = step(guest, waiting || over, at, waiting && !over && !restores ? Math.min(left, transit / 2) : left);
+    const to = pages(target - size + PAGE - 1);
+    if (size === 0 || to >= target) continue;
+    left -= size;
+    const reason = restores ? 'restore' : target > ceiling ? 'bounds' : over ? 'over-capacity' : waiting ? 'make-room' : 'give';
+    moves.push(move(guest, to, reason, reason === 'make-room' || reason === 'over-capacity' ? taker : null));
   }
-  const room = Math.max(0, held + available - reserve - overhead);
-  const [last] = before;
-  const rooms: Account['rooms'] = Number.isNaN(last) ? [room, room] : isWhole(sample) ? [room, last] : before;
-  return {
-    reserve,
-    overhead,
-    charged,
-    capacity: Math.min(config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, total), ...rooms),
-    rooms,
-  };
+  return moves;
 }
 
-function isWhole({ sweep: { figures } }: Sample): boolean {
-  for (let at = STATUS; at < figures.length; at += STRIDE) if (figures[at] === NOT_ASKED) return false;
-  return true;
+/** What shrinking guests have just been asked for and have not given yet. A slow or stuck one must not keep the others from giving. */
+function inTransit(shrinking: readonly Belief[], at: number): number {
+  const coming = shrinking.filter(({ orderedAt }) => at - orderedAt <= 2 * BALLOON_LATENCY);
+  return coming.reduce((sum, { actual, target }) => sum + actual - target, 0);
 }
 
-/** Rule 9 and the phases: only a guest that runs, answers and may be coordinated is moved. */
-export function movable(belief: Belief): boolean {
-  return (belief.phase === 'steady' || belief.phase === 'stuck') && Number.isFinite(belief.used) && Number.isFinite(belief.actual);
+/** Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. */
+function takeBack(failed: readonly Belief[], free: number, at: number): Move[] {
+  const moves: Move[] = [];
+  let budget = free;
+  for (const guest of failed) {
+    const { rollback, target, actual } = guest;
+    if (rollback === null || at < guest.refusedUntil || !(isMovable(guest) || guest.phase === 'silent')) continue;
+    if (target > actual) {
+      // A growth that did not come: the call asks for what the guest has, or, where that is under its floor, once more for the floor.
+      const to = Math.max(actual, Math.min(guest.floor, target));
+      if (rollback.reason === 'no-progress') moves.push(move(guest, to, rollback.reason));
+      continue;
+    }
+    const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
+    // What it holds above its ceiling it keeps, until it can be asked again.
+    const to = pages(Math.min(wanted, Math.max(guest.ceiling, actual), surelyHeld(guest, at) + budget));
+    if (to - target < SAME) continue;
+    budget -= Math.max(0, to - surelyHeld(guest, at));
+    moves.push(move(guest, to, rollback.reason));
+  }
+  return moves;
+}
+
+/**
+ * Rule 17: a guest that boots inside its QEMU is given its ceiling back as far as there is optional room, before its software sizes itself
+ * by the memory that it sees. It may hold its maximum as it boots, so that the room has counted that already.
+ */
+function boot(guests: readonly Belief[], at: number, optionalRoom: number): Move[] {
+  const moves: Move[] = [];
+  for (const guest of guests) {
+    const { phase, rebootedAt, orderedAt, target, ceiling, actual } = guest;
+    if (phase !== 'booting' || at - rebootedAt >= REBOOT_BLIND || orderedAt >= rebootedAt || at < guest.refusedUntil) continue;
+    if (!(guest.restUntil > at) || !(target > 0) || Number.isNaN(actual)) continue;
+    const to = pages(ceiling + Math.min(0, optionalRoom));
+    if (to - target >= SAME) moves.push(move(guest, to, 'boot'));
+  }
+  return moves;
+}
+
+function growthReason({ target, floor, need }: Belief): Reason {
+  if (target < floor - SAME) return 'bounds';
+  return target >= need ? 'surplus' : 'need';
+}
+
+/** Growth towards `goal`, in order of least spare. */
+function grow(
+  guests: readonly Belief[],
+  goal: (guest: Belief) => number,
+  budget: number,
+  at: number,
+  reason: (guest: Belief) => Reason,
+): Move[] {
+  const targets = growth(guests, goal, budget, at);
+  const moves: Move[] = [];
+  guests.forEach((guest, i) => {
+    const to = pages(targets[i] ?? guest.target);
+    if (to - guest.target >= SAME) moves.push(move(guest, to, reason(guest)));
+  });
+  return moves.sort((a, b) => a.spare - b.spare);
+}
+
+/**
+ * Rule 2: growth is paid out of memory that is there. The budget is shared out by least spare first, nobody past its goal.
+ *
+ * @returns new targets, KiB, in the order of the guests
+ */
+export function growth(guests: readonly Belief[], goal: (guest: Belief) => number, budget: number, at: number): Float64Array {
+  const base = column(guests, ({ used }) => Math.max(0, used));
+  const share = column(guests, (guest) => guest.share);
+  const lower = column(guests, (guest) => surelyHeld(guest, at));
+  const upper = column(guests, (guest) => Math.max(surelyHeld(guest, at), goal(guest)));
+  const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, budget));
+  // What it holds already costs nothing: a target under `actual` is lifted to it for free.
+  return column(guests, (guest, i) => Math.max(guest.target, Math.min(goal(guest), filled[i] ?? guest.target)));
+}
+
+/** Whole pages, downwards. */
+function pages(size: number): number {
+  return Math.floor(size / PAGE) * PAGE;
+}
+
+/** What moves add to the charges of these guests. */
+function cost(moves: readonly Move[], guests: readonly Belief[], at: number): number {
+  if (moves.length === 0) return 0;
+  const held = new Map(guests.map((guest) => [guest.uuid, surelyHeld(guest, at)]));
+  return moves.reduce((sum, { uuid, to }) => sum + Math.max(0, to - (held.get(uuid) ?? to)), 0);
+}
+
+/** A move of a guest to `to`, with the figures behind it. */
+export function move(guest: Belief, to: number, reason: Reason, taker: string | null = null): Move {
+  const { uuid, name, target, actual, used, need, allocation } = guest;
+  return { uuid, name, from: target, to, reason, actual, used, spare: spareNow(guest), need, allocation, taker };
 }
 
 /** Memory kept back for relief while guests shrink that may come to need it (rule 7 puts targets back up out of it). */
-export function reliefFund(shrinking: readonly Belief[], capacity: number): number {
+function reliefFund(shrinking: readonly Belief[], capacity: number): number {
   const near = shrinking.filter(({ target, actual, used }) => target < actual - SAME && target - used < LEAST_SPARE);
   return Math.min(near.length * RELIEF_STEP, capacity * RELIEF_FRACTION);
 }
 
-/** Rule 8: what a guest's present target leaves it is less than its critical spare. Told by policy and target, not by `actual`. */
-export function needsRelief(belief: Belief, target = belief.target): boolean {
-  return target < belief.critical - SAME && belief.allocation > target;
+/** Rule 8: what a guest's present target leaves it is less than its critical spare. Seen by policy and target, not by `actual`. */
+function needsRelief(guest: Belief, target = guest.target): boolean {
+  return target < guest.critical - SAME && guest.allocation > target;
 }
 
 /** A guest lacks enough of its part, `band` or more, to be grown. */
-export function lacking(belief: Belief, target = belief.target, band = GROW_BAND): boolean {
-  const gap = belief.allocation - target;
+function lacking(guest: Belief, target: number, band = GROW_BAND): boolean {
+  const gap = guest.allocation - target;
   // The last step to the ceiling is taken however small: there will be no larger one.
-  return gap >= band || (gap > 0 && belief.allocation >= Math.floor(belief.ceiling)) || needsRelief(belief, target);
+  return gap >= band || (gap > 0 && guest.allocation >= Math.floor(guest.ceiling)) || needsRelief(guest, target);
 }
 
-/**
- * Rule 2: growth is paid out of memory that has come back. `budget` is shared out by least spare first, nobody past its part.
- *
- * @param guests those that are lacking
- * @param at time of the sample
- * @returns new targets, KiB, in the order of the guests
- */
-export function growth(guests: readonly Belief[], budget: number, at: number): Float64Array {
-  const base = column(guests, ({ used }) => Math.max(0, used));
-  const share = column(guests, (belief) => belief.share);
-  const lower = column(guests, (belief) => surelyHeld(belief, at));
-  const upper = column(guests, (belief) => Math.max(surelyHeld(belief, at), belief.allocation));
-  const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, budget));
-  // What it holds already costs nothing: a target under `actual` is lifted to it for free.
-  return column(guests, ({ target, allocation }, i) => Math.max(target, Math.min(allocation, filled[i] ?? target)));
+/** A guest lacks enough of what it needs. */
+function lacksNeed(guest: Belief): boolean {
+  return guest.target < guest.need - SAME && lacking(guest, guest.target);
 }
 
 /** Pace of taking from a guest, KiB/s. */
-export function pace(belief: Belief, brisk: boolean): number {
-  const rate = brisk ? BRISK_RATE : GENTLE_RATE;
-  return Math.max(rate, Math.min(belief.maximum * PACE_FRACTION, belief.speed / 2));
+export function pace({ maximum, speed }: Belief, brisk: boolean): number {
+  return Math.max(brisk ? BRISK_RATE : GENTLE_RATE, Math.min(maximum * PACE_FRACTION, speed / 2));
 }
 
-/** What may be taken at once is what the pace allows in this time, ms. */
-export const PACE_WINDOW = 1000;
-
-/** What may be taken from a guest at `at`, KiB. */
-export function allowance(belief: Belief, brisk: boolean, at: number): number {
-  return (pace(belief, brisk) * Math.min(PACE_WINDOW, Math.max(0, at - belief.paidAt))) / 1000;
+/** What may be taken from a guest at `at`, KiB: no more than a second's worth of the pace at once. */
+function allowance(guest: Belief, brisk: boolean, at: number): number {
+  return (pace(guest, brisk) * Math.min(PACE_WINDOW, Math.max(0, at - guest.paidAt))) / 1000;
 }
 
 /** Rule 6: figures that are fresh, of the size that the balloon has now, and newer than the last order, which has come true. */
-export function readyToShrink(belief: Belief, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): boolean {
+export function readyToShrink(guest: Belief, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): boolean {
   const period = (context?.statsPeriod ?? 0) * 1000;
-  const fresh = sample.at - belief.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
-  const { actual, target, size } = belief;
-  const settled = Math.abs(actual - target) <= SAME && Math.abs(actual - size) <= SAME && belief.figuresAt > belief.orderedAt;
-  return belief.phase === 'steady' && fresh && settled && belief.paired && sample.at >= belief.shrinkAfter && belief.rollback === null;
+  const fresh = sample.at - guest.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
+  const settled = isSame(guest.actual, guest.target) && isSame(guest.actual, guest.size) && guest.figuresAt > guest.orderedAt;
+  return guest.phase === 'steady' && fresh && settled && guest.paired && sample.at >= guest.shrinkAfter && guest.rollback === null;
 }
 
 /**
@@ -145,27 +287,18 @@ export function readyToShrink(belief: Belief, sample: Sample, context: GuestCont
  * Rules 5 (never under floor, which the part is above, nor critical spare, which a ceiling may be under), 7 (bounded steps: the pace,
  * and never more than half of the spare) and 14 (least move). `most` is what may be taken at all in this sample.
  */
-export function step(belief: Belief, brisk: boolean, at: number, most: number): number {
-  const excess = belief.target - belief.allocation;
+export function step(guest: Belief, brisk: boolean, at: number, most: number): number {
+  const excess = guest.target - guest.allocation;
   if (brisk ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
-  const spare = spareNow(belief);
-  const taken = Math.min(
-    brisk ? excess : excess - GIVE_MARGIN,
-    most,
-    allowance(belief, brisk, at),
-    spare / 2,
-    spare - criticalSpare(belief),
-  );
+  const spare = spareNow(guest);
+  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(guest, brisk, at), spare / 2, spare - criticalSpare(guest));
   return taken < (brisk ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
 }
-
-// --- from orders.ts
-/** After the moves: what became of them is noted in the model. */
 
 /** What became of a move. */
 export interface Order {
   readonly move: Move;
-  /** `unknown`: the call timed out, and the higher charge is kept until a sample tells (rule 11). */
+  /** `unknown`: the call timed out, and the higher charge is kept until a sample shows which it is (rule 11). */
   readonly outcome: 'stored' | 'failed' | 'unknown';
 }
 
@@ -188,6 +321,7 @@ function note(draft: Draft, { move, outcome }: Order, at: number): void {
     draft.refusedPause = Math.min(2 * draft.refusedPause, LAST_REFUSED_PAUSE);
     return;
   }
+  const before = charge(draft);
   draft.target = outcome === 'unknown' ? Math.max(move.from, move.to) : move.to;
   draft.orderedAt = at;
   draft.orderedFrom = move.from;
@@ -196,6 +330,8 @@ function note(draft: Draft, { move, outcome }: Order, at: number): void {
   openWindow(draft, at);
   draft.rollback = null;
   draft.lastReason = move.reason;
+  // One that boots may take its maximum anyway: that is no grant.
+  if (isControlled(draft)) draft.granted = Math.max(0, draft.granted + charge(draft) - before);
   if (move.to >= move.from) {
     draft.grownAt = at;
     return;

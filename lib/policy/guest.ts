@@ -1,7 +1,26 @@
-/** What is believed of each guest, carried from sample to sample: the types, and what can be said of a belief by itself. */
+/**
+ * What is believed of each guest, carried from sample to sample, and what can be said of a belief by itself.
+ *
+ * A new field of a guest is added in one place: a number in {@link NUMBERS}, anything else in {@link WORDS}, each with the value that it
+ * has before the guest was ever read.
+ *
+ * The numbers of all guests are one flat array, guest after guest in the order of the last sweep; a belief is a small object over one row
+ * of it, with an accessor for each number. Why: every sample changes some numbers of every guest, and the model before must stay as it
+ * was, since the policy is pure. Copying an object of so many doubles makes a heap number of each, 2.8 µs a guest and copy; copying all
+ * guests at once, as one array and an object over each row, takes 0.1 µs a guest [M].
+ */
 import type { GuestIdentity } from '../sweep.js';
-import { BALLOON_SPEED, DEFAULT_SHARE, FIRST_PAUSE, FIRST_REFUSED_PAUSE, LEAST_OVERHEAD } from './limits.js';
-import type { GuestContext, Phase, Reason, Signal } from './types.js';
+import {
+  BALLOON_SPEED,
+  CRITICAL_SPARE,
+  DEFAULT_SHARE,
+  FIRST_PAUSE,
+  FIRST_REFUSED_PAUSE,
+  LEAST_OVERHEAD,
+  SAME,
+  WATERMARKS,
+} from './limits.js';
+import type { Phase, Reason, Signal, Why } from './types.js';
 
 /** Why the next plan must take a guest's target back. */
 export interface Rollback {
@@ -10,345 +29,200 @@ export interface Rollback {
   readonly to: number;
 }
 
-/** What is believed of one guest. KiB, ms, KiB/s; NaN = not known. The numbers are kept in `Model.numbers` (rows.ts). */
-export interface Belief {
-  readonly uuid: string;
-  readonly name: string;
-  /** libvirt's id: another one means another start of the domain. */
-  readonly id: number;
-  readonly phase: Phase;
-  /** Why it is excluded or not moved, for people; null where it is coordinated. */
-  readonly why: string | null;
+const NEVER = Number.NEGATIVE_INFINITY;
+const UNKNOWN = Number.NaN;
 
-  readonly floor: number;
-  readonly ceiling: number;
-  readonly share: number;
-  readonly signal: Signal;
+/** KiB, ms of the monotonic clock, KiB/s. NaN = not known, -Infinity = never. */
+const NUMBERS = {
+  // The settings in force.
 
-  /** True where its balloon frees nothing for the host: it is charged its maximum. */
-  readonly pinned: boolean;
-  /** The domain's own maximum. */
-  readonly maximum: number;
-  readonly actual: number;
-  /** How many samples in a row have asked for it and not read it, since its calls do not come back. */
-  readonly missed: number;
-  /** When it was last seen to stand still: paused, or back after it hung. It could not answer before. -Infinity = never. */
-  readonly stoodAt: number;
+  /** Size that it is not shrunk below; while it is stuck, the size that it could not be pushed below. */
+  floor: UNKNOWN,
+  /** Size that it is not grown above: what is set, the domain's maximum, a hard limit, or a size above which its balloon does not go. */
+  ceiling: UNKNOWN,
+  share: DEFAULT_SHARE,
+  /** The most that its balloon may have. */
+  maximum: UNKNOWN,
+  /** The most that it may hold while we do not control it; 0 where it is on huge pages, which the host's memory does not count. */
+  limit: UNKNOWN,
+
+  // Its balloon.
+
+  actual: UNKNOWN,
   /** When `actual` was read. */
-  readonly actualAt: number;
+  actualAt: UNKNOWN,
   /** Since when `actual` has been what it is, to within SAME. */
-  readonly restingSince: number;
+  restingSince: UNKNOWN,
+  /** How many samples in a row have asked for it and not read it, since its calls do not come back. */
+  missed: 0,
+  /** When it was last seen to stand still: paused, or back after it hung. It could not answer before. */
+  stoodAt: NEVER,
   /** What was last asked for, or adopted. */
-  readonly target: number;
-  /** When we last asked; -Infinity = never. */
-  readonly orderedAt: number;
-  /** The target before that, and the one that we asked for; NaN = never. */
-  readonly orderedFrom: number;
-  readonly orderedTo: number;
+  target: UNKNOWN,
+  /** When we last asked. */
+  orderedAt: NEVER,
+  /** The target before that, and the one that we asked for. */
+  orderedFrom: UNKNOWN,
+  orderedTo: UNKNOWN,
   /** Balloon size before memcoord came, or what somebody else has set since. */
-  readonly original: number;
+  original: UNKNOWN,
   /** When what a coordinator before us knew of it was taken over; NaN = there was none. */
-  readonly recalledAt: number;
-  /** Refused moves: none before this time, and the next pause. */
-  readonly refusedUntil: number;
-  readonly refusedPause: number;
-  /** Resident memory of the domain's process on the host; NaN where not reported. */
-  readonly rss: number;
-  /** What the process takes beside the guest's memory. */
-  readonly overhead: number;
-
-  /** The guest's last figures as they came. */
-  readonly unused: number;
-  readonly usable: number;
-  readonly available: number;
-  readonly lastUpdate: number;
-  readonly swapIn: number;
-  readonly majorFault: number;
-  readonly minorFault: number;
-  /** When the figures were last seen to change: proof that the guest answers. NaN = never. */
-  readonly figuresAt: number;
-  /** They are of a moment after this: of a refresh, or of the stats period before they were seen. */
-  readonly takenAfter: number;
-  /** How often they changed since the guest is in this phase. */
-  readonly samples: number;
-  /** `size - available`: what the guest's kernel keeps from MemTotal, constant for a boot; known once two samples agreed on it. */
-  readonly kernel: number;
-  /** K as the last sample of a resting balloon had it. */
-  readonly kernelSeen: number;
-  /** Balloon size at the time of the figures. */
-  readonly size: number;
-  /** True where `size` is known and not only assumed. */
-  readonly paired: boolean;
-  /** `size - spare`: what the guest uses, its kernel's share included (K cancels out). */
-  readonly used: number;
-  /** Growth of `used`, fast up, slow down; never negative. */
-  readonly trend: number;
-
+  recalledAt: UNKNOWN,
+  /** When somebody else's move was last adopted, and when it was last reported. */
+  adoptedAt: NEVER,
+  adoptedReportedAt: NEVER,
   /** Learned speed of the balloon. */
-  readonly speed: number;
+  speed: BALLOON_SPEED,
   /** Size below which the guest could not be pushed; 0 = none known. */
-  readonly reachable: number;
+  reachable: 0,
   /** No shrinking before this time, and the next pause after a failure. */
-  readonly shrinkAfter: number;
-  readonly pause: number;
-  /** Progress of a shrink under way: size at the start of the window, and the start. */
-  readonly windowActual: number;
-  readonly windowAt: number;
+  shrinkAfter: NEVER,
+  pause: FIRST_PAUSE,
+  /** No growing before this time, since a growth did not come, and the next pause. */
+  growAfter: NEVER,
+  growPause: FIRST_REFUSED_PAUSE,
+  /** Refused moves: none before this time, and the next pause. */
+  refusedUntil: NEVER,
+  refusedPause: FIRST_REFUSED_PAUSE,
+  /** Progress of a move under way: size at the start of the window, and the start. */
+  windowActual: UNKNOWN,
+  windowAt: UNKNOWN,
   /** Last shrink: when, and the target before it. */
-  readonly shrunkAt: number;
-  readonly shrunkFrom: number;
+  shrunkAt: NEVER,
+  shrunkFrom: UNKNOWN,
   /** When it was last made to grow. */
-  readonly grownAt: number;
+  grownAt: NEVER,
+  /** What was taken from it so far is paid off at this time, at the pace of shrinking (decide.ts). */
+  paidAt: UNKNOWN,
+
+  // Its process on the host.
+
+  /** Resident memory of the domain's process; NaN where not reported. */
+  rss: UNKNOWN,
+  /** Part of it that the host counts as available too: pages of a file. */
+  rssFile: 0,
+  /** Granted memory that has not shown in `rss` yet. */
+  granted: 0,
+
+  // The guest's own figures.
+
+  /** The last ones as they came. */
+  unused: UNKNOWN,
+  usable: UNKNOWN,
+  available: UNKNOWN,
+  lastUpdate: UNKNOWN,
+  swapIn: UNKNOWN,
+  majorFault: UNKNOWN,
+  minorFault: UNKNOWN,
+  /** When they were last seen to change: proof that the guest answers. */
+  figuresAt: UNKNOWN,
+  /** They are of a moment after this: of a refresh, or of the stats period before they were seen. */
+  takenAfter: UNKNOWN,
+  /** How often they changed since the guest booted. */
+  samples: 0,
+  /** How often its counters fell without a boot: they are rates, or wrap around. */
+  falls: 0,
+  /** `size - available`: what the guest's kernel keeps from MemTotal, constant for a boot; known once two samples agreed on it. */
+  kernel: UNKNOWN,
+  /** The same as the last sample of a resting balloon had it. */
+  kernelSeen: UNKNOWN,
+  /** Balloon size and MemTotal when the latter was last seen to follow the balloon, or could have. */
+  followedActual: UNKNOWN,
+  followedAvailable: UNKNOWN,
+  /** Balloon size at the time of the figures. */
+  size: UNKNOWN,
+  /** `size - spare`: what the guest uses, its kernel's share included (it cancels out). */
+  used: UNKNOWN,
+  /** Growth of `used`, fast up, slow down; never negative. */
+  trend: 0,
   /** Usual major faults a second, while not shrunk. */
-  readonly usualFaults: number;
-  /** What was taken from it so far is paid off at this time, at the pace of shrinking (safety.ts). */
-  readonly paidAt: number;
+  usualFaults: 0,
+
+  // Its activity.
 
   /** Time that its virtual CPUs had run at the last sample, and when that was; NaN = the host does not tell. */
-  readonly cpu: number;
-  readonly cpuAt: number;
+  cpu: UNKNOWN,
+  cpuAt: UNKNOWN,
   /** The same at the last sample that did not refresh its figures. */
-  readonly cpuAtSweep: number;
+  cpuAtSweep: UNKNOWN,
   /** The same before its figures were taken: what memory it has taken since, it has taken in the time that they ran since. */
-  readonly cpuAtFigures: number;
-  /** When it was last seen at work (activity.ts), and when it was so first after it had been idle. */
-  readonly busyAt: number;
-  readonly activeSince: number;
-  /** True where the hypervisor refuses to have it take new figures: it is seen no more often than it tells by itself. */
-  readonly refusesRefresh: boolean;
-
-  readonly rebootedAt: number;
-  readonly rollback: Rollback | null;
-  /** Somebody else's move is being adopted and has not been told yet. */
-  readonly adopting: boolean;
-  /** It was seen to rise unasked at the last reading and may go on: where to, nobody tells us. */
-  readonly rising: boolean;
-  /** When people were last told of one. */
-  readonly adoptedToldAt: number;
-  readonly lastReason: Reason | null;
+  cpuAtFigures: UNKNOWN,
+  /** When it was last seen at work, and since when it has been. */
+  busyAt: NEVER,
+  activeSince: NEVER,
+  rebootedAt: NEVER,
+  /** Its rest after boot: not shrunk before, unless somebody waits for memory (rule 17). */
+  restUntil: NEVER,
 
   // What the last plan made of it; NaN where it is not to be moved.
 
-  /** Its floor; while it is stuck, the size that it could not be pushed below. */
-  readonly effectiveFloor: number;
-  /** Its charge when the plan was made. */
-  readonly holds: number;
   /** What it uses and the spare that nobody takes, within its bounds. */
-  readonly critical: number;
-  /** What it should have, were there room for all, within its bounds. */
-  readonly need: number;
-  /** What it gets out of the pool: whole MiB, within its bounds. */
-  readonly allocation: number;
-  /** Rise of its use that it would survive right now, KiB/s. */
-  readonly survivableBurst: number;
-  /** Its new target; NaN where it keeps the old one. */
-  readonly planned: number;
-}
-
-/** A belief in the making: a copy in the next model, which the steps of a plan write to. */
-export type Draft = { -readonly [Field in keyof Belief]: Belief[Field] };
-
-/** What is believed of the host's guests, in the order of the last sweep. */
-export interface Model {
-  readonly at: number;
-  readonly guests: readonly Belief[];
-  /** The beliefs' numbers, by the layout of rows.ts. */
-  readonly numbers: Float64Array;
-  /** Host state told last, and since when the present one holds. */
-  readonly told: HostState;
-  readonly state: HostState;
-  readonly stateSince: number;
-  readonly pressure: boolean;
-  /** True while the host has less available than its reserve. */
-  readonly reserveInDanger: boolean;
-  /** True once it was told that the hypervisor refuses to have figures refreshed. */
-  readonly toldRefusal: boolean;
-  /** True while a guest lacks memory that others have yet to give. */
-  readonly waiting: boolean;
-  /** What the host had for guests at the last two samples of all of them, KiB (safety.ts). */
-  readonly rooms: readonly [number, number];
-}
-
-export type HostState = 'ample' | 'contended' | 'overcommitted';
-
-export const EMPTY_MODEL: Model = {
-  at: Number.NEGATIVE_INFINITY,
-  guests: [],
-  numbers: new Float64Array(0),
-  told: 'ample',
-  state: 'ample',
-  stateSince: Number.NEGATIVE_INFINITY,
-  pressure: false,
-  reserveInDanger: false,
-  toldRefusal: false,
-  waiting: false,
-  rooms: [Number.NaN, Number.NaN],
+  critical: UNKNOWN,
+  /** What it needs: use, least spare, and what its trend takes until we react, within its bounds. */
+  need: UNKNOWN,
+  /** What it should have, were there room for all: its need, or a cushion for a burst. */
+  want: UNKNOWN,
+  /** What it is given: whole MiB, within its bounds. */
+  allocation: UNKNOWN,
+  /** Time from its need until it has the memory, ms. */
+  reaction: UNKNOWN,
 };
 
-/** Memory that the host must count on for a guest, without overhead (rule 3). */
-export function charge(belief: Belief): number {
-  // A guest can be paused while it boots.
-  const booting = belief.phase === 'booting' || (belief.phase === 'paused' && belief.samples < 2);
-  const blind = booting || Number.isNaN(belief.figuresAt);
-  if (blind || belief.pinned || Number.isNaN(belief.actual)) return belief.maximum;
-  return Math.max(belief.target, belief.actual);
-}
+/** What of a belief is no number. */
+const WORDS = {
+  phase: 'booting' as Phase,
+  /** Why it is not moved; null where it is coordinated. */
+  why: null as Why | null,
+  /** The figure that counts as its spare: what is set, or `unused` where it does not report `usable`. */
+  signal: 'usable' as Signal,
+  /** True where the hypervisor refuses to have it take new figures: it is seen no more often than it reports by itself. */
+  refusesRefresh: false,
+  /** True where `size` is known and not only assumed. */
+  paired: false,
+  /** False where MemTotal was seen not to follow the balloon (Windows, autodeflate). */
+  follows: true,
+  rollback: null as Rollback | null,
+  /** Somebody else's move is being adopted and has not been reported yet. */
+  adopting: false,
+  /** It was seen to rise unasked at the last reading and may go on: where to, nobody tells us. */
+  rising: false,
+  lastReason: null as Reason | null,
+};
 
-/** What a guest's target can be lifted to and costs nothing: what it holds, if that was read in this sample. Since an earlier one it may have given some. */
-export function surelyHeld(belief: Belief, at: number): number {
-  return belief.actualAt === at ? charge(belief) : Math.min(belief.target, charge(belief));
-}
+type Numbers = { -readonly [Field in keyof typeof NUMBERS]: number };
 
-/** Spare of the guest at its present balloon size, in its signal. */
-export function spareNow(belief: Belief): number {
-  return belief.actual - belief.used;
-}
+/** A belief in the making: a copy in the next model, which the steps of a plan write to. */
+export type Draft = Numbers & typeof WORDS & GuestIdentity;
+/** What is believed of one guest. */
+export type Belief = Readonly<Draft>;
 
-/** Figures of one guest in a sample, by the fields of sweep.ts. */
-export type Figure = (field: number) => number;
-
-// --- from rows.ts
-/**
- * The layout of the model's numbers: what is believed of all guests, as one flat array.
- *
- * `Model.numbers` has WIDTH numbers for each guest, guest after guest in the order of the last sweep. A belief is a small object over
- * one row: its numbers are accessors (`belief.target` reads the row's place for `target`), and only what is no number stands in the
- * object itself.
- *
- * Why: every sample changes some numbers of every guest, and the model before must stay as it was, since the policy is pure. Copying an
- * object of that many doubles makes a heap number of each, 2.8 µs a guest and copy; copying all guests at once, as one array and an
- * object over each row, takes 0.1 µs a guest, and each step of a plan can then write to the copy (a draft).
- */
-
-/** The numbers of a row in their order. {@link Belief} says what each is. */
-const NUMBERS = [
-  'floor',
-  'ceiling',
-  'share',
-  'maximum',
-  'actual',
-  'missed',
-  'stoodAt',
-  'actualAt',
-  'restingSince',
-  'target',
-  'orderedAt',
-  'orderedFrom',
-  'orderedTo',
-  'original',
-  'recalledAt',
-  'refusedUntil',
-  'refusedPause',
-  'rss',
-  'overhead',
-  'unused',
-  'usable',
-  'available',
-  'lastUpdate',
-  'swapIn',
-  'majorFault',
-  'minorFault',
-  'figuresAt',
-  'takenAfter',
-  'samples',
-  'kernel',
-  'kernelSeen',
-  'size',
-  'used',
-  'trend',
-  'speed',
-  'reachable',
-  'shrinkAfter',
-  'pause',
-  'windowActual',
-  'windowAt',
-  'shrunkAt',
-  'shrunkFrom',
-  'grownAt',
-  'usualFaults',
-  'paidAt',
-  'cpu',
-  'cpuAt',
-  'cpuAtSweep',
-  'cpuAtFigures',
-  'busyAt',
-  'activeSince',
-  'rebootedAt',
-  'adoptedToldAt',
-  'effectiveFloor',
-  'holds',
-  'critical',
-  'need',
-  'allocation',
-  'survivableBurst',
-  'planned',
-] as const;
-
+const NAMES = Object.keys(NUMBERS) as (keyof Numbers)[];
 /** Numbers per guest. */
-const WIDTH = NUMBERS.length;
-
-type Numbers = Record<(typeof NUMBERS)[number], number>;
+const WIDTH = NAMES.length;
+const INITIAL = Float64Array.from(Object.values(NUMBERS));
 
 /** One row of the array, with a pair of accessors for each name. */
-class Cells {
+class Row {
   readonly #numbers: Float64Array;
   readonly #offset: number;
 
-  constructor(numbers: Float64Array, row: number) {
+  constructor(numbers: Float64Array, row: number, words: object) {
     this.#numbers = numbers;
     this.#offset = row * WIDTH;
+    Object.assign(this, words);
   }
 
   static {
-    for (const [place, name] of NUMBERS.entries()) {
-      Object.defineProperty(Cells.prototype, name, {
-        get(this: Cells): number | undefined {
+    for (const [place, name] of NAMES.entries()) {
+      Object.defineProperty(Row.prototype, name, {
+        get(this: Row): number | undefined {
           return this.#numbers[this.#offset + place];
         },
-        set(this: Cells, value: number) {
+        set(this: Row, value: number) {
           this.#numbers[this.#offset + place] = value;
         },
       });
     }
-  }
-}
-
-/** The same with its accessors in the type, which TypeScript does not see being made. */
-const NumberCells = Cells as unknown as new (numbers: Float64Array, row: number) => Numbers;
-
-/** What of a belief is no number. */
-type Words = Omit<Belief, keyof Numbers>;
-
-class Row extends NumberCells implements Draft {
-  readonly uuid: string;
-  readonly name: string;
-  readonly id: number;
-  phase: Draft['phase'];
-  why: Draft['why'];
-  signal: Draft['signal'];
-  pinned: boolean;
-  refusesRefresh: boolean;
-  paired: boolean;
-  rollback: Draft['rollback'];
-  adopting: boolean;
-  rising: boolean;
-  lastReason: Draft['lastReason'];
-
-  constructor(numbers: Float64Array, row: number, words: Words) {
-    super(numbers, row);
-    this.uuid = words.uuid;
-    this.name = words.name;
-    this.id = words.id;
-    this.phase = words.phase;
-    this.why = words.why;
-    this.signal = words.signal;
-    this.pinned = words.pinned;
-    this.refusesRefresh = words.refusesRefresh;
-    this.paired = words.paired;
-    this.rollback = words.rollback;
-    this.adopting = words.adopting;
-    this.rising = words.rising;
-    this.lastReason = words.lastReason;
   }
 }
 
@@ -375,41 +249,122 @@ export class Drafts {
     return this.#add(belief);
   }
 
-  /** The next row is of a guest that was never seen before: nothing is believed of it, and that it may hold its maximum. */
-  discover({ uuid, name, id }: GuestIdentity, context: GuestContext | undefined, at: number): Draft {
-    const row = this.guests.length;
-    this.numbers.fill(Number.NaN, row * WIDTH, (row + 1) * WIDTH);
-    const draft = this.#add({
-      uuid,
-      name,
-      id,
-      phase: 'booting',
-      why: null,
-      signal: 'usable',
-      pinned: false,
-      refusesRefresh: false,
-      paired: false,
-      rollback: null,
-      adopting: false,
-      rising: false,
-      lastReason: null,
-    });
-    draft.share = DEFAULT_SHARE;
-    draft.maximum = context?.facts?.maximum ?? Number.NaN;
-    draft.overhead = LEAST_OVERHEAD;
-    draft.speed = BALLOON_SPEED;
-    draft.pause = FIRST_PAUSE;
-    draft.refusedPause = FIRST_REFUSED_PAUSE;
+  /** The next row is of a guest that was never seen before. */
+  discover({ uuid, name, id }: GuestIdentity, at: number): Draft {
+    this.numbers.set(INITIAL, this.guests.length * WIDTH);
+    const draft = this.#add({ uuid, name, id, ...WORDS });
     draft.restingSince = draft.windowAt = draft.paidAt = at;
-    draft.missed = draft.samples = draft.trend = draft.reachable = draft.usualFaults = 0;
-    draft.orderedAt = draft.refusedUntil = draft.shrinkAfter = draft.shrunkAt = Number.NEGATIVE_INFINITY;
-    draft.grownAt = draft.rebootedAt = draft.adoptedToldAt = draft.busyAt = draft.activeSince = draft.stoodAt = Number.NEGATIVE_INFINITY;
     return draft;
   }
 
-  #add(words: Words): Draft {
-    const draft = new Row(this.numbers, this.guests.length, words);
+  /** The accessors are on the prototype, so that of a belief its words alone are copied. */
+  #add(words: object): Draft {
+    const draft = new Row(this.numbers, this.guests.length, words) as unknown as Draft;
     this.guests.push(draft);
     return draft;
   }
 }
+
+export type HostState = 'ample' | 'contended' | 'overcommitted';
+
+/** What is believed of the host's guests, in the order of the last sweep. */
+export interface Model {
+  readonly at: number;
+  readonly guests: readonly Belief[];
+  /** The beliefs' numbers. */
+  readonly numbers: Float64Array;
+  /** Host state reported last, and since when the present one holds. */
+  readonly reported: HostState;
+  readonly state: HostState;
+  readonly stateSince: number;
+  readonly pressure: boolean;
+  /** True while the host has less available than its reserve. */
+  readonly reserveInDanger: boolean;
+  /** True once it was reported that the hypervisor refuses to have figures refreshed. */
+  readonly reportedRefusal: boolean;
+  /** True while a guest lacks memory that others have yet to give. */
+  readonly waiting: boolean;
+}
+
+export const EMPTY_MODEL: Model = {
+  at: Number.NEGATIVE_INFINITY,
+  guests: [],
+  numbers: new Float64Array(0),
+  reported: 'ample',
+  state: 'ample',
+  stateSince: Number.NEGATIVE_INFINITY,
+  pressure: false,
+  reserveInDanger: false,
+  reportedRefusal: false,
+  waiting: false,
+};
+
+/**
+ * Rule 3. A guest that we control: its driver answers and we may move it, or both were so until a moment ago. All others are outside the
+ * account.
+ */
+export function isControlled({ phase, samples, actual }: Belief): boolean {
+  // A guest can be paused while it boots.
+  return phase !== 'excluded' && phase !== 'booting' && !(phase === 'paused' && samples < 2) && Number.isFinite(actual);
+}
+
+/** Rule 9 and the phases: only a guest that runs, answers and may be coordinated is moved. */
+export function isMovable(belief: Belief): boolean {
+  return (belief.phase === 'steady' || belief.phase === 'stuck') && Number.isFinite(belief.used) && Number.isFinite(belief.actual);
+}
+
+/** Memory that a controlled guest may hold, its process' overhead aside (rule 3). */
+export function charge(belief: Belief): number {
+  return Math.max(belief.target, belief.actual);
+}
+
+/** What the process takes beside the guest's memory. */
+export function overhead({ rss, actual }: Belief): number {
+  return rss > actual + LEAST_OVERHEAD ? rss - actual : LEAST_OVERHEAD;
+}
+
+/**
+ * What a guest can still take of the host's memory, KiB: a controlled one what it is charged and has not touched, any other one its limit
+ * less what it holds (rule 3).
+ */
+export function untouched(belief: Belief): number {
+  const { rss, limit } = belief;
+  const held = rss > 0 ? rss : 0;
+  if (isControlled(belief)) return rss > 0 ? Math.max(0, charge(belief) + overhead(belief) - held) : 0;
+  return limit > 0 ? Math.max(0, limit + LEAST_OVERHEAD - held) : 0;
+}
+
+/** What a guest's target can be lifted to and costs nothing: what it holds, if that was read in this sample. Since an earlier one it may have given some. */
+export function surelyHeld(belief: Belief, at: number): number {
+  return belief.actualAt === at ? charge(belief) : belief.target;
+}
+
+/** Spare of the guest at its present balloon size, in its signal. */
+export function spareNow(belief: Belief): number {
+  return belief.actual - belief.used;
+}
+
+/** Spare that nobody takes from a guest, in its signal. */
+export function criticalSpare(belief: Belief): number {
+  return CRITICAL_SPARE + watermarks(belief);
+}
+
+/** Spare that the guest can use up. */
+export function spareToUse(belief: Belief): number {
+  return spareNow(belief) - watermarks(belief);
+}
+
+/** What of the guest's spare cannot be used, where the signal is MemFree: the kernel keeps the watermarks for itself. */
+export function watermarks(belief: Belief): number {
+  if (belief.signal === 'usable') return 0;
+  const kept = belief.unused - belief.usable;
+  return Number.isNaN(kept) ? WATERMARKS : Math.max(0, kept);
+}
+
+/** Two sizes that the balloon cannot tell apart. */
+export function isSame(one: number, other: number): boolean {
+  return Math.abs(one - other) <= SAME;
+}
+
+/** Figures of one guest in a sample, by the fields of sweep.ts. */
+export type Figure = (field: number) => number;

@@ -75,12 +75,37 @@ export const THRASH_FAULTS = 100;
 /** How long after a shrink such a rise is put down to it. */
 export const THRASH_WINDOW = 10_000;
 
+/** A grant that has not shown in the resident memory of the guest's process after so long is not on its way any more (rule 8). */
+export const GRANT_SHOWS = 10_000;
+/** The balloon must have moved by so much for MemTotal to tell whether it follows: more than figures differ by otherwise. */
+export const FOLLOWS_LEAST = 32 * MiB;
+/** Counters of a guest that fell more often without a boot are no counters but rates. */
+export const MOST_FALLS = 2;
+/** A guest that boots reports nothing for so long: [M] 4.5 s. */
+export const REBOOT_SILENCE = 3000;
+
 /** A reboot's old figures stay for some 4.5 s [M]. */
 export const REBOOT_BLIND = 6000;
 
+/**
+ * A guest that says it is short, while its process has not touched so much of what it holds, KiB, is not short: QEMU's own memory and what the
+ * guest's kernel keeps are less than that [M: 48 and 69 MiB].
+ */
+export const UNTOUCHED_LEAST = 128 * MiB;
+
 /** Overhead of a domain's process where its resident memory does not show more. */
 export const LEAST_OVERHEAD = 48 * MiB;
-/** Bounds of the host's reserve (docs/policy.md, capacity). */
+/**
+ * What a guest can take before others have given for it: burst × (the interval + this): a rise is seen at the next sample, and what donors
+ * are asked for then is there after BALLOON_LATENCY and the next sample of them. Chosen: at half and at double 400 random hosts lose as many.
+ */
+export const UNSEEN = 1000;
+/** Guests that are taken to rise in the same second, where each may. Chosen: two or ten make little difference in 400 random hosts. */
+export const RISE_AT_ONCE = 3;
+/** Another coordinator is taken to be at work for so long after a move that was not ours; need then spends no more than this part of the room. */
+export const RIVAL_SEEN = 10_000;
+export const RIVAL_SHARE = 1 / 2;
+/** Bounds of the host's reserve (docs/policy.md, account). */
 export const LEAST_RESERVE = 200 * MiB;
 export const DEFAULT_RESERVE = 512 * MiB;
 export const RESERVE_FRACTION = 0.05;
@@ -96,7 +121,7 @@ export const RELIEF_FRACTION = 1 / 64;
 /** CPU time of one extra sample of one guest, ms, over all processes: two period calls, one reading. */
 export const SAMPLE_COST = 5;
 /** Samples are saved up for so long, ms: a guest that becomes active is sampled again and again until it is known what it does. */
-export const SAVED_FOR = 1000;
+export const SAVED_FOR = 60_000;
 /** CPU time of one check at the time that a guest's virtual CPUs have run, ms. */
 export const ACTIVITY_CHECK_COST = 0.03;
 /** What activity checks may take of the sampling budget. */
@@ -119,3 +144,7 @@ export const BURST_LASTS = 3000;
 export const REFUSALS: ReadonlySet<number> = new Set([3, 29, 67, 74, 84, 88]);
 /** Shortest time between two samples, from start to start. */
 export const LEAST_SAMPLE = 100;
+/** What may be taken at once is what the pace allows in this time, ms. */
+export const PACE_WINDOW = 1000;
+/** A state of the host is reported when it has held for this long, ms: contention comes and goes with every step of a load. Chosen. */
+export const STATE_HOLDS = 5000;

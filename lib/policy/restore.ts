@@ -1,23 +1,12 @@
-/** The way back: every guest gets what it had before memcoord came, as far as host and guest can honour that. */
-import { formatSize } from '../common/units.js';
-import { type Account, allowance, movable, readyToShrink } from './decide.js';
-import { criticalSpare } from './demand.js';
-import { type Belief, charge, spareNow } from './guest.js';
-import { CRITICAL_SPARE, GIVE_MARGIN, PAGE, SAME } from './limits.js';
-import type { Plan } from './plan.js';
-import type { Move, PolicyConfig, Reason, Sample } from './types.js';
+/**
+ * The way back: the same planning with another need, what each guest had before memcoord came. The rules hold as ever: donors first and
+ * seen to arrive, growth within what the host really has, the least spare first, shrinks on fresh figures and in bounded steps.
+ */
 
-/** What became of a guest on the way back. Sizes KiB. */
-export interface Restored {
-  readonly uuid: string;
-  readonly name: string;
-  /** What it has now; in a dry run what it would have. NaN = not known. */
-  readonly size: number;
-  /** What it had before memcoord came; NaN where memcoord has not moved it, or nobody knows. */
-  readonly original: number;
-  /** Why it has something else; null where it has what it had. */
-  readonly why: string | null;
-}
+import { type Belief, criticalSpare, type Draft, isMovable, isSame } from './guest.js';
+import { GIVE_MARGIN, PAGE, SAME } from './limits.js';
+import type { Plan } from './plan.js';
+import type { Move, Reason, Why } from './types.js';
 
 /** Moves of an ordinary plan that save a guest: growth under pressure, and what is taken back of moves that went wrong. */
 const RESCUES: ReadonlySet<Reason> = new Set(['relief', 'no-progress', 'thrashing', 'silent']);
@@ -28,112 +17,72 @@ export function rescues({ moves }: Plan): readonly Move[] {
 }
 
 /** Size that a guest is to have again; NaN where we never moved it. */
-function goal({ orderedAt, original, maximum }: Belief): number {
+export function goalOf({ orderedAt, original, maximum }: Belief): number {
   return Number.isFinite(orderedAt) ? Math.min(original, maximum) : Number.NaN;
 }
 
-/** Size that it is brought to: what it had, but never into its critical spare (rule 5). */
-function aim(belief: Belief): number {
-  if (!movable(belief)) return goal(belief);
-  return Math.min(belief.maximum, Math.ceil(Math.max(goal(belief), belief.used + criticalSpare(belief)) / PAGE) * PAGE);
+/** One that is to have more may get it without figures too: a guest that is silent or has not answered yet. */
+export function isRestorable(belief: Belief): boolean {
+  const { phase, actual, target } = belief;
+  return isMovable(belief) || ((phase === 'silent' || phase === 'booting') && Number.isFinite(actual) && goalOf(belief) > target);
+}
+
+/** Sets what a guest needs to what it had, but never into its critical spare (rule 5). One that was never moved stays as it is. */
+export function aim(draft: Draft): void {
+  const goal = goalOf(draft);
+  const least = isMovable(draft) ? draft.used + criticalSpare(draft) : 0;
+  const size = Number.isNaN(goal) ? draft.target : Math.min(draft.maximum, Math.ceil(Math.max(goal, least) / PAGE) * PAGE);
+  draft.ceiling = draft.maximum;
+  draft.floor = 0;
+  draft.critical = Math.min(least, size);
+  draft.need = draft.want = size;
 }
 
 /** It has more than it is to have. Its figures must be fresh for that to change. */
 export function isToGive(belief: Belief): boolean {
-  return belief.target > goal(belief) + SAME;
-}
-
-/**
- * The moves of one sample on the way back. The rules hold as ever: donors first and seen to arrive, growth within the capacity, the least
- * spare first; shrinks on fresh figures and in bounded steps. What goes wrong is taken back.
- */
-export function restoring(made: Plan, sample: Sample, config: PolicyConfig): readonly Move[] {
-  const saved = made.moves.filter(({ reason }) => RESCUES.has(reason) && reason !== 'relief');
-  const busy = new Set(saved.map(({ uuid }) => uuid));
-  const guests = made.model.guests.filter((belief) => !busy.has(belief.uuid) && sample.at >= belief.refusedUntil);
-  const moves = [...saved];
-  for (const belief of guests) {
-    if (!isToGive(belief) || !movable(belief)) continue;
-    if (!readyToShrink(belief, sample, sample.contexts.get(belief.uuid), config)) continue;
-    const spare = belief.target - aim(belief);
-    const taken = Math.min(spare, allowance(belief, true, sample.at), spareNow(belief) / 2);
-    // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
-    const worth = aim(belief) - goal(belief) < PAGE ? PAGE : GIVE_MARGIN;
-    if (spare >= worth && taken >= Math.min(spare, 4 * SAME)) moves.push(move(belief, belief.target - taken));
-  }
-  let budget = made.account.capacity - made.account.charged;
-  for (const { uuid, to } of saved) {
-    const belief = made.model.guests.find((each) => each.uuid === uuid);
-    if (belief !== undefined) budget -= Math.max(0, to - charge(belief));
-  }
-  for (const belief of guests.filter(canGrow).sort((a, b) => spareNow(a) - spareNow(b))) {
-    // A guest that is charged its maximum costs nothing more, unless the charges are over the capacity.
-    const to = budget < 0 ? Math.min(aim(belief), belief.actual) : Math.min(aim(belief), charge(belief) + budget);
-    if (to - belief.target < SAME) continue;
-    budget -= Math.max(0, to - charge(belief));
-    moves.push(move(belief, to));
-  }
-  return moves;
-}
-
-/** Growth needs no figures, so a guest that is silent or has not answered yet may get it. */
-function canGrow(belief: Belief): boolean {
-  const { phase, target } = belief;
-  return aim(belief) - target >= SAME && phase !== 'paused' && phase !== 'excluded';
-}
-
-function move(belief: Belief, size: number): Move {
-  const { uuid, name, target, actual, used, need, allocation } = belief;
-  const to = Math.floor(size / PAGE) * PAGE;
-  return { uuid, name, from: target, to, reason: 'restore', actual, used, spare: spareNow(belief), need, allocation };
+  return belief.target > goalOf(belief) + SAME;
 }
 
 /** True where a guest has what it is to have, or nothing is known of that. */
 export function isRestored(belief: Belief): boolean {
-  return !(Math.abs(belief.actual - goal(belief)) > SAME) && !(Math.abs(belief.target - goal(belief)) > SAME);
+  const goal = goalOf(belief);
+  return Number.isNaN(goal) || (isSame(belief.actual, goal) && isSame(belief.target, goal));
 }
 
-/** What became of the guests. */
-export function restored(guests: readonly Belief[], books: Account): Restored[] {
-  return guests.map((belief) => {
-    const { uuid, name, actual } = belief;
-    return { uuid, name, size: actual, original: goal(belief), why: whyNot(belief, actual, books) };
-  });
+/** Why a guest has not got what it had. */
+export type NotRestored = Why | 'never-moved' | 'on-its-way' | 'no-room' | 'in-use' | 'no-figures';
+
+/** What became of a guest on the way back. Sizes KiB. */
+export interface Fate {
+  readonly uuid: string;
+  readonly name: string;
+  /** What it has now; in a dry run what it would have. NaN = not known. */
+  readonly size: number;
+  /** What it had before memcoord came; NaN where memcoord has not moved it, or nobody knows. */
+  readonly original: number;
+  readonly used: number;
+  /** null where it has what it had. */
+  readonly why: NotRestored | null;
 }
 
-/** What would become of them, were all that can be done. */
-export function forecast(guests: readonly Belief[], books: Account): Restored[] {
-  const sizes = new Map<string, number>();
-  let budget = books.capacity - books.charged;
-  for (const belief of guests) {
-    if (!isToGive(belief) || !movable(belief)) continue;
-    const size = Math.min(belief.actual, aim(belief));
-    sizes.set(belief.uuid, size);
-    budget += charge(belief) - size;
-  }
-  for (const belief of guests.filter(canGrow).sort((a, b) => spareNow(a) - spareNow(b))) {
-    const size = Math.max(belief.actual, Math.min(aim(belief), charge(belief) + Math.max(0, budget)));
-    sizes.set(belief.uuid, size);
-    budget -= Math.max(0, size - charge(belief));
-  }
-  return guests.map((belief) => {
-    const { uuid, name, actual } = belief;
-    const size = sizes.get(uuid) ?? actual;
-    return { uuid, name, size, original: goal(belief), why: whyNot(belief, size, books) };
-  });
+/**
+ * What became of a guest after a plan with the purpose `restore`.
+ *
+ * @param forecast what would become of it, were all done that the plan allows
+ */
+export function fateOf(belief: Belief, forecast: boolean): Fate {
+  const { uuid, name, actual, used, allocation } = belief;
+  const size = forecast && !Number.isNaN(allocation) && !Number.isNaN(goalOf(belief)) ? allocation : actual;
+  return { uuid, name, size, original: goalOf(belief), used, why: whyNot(belief, size) };
 }
 
-function whyNot(belief: Belief, size: number, books: Account): string | null {
-  const wanted = goal(belief);
-  const { phase, why, used, target } = belief;
-  if (Number.isNaN(wanted)) return phase === 'excluded' ? why : 'memcoord has not moved it, as far as is known';
-  if (Math.abs(size - wanted) <= SAME) return null;
+function whyNot(belief: Belief, size: number): NotRestored | null {
+  const { phase, why, target, need } = belief;
+  const goal = goalOf(belief);
+  if (Number.isNaN(goal)) return phase === 'excluded' && why !== null ? why : 'never-moved';
+  if (isSame(size, goal)) return null;
   if (phase === 'excluded' || phase === 'paused') return why;
-  if (size < aim(belief) - SAME) {
-    if (target > size + SAME) return 'its balloon has not come to where it was sent';
-    return `the host can spare no more: ${formatSize(Math.max(0, books.capacity - books.charged))} above its reserve of ${formatSize(books.reserve)}`;
-  }
-  if (phase !== 'steady') return why ?? 'its figures are not known yet';
-  if (size <= aim(belief) + GIVE_MARGIN) return `it uses ${formatSize(used)}, and ${formatSize(CRITICAL_SPARE)} to spare are left to it`;
-  return 'its balloon has not come to where it was sent';
+  if (size < goal - SAME) return target > size + SAME ? 'on-its-way' : 'no-room';
+  if (phase !== 'steady') return why ?? 'no-figures';
+  return size <= need + GIVE_MARGIN ? 'in-use' : 'on-its-way';
 }

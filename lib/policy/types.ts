@@ -54,6 +54,21 @@ export type Phase =
   /** Read and charged but never moved: by settings, or because it can't be ballooned. */
   | 'excluded';
 
+/** Why a guest is not moved, or its figures are not known. */
+export type Why =
+  | 'left-out'
+  | 'not-managed'
+  | 'no-balloon'
+  /** Its balloon frees nothing for the host: `DomainFacts.obstacles` say why. */
+  | 'obstacles'
+  | 'not-described'
+  | 'not-running'
+  | 'figures-off'
+  | 'figures-stand'
+  | 'no-driver'
+  | 'hangs'
+  | 'does-not-give';
+
 /** Why a guest is moved. */
 export type Reason =
   /** Grows to what it needs. */
@@ -66,7 +81,7 @@ export type Reason =
   | 'give'
   /** Shrinks: has more than its part, and another guest waits for memory. */
   | 'make-room'
-  /** Shrinks: the charges exceed the capacity. */
+  /** Shrinks: the host has less available than its reserve, or the guests hold more than the pool. */
   | 'over-capacity'
   /** Target back up: the guest does not give what it was asked for. */
   | 'no-progress'
@@ -76,6 +91,8 @@ export type Reason =
   | 'silent'
   /** Target lifted to the floor or lowered to the ceiling in force. */
   | 'bounds'
+  /** Grows at its boot as far as the host has room: software sizes itself by the memory that it sees (rule 17). */
+  | 'boot'
   /** Brought back to what it had before memcoord came. */
   | 'restore';
 
@@ -94,14 +111,16 @@ export interface Move {
   readonly used: number;
   /** Spare at the present balloon size, KiB; NaN where unknown. */
   readonly spare: number;
-  /** What it should have, were there room for all, KiB. */
+  /** What it needs, KiB: its use, the least spare, and what its trend takes until memcoord reacts. */
   readonly need: number;
-  /** What it gets out of the pool, KiB. */
+  /** What it is given, KiB. */
   readonly allocation: number;
+  /** For a shrink that somebody's need causes: the name of that guest; `null` = nobody, or the host itself. */
+  readonly taker: string | null;
 }
 
-/** Something an operator wants to know once, when it changes. */
-export interface Notice {
+/** Something that has changed and that an operator wants to know, once. Sentences are made of it in coordinator/messages.ts. */
+export interface PolicyNotice {
   readonly kind:
     | 'guest-appeared'
     | 'guest-gone'
@@ -119,18 +138,13 @@ export interface Notice {
     | 'reserve-safe'
     | 'set-aside'
     | 'answers-again'
-    | 'not-restored'
     | 'not-coordinated'
-    | 'settings'
-    | 'move-failed'
-    | 'no-refresh'
-    | 'no-guests';
+    | 'no-refresh';
   readonly level: 'info' | 'warn';
   /** Name of the guest that it is about. */
   readonly guest?: string;
   readonly uuid?: string;
-  /** A sentence that says what, why, and what to do where there is something to do. */
-  readonly message: string;
+  /** What it is about: sizes in KiB, phases, {@link Why}. */
   readonly figures?: Readonly<Record<string, number | string>>;
 }
 
@@ -173,8 +187,10 @@ export interface Sample {
   readonly sweep: Sweep;
   /** Guests whose figures were asked for by a forced refresh in this sample, by uuid. */
   readonly refreshed: ReadonlySet<string>;
-  /** Guests that told of a reboot since the last sample, by uuid. */
+  /** Guests that reported a reboot since the last sample, by uuid. */
   readonly rebooted: ReadonlySet<string>;
+  /** Guests that were started since the last sample, while memcoord runs, by uuid: first sight by memcoord is no boot. */
+  readonly started: ReadonlySet<string>;
   /** Believe a guest's figures at first sight: for a reading that moves nothing. A coordinator waits for two that agree. */
   readonly atFirstSight?: boolean;
   readonly host: HostMemory;

@@ -2,8 +2,8 @@
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { Coordinator, type MoveOutcome } from '../coordinator/coordinator.js';
+import type { Notice } from '../coordinator/messages.js';
 import { fromLine, type RecordedSample, replay } from '../coordinator/recording.js';
-import type { Notice } from '../policy/types.js';
 import { schedule } from './faults.js';
 import { SimHost } from './host.js';
 import { Invariants, type Violation } from './invariants.js';

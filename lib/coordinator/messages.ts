@@ -1,0 +1,125 @@
+/** All sentences about what the policy has noticed and done: what happened, to whom, what memcoord does about it, what people can do. */
+import { guestWord, shellQuoted } from '../common/text.js';
+import { formatSize } from '../common/units.js';
+import type { DomainFacts } from '../hypervisor.js';
+import type { Account } from '../policy/account.js';
+import type { Fate } from '../policy/restore.js';
+import type { PolicyNotice, Why } from '../policy/types.js';
+
+/** Something that has changed and that an operator wants to know, once. */
+export interface Notice extends Omit<PolicyNotice, 'kind'> {
+  readonly kind: PolicyNotice['kind'] | 'not-restored' | 'settings' | 'no-guests';
+  /** A sentence that says what, why, and what to do where there is something to do. */
+  readonly message: string;
+}
+
+/** Why a guest is not moved, or why its figures are not known. */
+export function whyText(why: Why, facts: DomainFacts | null = null): string {
+  switch (why) {
+    case 'left-out':
+      return 'left out by include/exclude';
+    case 'not-managed':
+      return 'manage: no';
+    case 'no-balloon':
+      return 'no balloon device';
+    case 'obstacles':
+      return `ballooning frees nothing: ${facts?.obstacles.join(', ') ?? 'its definition says why'}`;
+    case 'not-described':
+      return 'libvirt has not described it yet';
+    case 'not-running':
+      return 'not running';
+    case 'figures-off':
+      return 'its stats period is 0: no figures';
+    case 'figures-stand':
+      return 'its figures no longer change';
+    case 'no-driver':
+      return 'its balloon driver has not answered yet';
+    case 'hangs':
+      return 'does not answer';
+    case 'does-not-give':
+      return 'does not give memory; left alone for a while';
+  }
+}
+
+/** A notice of the policy with its sentence. */
+export function worded(notice: PolicyNotice, facts: DomainFacts | null): Notice {
+  return { ...notice, message: sentence(notice, facts) };
+}
+
+function sentence({ kind, guest = '', uuid = '', figures = {} }: PolicyNotice, facts: DomainFacts | null): string {
+  const size = (key: string) => formatSize(Number(figures[key] ?? Number.NaN));
+  const because = figures.why === undefined ? '' : `: ${whyText(figures.why as Why, facts)}`;
+  const quoted = () => shellQuoted(guestWord(guest, uuid));
+  switch (kind) {
+    case 'guest-appeared':
+      return `${guest} is here`;
+    case 'guest-gone':
+      return `${guest} is gone`;
+    case 'phase':
+    case 'recovered':
+    case 'not-coordinated':
+      return `${guest} is ${figures.phase}${because}${figures.phase === 'silent' ? '; memcoord doctor says what mends it' : ''}`;
+    case 'stuck':
+      return `${guest} is stuck${because}; it cannot give what it keeps in tmpfs or locks: a min of ${size('actual')} spares it more tries`;
+    case 'adopted':
+      return `somebody set ${guest} to ${size('actual')}: memcoord keeps that size and does not shrink it for a while`;
+    case 'thrashing':
+      return `${guest} swaps or faults after a shrink: it gets back ${size('to')}`;
+    case 'set-aside':
+      return (
+        `${guest} does not answer and is set aside, the other guests go on: its process hangs, or another command holds it; ` +
+        `virsh domstate ${quoted()} --reason and virsh domcontrol ${quoted()} say which (other commands may hang), virsh destroy ${quoted()} ends it`
+      );
+    case 'answers-again':
+      return `${guest} answers again`;
+    case 'contention-ended':
+      return 'there is room for every guest again';
+    case 'contended':
+      return `the guests need ${size('needs')}, and there are ${size('capacity')} for them: spare memory is shared out`;
+    case 'overcommitted':
+      return (
+        `the guests need ${size('needs')}, and there are ${size('capacity')} for them, too little to keep each of them safe: ` +
+        'stop or move a guest, raise --pool, or add memory'
+      );
+    case 'host-pressure':
+      return 'the host itself is short of memory: guests grow in need alone';
+    case 'host-pressure-ended':
+      return 'the host has memory again';
+    case 'reserve-in-danger':
+      return (
+        `the host has ${size('available')} available, less than its reserve of ${size('reserve')}: guests give memory back; ` +
+        '`ps aux --sort=-rss | head` shows who takes it: end that, stop or move a guest, or set a smaller reserve'
+      );
+    case 'reserve-safe':
+      return `the host has its reserve again: ${size('available')} available`;
+    case 'no-refresh':
+      return 'this hypervisor does not let guests be asked for new figures at once: they are read as they come, and keep more spare memory for it';
+  }
+}
+
+/** What became of a guest on the way back, in words. */
+export interface Restored extends Omit<Fate, 'why' | 'used'> {
+  /** Why it has something else; null where it has what it had. */
+  readonly why: string | null;
+}
+
+export function restoredOf({ used, why, ...rest }: Fate, { room, reserve }: Account, facts: DomainFacts | null): Restored {
+  return { ...rest, why: why === null ? null : notRestoredText(why, used, room, reserve, facts) };
+}
+
+function notRestoredText(why: NonNullable<Fate['why']>, used: number, room: number, reserve: number, facts: DomainFacts | null): string {
+  switch (why) {
+    case 'never-moved':
+      return 'memcoord has not moved it, as far as is known';
+    case 'on-its-way':
+      return 'its balloon has not come to where it was sent';
+    case 'no-room':
+      return `the host can spare no more: ${formatSize(Math.max(0, room))} above its reserve of ${formatSize(reserve)}`;
+    case 'in-use':
+      return `it uses ${formatSize(used)}, and some spare is left to it`;
+    case 'no-figures':
+      return 'its figures are not known yet';
+    default:
+      return whyText(why, facts);
+  }
+}

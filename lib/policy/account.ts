@@ -1,0 +1,102 @@
+/**
+ * Step 3, account: what memory there is and what each kind of use may spend of it (BALLOON.md, rules 3, 4 and 8).
+ *
+ * A guest that we control is charged what its balloon may hold; what any other guest holds is already missing from the host's available
+ * memory. Both can still take something (`untouched`, guest.ts). Three uses of memory, three tests of it:
+ *
+ *     available = min(MemAvailable + ARC above its minimum, room within the cgroup) − file pages of the guests
+ *     need      may spend  available − reserve − what guests can take before we react − grants that have not shown yet
+ *     optional growth      available − reserve − all that all guests can still take
+ *     a shrink below need  only while somebody waits in need and need cannot be paid, or `available` is under the reserve
+ *
+ * and both no more than the pool has left.
+ */
+import { amountOf } from '../common/units.js';
+import { type Belief, charge, isControlled, overhead, untouched } from './guest.js';
+import { DEFAULT_RESERVE, LEAST_RESERVE, RESERVE_FRACTION, RISE_AT_ONCE, RIVAL_SEEN, RIVAL_SHARE, UNSEEN } from './limits.js';
+import type { PolicyConfig, Sample } from './types.js';
+
+/** The host's account, KiB. */
+export interface Account {
+  /** What the host really has for guests, its reserve included. */
+  readonly available: number;
+  readonly reserve: number;
+  /** Sum of max(target, actual) of the guests that we control, and of their processes' overheads. */
+  readonly charged: number;
+  readonly overhead: number;
+  /** Resident memory of the guests that we do not control. */
+  readonly uncontrolled: number;
+  /** All that all guests can still take, were each to take all that it may. */
+  readonly untouched: number;
+  /** What of it they can take before we react: the few largest, each no more than burst × reaction. */
+  readonly liability: number;
+  /** Grants that have not shown yet in the memory of the guests' processes. */
+  readonly granted: number;
+  /** What the pool has left; Infinity where there is none. */
+  readonly poolRoom: number;
+  /** What relief and need may spend; negative where the host is short. */
+  readonly room: number;
+  /** What optional growth may spend. */
+  readonly optionalRoom: number;
+  /** What must come back: `available` is under the reserve, or the guests hold more than the pool. */
+  readonly shortage: number;
+}
+
+/** Memory that is never given out, KiB: 5 % of the host without its huge page pools, or what is set. */
+export function reserveOf({ total, hugePages }: Pick<Sample['host'], 'total' | 'hugePages'>, config: PolicyConfig): number {
+  const usual = Math.max((total - hugePages) * RESERVE_FRACTION, DEFAULT_RESERVE);
+  return Math.max(LEAST_RESERVE, config.reserve === null ? usual : amountOf(config.reserve, total));
+}
+
+/** Step 3 over all guests of a sample. */
+export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'at' | 'host'>, config: PolicyConfig): Account {
+  const reserve = reserveOf(host, config);
+  /** Before others have seen a rise and given for it, KiB. */
+  const atOnce = (config.burstKiBs * (config.intervalMs + UNSEEN)) / 1000;
+  const rises: number[] = [];
+  let files = 0;
+  let charged = 0;
+  let overheads = 0;
+  let uncontrolled = 0;
+  let all = 0;
+  let granted = 0;
+  let rival = false;
+  for (const guest of guests) {
+    files += guest.rssFile;
+    if (isControlled(guest)) {
+      charged += charge(guest);
+      overheads += overhead(guest);
+    } else uncontrolled += guest.rss > 0 ? guest.rss : 0;
+    const left = Math.min(untouched(guest), host.total);
+    // Where somebody else raises a guest nobody tells how far.
+    const raised = guest.rising ? Math.min(guest.maximum - charge(guest), (guest.speed * config.intervalMs) / 1000) : 0;
+    const pending = Math.min(guest.granted, left) + raised;
+    all += left + raised;
+    granted += pending;
+    rises.push(Math.min(Math.max(0, left - pending), atOnce));
+    rival ||= at - guest.adoptedAt < RIVAL_SEEN;
+  }
+  rises.sort((a, b) => b - a);
+  const liability = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
+  const available = Math.min(host.available + host.arc, host.cgroupRoom ?? Number.POSITIVE_INFINITY) - files;
+  const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
+  const poolRoom = pool - charged - uncontrolled;
+  // The ARC shrinks slowly: no more at once than is free without it.
+  const atOnceHas = host.available - files - LEAST_RESERVE;
+  const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
+  const room = Math.min(left > 0 && rival ? left * RIVAL_SHARE : left, poolRoom);
+  return {
+    available,
+    reserve,
+    charged,
+    overhead: overheads,
+    uncontrolled,
+    untouched: all,
+    liability,
+    granted,
+    poolRoom,
+    room,
+    optionalRoom: Math.min(available - reserve - all, room),
+    shortage: Math.max(0, reserve - available, -poolRoom),
+  };
+}

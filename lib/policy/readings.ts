@@ -1,0 +1,360 @@
+/**
+ * Reading a sample: where the balloon is and whether it does what it was asked; the guest's own figures, paired with the balloon's size at
+ * their time; its activity; and what outlives this process.
+ */
+import { ACTUAL, AVAILABLE, LAST_UPDATE, MAJOR_FAULT, MINOR_FAULT, READ_AT, RSS, RSS_FILE, SWAP_IN, UNUSED, USABLE } from '../sweep.js';
+import { type Belief, type Draft, type Figure, isSame, type Rollback } from './guest.js';
+import {
+  ADOPTED_INTERVALS,
+  BALLOON_LATENCY,
+  BUSY_LEAST,
+  BUSY_PART,
+  BUSY_RISE,
+  CLEARING_SPEED,
+  FIRST_PAUSE,
+  FIRST_REFUSED_PAUSE,
+  FOLLOWS_LEAST,
+  FRESHLY_ACTIVE,
+  GRANT_SHOWS,
+  IDLE_AFTER,
+  LAST_PAUSE,
+  LAST_REFUSED_PAUSE,
+  LEAST_PROGRESS,
+  MOST_FALLS,
+  ORDER_GRACE,
+  PROGRESS_WINDOW,
+  REFRESHED_AGE,
+  SAME,
+  THRASH_FAULTS,
+  THRASH_SWAP_IN,
+  THRASH_WINDOW,
+  UNDER_WAY,
+} from './limits.js';
+import type { GuestContext, PolicyConfig, Remembered, Sample, Signal } from './types.js';
+
+/** The balloon: where it is, how it moved, and whether somebody else moved it. */
+export function readBalloon(draft: Draft, figure: Figure, at: number, config: PolicyConfig, remembered: Remembered | undefined): void {
+  const { actual: before, actualAt: readBefore, target } = draft;
+  // The guest tells it, and nobody checks: more than its maximum would be charged to all others.
+  const actual = figure(ACTUAL) > draft.maximum ? draft.maximum : figure(ACTUAL);
+  draft.actual = actual;
+  draft.actualAt = at;
+  readProcess(draft, figure, at);
+  const moved = actual - before;
+  draft.rising = false;
+  if (Math.abs(moved) <= SAME) return;
+  draft.restingSince = at;
+  if (Number.isNaN(before)) {
+    draft.windowActual = actual;
+    recall(draft, remembered, at);
+    return;
+  }
+  const gap = target - before;
+  const astray = moved * gap <= 0 || Math.abs(moved) > Math.abs(gap) + SAME;
+  // Soon after an order the balloon may still follow the one before; but neither leads it out of what lies between them.
+  const { orderedFrom, windowActual } = draft;
+  const beyond = actual > Math.max(target, orderedFrom, windowActual) + SAME || actual < Math.min(target, orderedFrom, windowActual) - SAME;
+  if (at - draft.orderedAt > ORDER_GRACE ? astray : beyond) {
+    // Rule 13. The boot of a guest moves its balloon too: nothing of ours is lost by following it.
+    draft.target = draft.windowActual = actual;
+    draft.windowAt = at;
+    draft.adopting = true;
+    draft.adoptedAt = at;
+    draft.rising = moved > 0;
+    draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
+    return;
+  }
+  // Speed is learned only from a balloon that was seen on its way at both samples: one that arrived may have been faster.
+  const under = Math.abs(moved) < Math.abs(gap) - SAME && windowActual !== before;
+  if (under && at > readBefore) draft.speed += 0.5 * ((Math.abs(moved) / (at - readBefore)) * 1000 - draft.speed);
+}
+
+/** The domain's process on the host. What it has taken since the last reading is of what was granted. */
+function readProcess(draft: Draft, figure: Figure, at: number): void {
+  const rss = figure(RSS);
+  draft.rssFile = figure(RSS_FILE) || 0;
+  const taken = rss - draft.rss;
+  if (taken > 0) draft.granted = Math.max(0, draft.granted - taken);
+  if (at - draft.grownAt > GRANT_SHOWS || !(rss > 0)) draft.granted = 0;
+  draft.rss = rss;
+}
+
+/** Rules 1 and 7: a shrink under way is watched; where it makes no progress its target goes back up. */
+export function progress(draft: Draft, at: number): void {
+  const { actual, windowActual } = draft;
+  const gap = draft.target - actual;
+  if (Math.abs(gap) <= SAME) {
+    // Pushed below where it could not go before: that floor is no more.
+    if (actual < draft.reachable - SAME) draft.reachable = 0;
+    // It has come: no pause is due any more.
+    if (draft.grownAt === draft.orderedAt) draft.growPause = FIRST_REFUSED_PAUSE;
+  } else {
+    // By the time of the readings: where none came nothing is known of the progress.
+    if (draft.actualAt - draft.windowAt < PROGRESS_WINDOW) return;
+    const come = gap < 0 ? windowActual - actual : actual - windowActual;
+    if (come < Math.min(LEAST_PROGRESS, Math.abs(gap))) {
+      draft.rollback = { reason: 'no-progress', to: actual };
+      if (gap < 0) {
+        setBack(draft, at);
+        draft.phase = 'stuck';
+        draft.reachable = actual;
+        return;
+      }
+      // A growth that does not come was ordered otherwise by somebody else, or is impossible: it is asked for again, ever less often.
+      draft.growAfter = at + draft.growPause;
+      draft.growPause = Math.min(2 * draft.growPause, LAST_REFUSED_PAUSE);
+    }
+  }
+  openWindow(draft, at);
+}
+
+/** Progress is watched from here on. */
+export function openWindow(draft: Draft, at: number): void {
+  draft.windowActual = draft.actual;
+  draft.windowAt = at;
+}
+
+/** A rollback that came true, or whose pause is over, is no more. */
+export function stillOpen(belief: Belief, rollback: Rollback, at: number): boolean {
+  const down = belief.target > belief.actual && rollback.reason === 'no-progress';
+  return down ? belief.target > rollback.to + SAME : belief.target < rollback.to && at < belief.shrinkAfter;
+}
+
+/** A failed shrink: none for a while, and for twice as long the next time. */
+export function setBack(draft: Draft, at: number): void {
+  const { pause, shrinkAfter } = draft;
+  // A pause that ended long ago is forgotten.
+  const due = at - shrinkAfter > pause && Number.isFinite(shrinkAfter) ? FIRST_PAUSE : pause;
+  draft.shrinkAfter = at + due;
+  draft.pause = Math.min(2 * due, LAST_PAUSE);
+}
+
+/**
+ * The guest's own figures, paired with the balloon's size at their time.
+ *
+ * @param before the balloon at the last reading
+ */
+export function readFigures(
+  draft: Draft,
+  before: Pick<Belief, 'actual' | 'actualAt'>,
+  figure: Figure,
+  sample: Sample,
+  context: GuestContext | undefined,
+  config: PolicyConfig,
+): void {
+  draft.signal = signalOf(context?.overrides.signal ?? config.signal, figure(USABLE), figure(UNUSED));
+  const spare = figure(draft.signal === 'unused' ? UNUSED : USABLE);
+  if (!(figure(LAST_UPDATE) > 0) || !sane(spare, figure(AVAILABLE), draft.maximum) || !changed(draft, figure)) return;
+  // What was there when we came may be as old as the guest's last boot: only a change shows that the guest answers.
+  if (Number.isNaN(draft.lastUpdate) && sample.atFirstSight !== true) {
+    take(draft, figure);
+    return;
+  }
+
+  const resting = isResting(draft, sample, context);
+  if (resting) noteFollowing(draft, figure(AVAILABLE), context);
+  const { kernel, kernelSeen, size, paired } = pair(draft, before.actual, figure(AVAILABLE), resting);
+  // More spare than memory: the figures are of another size than we think.
+  if (spare > size) {
+    take(draft, figure);
+    return;
+  }
+  const readAt = figure(READ_AT);
+  const seenAt = Number.isFinite(readAt) ? Math.min(readAt, sample.at) : sample.at;
+  // After a gap in the readings (libvirt or QEMU hung) they can be as old as the last reading, a refresh or not: it may not have answered that.
+  const gap = sample.at - before.actualAt > 2 * Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs);
+  const at = gap ? Math.max(before.actualAt, draft.figuresAt || 0) : seenAt;
+  const used = size - spare;
+  const elapsed = at - draft.figuresAt;
+  if (elapsed > 0) {
+    draft.trend = trend(draft, used, elapsed);
+    thrash(draft, figure, elapsed, sample.at, config);
+  }
+  const refreshed = sample.refreshed.has(draft.uuid);
+  // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
+  draft.takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
+  draft.cpuAtFigures = refreshed ? draft.cpu : draft.cpuAtSweep;
+  if (used - draft.used > BUSY_RISE) noteWork(draft, sample.at);
+  take(draft, figure);
+  draft.kernel = kernel;
+  draft.kernelSeen = kernelSeen;
+  draft.size = size;
+  draft.paired = paired;
+  draft.used = used;
+  draft.figuresAt = at;
+  draft.samples++;
+}
+
+function take(draft: Draft, figure: Figure): void {
+  draft.unused = figure(UNUSED);
+  draft.usable = figure(USABLE);
+  draft.available = figure(AVAILABLE);
+  draft.lastUpdate = figure(LAST_UPDATE);
+  draft.swapIn = figure(SWAP_IN);
+  draft.majorFault = figure(MAJOR_FAULT);
+  draft.minorFault = figure(MINOR_FAULT);
+}
+
+function changed(belief: Belief, figure: Figure): boolean {
+  return !(
+    Object.is(figure(LAST_UPDATE), belief.lastUpdate) &&
+    Object.is(figure(USABLE), belief.usable) &&
+    Object.is(figure(UNUSED), belief.unused) &&
+    Object.is(figure(AVAILABLE), belief.available) &&
+    Object.is(figure(MINOR_FAULT), belief.minorFault) &&
+    Object.is(figure(MAJOR_FAULT), belief.majorFault) &&
+    Object.is(figure(SWAP_IN), belief.swapIn)
+  );
+}
+
+/** The figure that counts as spare. Linux before 4.6 and old drivers of Windows report no `usable`: there it is `unused`. */
+export function signalOf(wanted: Signal, usable: number, unused: number): Signal {
+  return Number.isNaN(usable) && Number.isFinite(unused) ? 'unused' : wanted;
+}
+
+/** True where figures that have just changed are of the balloon's present size: it has rested for longer than they can be old. */
+function isResting(belief: Belief, sample: Sample, context: GuestContext | undefined): boolean {
+  const refreshed = sample.refreshed.has(belief.uuid);
+  const old = (refreshed ? 0 : (context?.statsPeriod ?? 0) * 1000) + ORDER_GRACE;
+  const arrived = refreshed && isSame(belief.actual, belief.target) && sample.at - belief.orderedAt >= 2 * BALLOON_LATENCY;
+  return sample.atFirstSight === true || arrived || sample.at - belief.restingSince >= old;
+}
+
+/**
+ * Whether MemTotal follows the balloon. With `autodeflate`, and of Windows, it does not [M]: that is learned from what is seen, since
+ * nothing else tells. The balloon has moved, and MemTotal by less than half of that.
+ */
+function noteFollowing(draft: Draft, available: number, context: GuestContext | undefined): void {
+  if (Number.isNaN(draft.followedActual) && context?.facts?.autodeflate === true) draft.follows = false;
+  const moved = draft.actual - draft.followedActual;
+  if (Math.abs(moved) >= FOLLOWS_LEAST) draft.follows = (available - draft.followedAvailable) / moved > 1 / 2;
+  else if (!Number.isNaN(moved)) return;
+  draft.followedActual = draft.actual;
+  draft.followedAvailable = available;
+}
+
+/** The balloon's size at the time of the figures: `available + K`, or, where K does not serve, what the balloon's rest allows to say. */
+function pair({ actual, follows, kernel: known, kernelSeen: seen }: Belief, before: number, available: number, resting: boolean) {
+  const kernelSeen = follows && resting && available <= actual ? actual - available : seen;
+  const kernel = isSame(kernelSeen, seen) ? kernelSeen : known;
+  if (follows && Number.isFinite(kernel + available)) return { kernel, kernelSeen, size: available + kernel, paired: true };
+  // The larger of the sizes that it can have been: too much use is assumed, never too little.
+  return { kernel, kernelSeen, size: resting ? actual : Math.max(actual, before), paired: resting };
+}
+
+/** A guest may say anything: figures that can't be are taken for no answer at all. */
+function sane(spare: number, available: number, maximum: number): boolean {
+  return spare >= 0 && spare <= maximum && !(available > maximum) && !(available < 0);
+}
+
+/** Fast up, slow down (time constant 4 s), never negative. */
+function trend(belief: Belief, used: number, elapsed: number): number {
+  if (Number.isNaN(belief.used)) return 0;
+  const seen = Math.max(0, ((used - belief.used) / Math.max(elapsed, 200)) * 1000);
+  const weight = seen > belief.trend ? 0.6 : 1 - Math.exp(-elapsed / 4000);
+  return belief.trend + weight * (seen - belief.trend);
+}
+
+/** Swap-in and major faults: the usual rate while left alone, and a rise soon after a shrink. */
+function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, config: PolicyConfig): void {
+  // Those that fall from one figure to the next are rates: their differences mean nothing.
+  if (draft.falls > MOST_FALLS) return;
+  const swapped = ((figure(SWAP_IN) - draft.swapIn) / elapsed) * 1000;
+  const faults = ((figure(MAJOR_FAULT) - draft.majorFault) / elapsed) * 1000;
+  const probing = at - draft.shrunkAt < Math.max(THRASH_WINDOW, 3 * config.intervalMs);
+  if (!probing) {
+    if (Number.isFinite(faults)) draft.usualFaults += 0.1 * (faults - draft.usualFaults);
+    return;
+  }
+  // One failed shrink counts once, however long the guest goes on swapping.
+  if (at < draft.shrinkAfter) return;
+  if (!(swapped > THRASH_SWAP_IN || faults > THRASH_FAULTS + 4 * draft.usualFaults)) return;
+  setBack(draft, at);
+  draft.reachable = draft.shrunkFrom;
+  draft.rollback = { reason: 'thrashing', to: draft.shrunkFrom };
+}
+
+/** Notes the time that the guest's virtual CPUs have run at a sample, and whether they were at work since the last. */
+export function readActivity(draft: Draft, cpu: number, sample: Sample): void {
+  const ran = cpu - draft.cpu;
+  // Where the host does not tell it may be at work. A balloon on its way keeps a guest busy too: that says nothing of its own work.
+  const moving = Math.abs(draft.target - draft.actual) > SAME || sample.at - draft.orderedAt <= ORDER_GRACE;
+  const busy = Number.isNaN(cpu) || (ran > Math.max(BUSY_LEAST, BUSY_PART * (sample.at - draft.cpuAt)) && !moving);
+  if (busy) noteWork(draft, sample.at);
+  if (!sample.refreshed.has(draft.uuid)) draft.cpuAtSweep = draft.cpu;
+  draft.cpu = cpu;
+  draft.cpuAt = sample.at;
+}
+
+/** Notes that the guest is at work. */
+export function noteWork(draft: Draft, at: number): void {
+  if (isIdle(draft, at)) draft.activeSince = at;
+  draft.busyAt = at;
+}
+
+/** A guest that has not been at work for a while. */
+export function isIdle(belief: Belief, at: number): boolean {
+  return at - belief.busyAt >= IDLE_AFTER;
+}
+
+/**
+ * The most that a guest can have taken since its figures, KiB, at a rise of `rate` KiB/s. `cpu` is the time that its virtual CPUs have run
+ * by now, ms; NaN = not known.
+ *
+ *     taken ≤ rate × time since the figures        the rise that the policy readies for
+ *     taken ≤ clearing speed × time run since      what its CPUs can do
+ *
+ * One that was idle counts by the second alone: it is sampled as soon as it becomes active, and again and again until it shows what it does.
+ */
+export function takenAtMost(belief: Belief, rate: number, at: number, cpu: number): number {
+  const byTime = (rate * (at - belief.takenAfter)) / 1000;
+  const byWork = (cpu - belief.cpuAtFigures) * CLEARING_SPEED;
+  if (Number.isNaN(byWork)) return byTime;
+  return isIdle(belief, at) || at - belief.activeSince < FRESHLY_ACTIVE ? byWork : Math.min(byTime, byWork);
+}
+
+/** What is worth remembering of a guest; null where it is not known yet what it had before us. */
+export function remember(belief: Belief): Remembered | null {
+  const { original, target, orderedAt, speed, phase, reachable, shrinkAfter, pause } = belief;
+  if (!Number.isFinite(original) || !Number.isFinite(target)) return null;
+  return {
+    original,
+    target,
+    orderedAt: Math.max(0, orderedAt),
+    speed,
+    reachable: phase === 'stuck' ? reachable : 0,
+    shrinkAfter: Math.max(0, shrinkAfter),
+    pause,
+  };
+}
+
+/**
+ * Takes over, at the first reading of a guest's balloon, what a coordinator before us left behind of the same start of the guest. It
+ * comes out of a file, so nothing in it is believed that contradicts the balloon or the guest's bounds:
+ *
+ * - A move that was ordered a moment ago may be under way: its target holds, so that a growth is charged before it comes (rule 3), and
+ *   a shrink is not taken for somebody else's move (rule 13).
+ * - If the last order is older and the balloon is somewhere else, somebody set it meanwhile. Then the larger size is what the guest had
+ *   before us: what was its due is never guessed downwards. A growth that has not come stays charged until it is seen not to come.
+ */
+export function recall(draft: Draft, remembered: Remembered | undefined, at: number): void {
+  const { actual, floor, maximum } = draft;
+  draft.target = actual;
+  if (remembered === undefined) return;
+  draft.recalledAt = at;
+  const { orderedAt, reachable } = remembered;
+  const target = Math.min(maximum, Math.max(remembered.target, Math.min(floor, actual)));
+  const original = Math.min(maximum, remembered.original);
+  const ours = Math.abs(target - actual) <= SAME || (orderedAt > 0 && Math.abs(at - orderedAt) <= UNDER_WAY);
+  draft.target = ours ? target : Math.max(target, actual);
+  draft.original = ours ? original : Math.max(original, actual);
+  if (orderedAt > 0) {
+    draft.orderedAt = Math.min(at, orderedAt);
+    draft.orderedTo = target;
+  }
+  // No balloon moves by more than the whole guest in a second.
+  draft.speed = Math.min(maximum, remembered.speed);
+  draft.reachable = reachable <= actual + SAME ? reachable : 0;
+  draft.shrinkAfter = Math.min(at + LAST_PAUSE, remembered.shrinkAfter);
+  draft.pause = Math.min(LAST_PAUSE, Math.max(FIRST_PAUSE, remembered.pause));
+}
