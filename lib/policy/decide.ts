@@ -4,7 +4,19 @@
  */
 import type { Account } from './account.js';
 import { column, fill, sum } from './allocate.js';
-import { type Belief, charge, criticalSpare, type Draft, Drafts, isMovable, isSame, type Model, spareNow, surelyHeld } from './guest.js';
+import {
+  type Belief,
+  charge,
+  criticalSpare,
+  type Draft,
+  Drafts,
+  isControlled,
+  isMovable,
+  isSame,
+  type Model,
+  spareNow,
+  surelyHeld,
+} from './guest.js';
 import {
   BALLOON_LATENCY,
   BRISK_RATE,
