@@ -156,11 +156,11 @@ export function snapshotOf({ wallClock, sample, config, model, account, state }:
       state,
       pressure,
     },
-    guests: model.guests.map((belief) => viewOf(belief, sample, room, short)),
+    guests: model.guests.map((belief) => viewOf(belief, sample, config, room, short)),
   };
 }
 
-function viewOf(belief: Belief, { at, contexts }: Sample, room: number, short: number): GuestView {
+function viewOf(belief: Belief, { at, contexts }: Sample, config: Config, room: number, short: number): GuestView {
   const { uuid, name, phase, actual, target, unused, usable, used, need, want, allocation, floor, ceiling, share, trend, rss } = belief;
   const { maximum, reaction, lastReason, why } = belief;
   return {
@@ -185,7 +185,7 @@ function viewOf(belief: Belief, { at, contexts }: Sample, room: number, short: n
     rss,
     untouched: untouched(belief),
     reaction,
-    survivableBurst: survivableBurst(belief, room, short + (need - target >= GROW_BAND ? 0 : 1)),
+    survivableBurst: survivableBurst(belief, config, room, short + (need - target >= GROW_BAND ? 0 : 1)),
     statsAge: at - belief.figuresAt,
     lastReason,
     why: why === null ? null : whyText(why, contexts.get(uuid)?.facts ?? null),

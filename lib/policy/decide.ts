@@ -73,6 +73,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const donors: Belief[] = [];
   for (const guest of claims) {
     if (busy.has(guest.uuid) || at < guest.refusedUntil) continue;
+    if (at < guest.growAfter && guest.target <= guest.allocation) continue;
     if (needsRelief(guest)) starving.push(guest);
     // What somebody else is giving it must not be cut short by a grant of less.
     else if (guest.rising) continue;

@@ -80,7 +80,7 @@ export function reactions(movable: readonly Belief[], config: PolicyConfig): (be
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
  */
-export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): void {
+export function demand(draft: Draft, reactionMs: number, statsPeriodMs: number, config: PolicyConfig): void {
   const { trend, rss } = draft;
   const reaction = reactionMs / 1000;
   const used = Math.max(0, draft.used);
@@ -94,7 +94,8 @@ export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): 
   const within = (size: number) => Math.min(ceiling, Math.max(floor, size));
   draft.ceiling = ceiling;
   draft.floor = floor;
-  draft.reaction = reactionMs;
+  // One that seems safe is left to the sweeps.
+  draft.reaction = isCovered(draft, statsPeriodMs, config) ? reactionTime(config.intervalMs, statsPeriodMs, config) : reactionMs;
   // Memory that its process has not touched is in nobody's use, whatever the guest says: more of it is no need.
   const evident = rss > 0 ? rss - overhead(draft) + least + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   draft.need = Math.min(within(used + least), Math.max(within(evident), charge(draft)));
@@ -106,19 +107,22 @@ export function demand(draft: Draft, reactionMs: number, config: PolicyConfig): 
  * The rise of its use that a guest would survive for 3 s, should it alone begin to take memory now, KiB/s. Until the reaction it lives on
  * its spare; then it has a part of what the host has for need as well:
  *
- *     burst = min(spare / reaction, (spare + min(room / takers, ceiling − actual)) / 3 s)
+ *     survives = max(spare / 3 s, min(rate, spare / reaction, (spare + more) / 3 s))
  *
- * with spare = min(actual, target, allocation) − used. A lower bound: what others would give comes on top.
+ * with spare = min(actual, target, allocation) − used, rate = max(burst, trend), since samples are timed for no more, and more =
+ * min(room / takers, ceiling − actual). A lower bound: what others would give comes on top.
  *
  * @param room what need may spend (account.ts), KiB
  * @param takers how many share it
  */
-export function survivableBurst(belief: Belief, room: number, takers: number): number {
-  const { actual, target, allocation, used, ceiling, reaction, speed } = belief;
+export function survivableBurst(belief: Belief, { burstKiBs }: PolicyConfig, room: number, takers: number): number {
+  const { actual, target, allocation, used, ceiling, reaction, speed, trend } = belief;
+  const rate = Math.max(burstKiBs, trend);
   const spare = Math.max(0, Math.min(actual, target, allocation) - used - watermarks(belief));
   const reach = (speed * Math.max(0, BURST_LASTS - reaction)) / 1000;
   const more = Math.max(0, Math.min(room / takers, ceiling - actual, reach));
-  return 1000 * Math.max(spare / BURST_LASTS, Math.min(spare / Math.min(reaction, BURST_LASTS), (spare + more) / BURST_LASTS));
+  const perSecond = (kib: number, ms: number) => (1000 * kib) / Math.min(ms, BURST_LASTS);
+  return Math.max(perSecond(spare, BURST_LASTS), Math.min(rate, perSecond(spare, reaction), perSecond(spare + more, BURST_LASTS)));
 }
 
 /** What there is to decide on beside the model, right now. */

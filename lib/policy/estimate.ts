@@ -111,12 +111,12 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
   const maximum = reported > 0 ? reported : (facts?.maximum ?? draft.maximum);
   // Its process is killed at a hard limit, whatever the guest makes of it.
   const hard = facts?.hardLimit == null ? maximum : Math.max(0, facts.hardLimit - overhead(draft));
-  // One that did not come when it was last grown is not asked for more before its pause is over.
-  const stops = at < draft.growAfter && draft.actual > 0 ? draft.actual : maximum;
-  draft.maximum = maximum;
-  draft.ceiling = Math.min(amountOf(max ?? maximum, maximum), maximum, hard, stops);
+  const ceiling = Math.min(amountOf(max ?? maximum, maximum), maximum, hard);
   const floor = min === undefined ? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)) : amountOf(min, maximum);
-  draft.floor = Math.min(floor, draft.ceiling);
+  draft.maximum = maximum;
+  draft.floor = Math.min(floor, ceiling);
+  // One that did not come when it was last grown is not asked for more before its pause is over.
+  draft.ceiling = at < draft.growAfter && draft.actual > 0 ? Math.min(ceiling, Math.max(draft.actual, draft.floor)) : ceiling;
   draft.signal = signalOf(signal ?? config.signal, draft.usable, draft.unused);
   draft.share = share ?? DEFAULT_SHARE;
 }
@@ -217,7 +217,7 @@ function noteChange(phase: Phase, rollback: Rollback | null, hung: boolean, now:
   if (now.phase !== phase && !known) {
     const kind = now.phase === 'stuck' ? 'stuck' : now.phase === 'excluded' ? 'not-coordinated' : phase === 'stuck' ? 'recovered' : 'phase';
     const level = now.phase === 'silent' || now.phase === 'stuck' ? 'warn' : 'info';
-    const why = now.why === null ? {} : { why: now.why };
+    const why: { why?: Why } = now.why === null ? {} : { why: now.why };
     notices.push(notice(kind, level, now, { phase: now.phase, was: phase, actual: now.actual, target: now.target, ...why }));
   }
   if (now.rollback?.reason === 'thrashing' && rollback?.reason !== 'thrashing')

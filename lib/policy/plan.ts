@@ -34,7 +34,8 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
   const claims = guests.filter(restores ? isRestorable : isMovable);
   const reaction = reactions(claims, config);
   for (const draft of claims) {
-    demand(draft, reaction(draft, (sample.contexts.get(draft.uuid)?.statsPeriod ?? 0) * 1000), config);
+    const periodMs = (sample.contexts.get(draft.uuid)?.statsPeriod ?? 0) * 1000;
+    demand(draft, reaction(draft, periodMs), periodMs, config);
     if (restores) aim(draft);
   }
   const books = account(guests, sample, config);
