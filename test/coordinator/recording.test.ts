@@ -53,7 +53,7 @@ t.test('a header is no sample; what is no line of a recording is refused with th
   const [line = ''] = await recorded();
   t.throws(() => fromLine('{"half'), { code: 'ERR_MEMCOORD_RECORDING', message: /not JSON/ });
   t.throws(() => fromLine('[]'), { code: 'ERR_MEMCOORD_RECORDING' });
-  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 18 for each guest/ });
+  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 19 for each guest/ });
   t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), at: 'now' })), { message: /^at: / });
 });
 
