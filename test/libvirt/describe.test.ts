@@ -82,9 +82,10 @@ t.test('BALLOON: with memory that is pinned or in hugepages, ballooning frees no
       'vdpa device disk',
     ],
   );
-  t.same(obstacles({ devices: "<memory model='virtio-mem'><target><size unit='KiB'>1024</size></target></memory><memory model='dimm'/>" }), [
-    'virtio-mem',
-  ]);
+  t.same(
+    obstacles({ devices: "<memory model='virtio-mem'><target><size unit='KiB'>1024</size></target></memory><memory model='dimm'/>" }),
+    ['virtio-mem'],
+  );
 });
 
 t.test('BALLOON: mediated devices of s390 pin nothing, those of PCI do', async (t) => {
