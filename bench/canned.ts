@@ -1,5 +1,5 @@
 /** A hypervisor without a host: figures out of a formula, moves that arrive at once. What a cycle over it takes is JavaScript's own share. */
-import { type GuestIdentity, type Hypervisor, MiB, type Sweep } from 'memcoord';
+import { type DomainFacts, type GuestIdentity, type HostMemory, type Hypervisor, MiB, type Sweep } from 'memcoord';
 import * as field from '../lib/sweep.js';
 import type { Clock } from './rush.js';
 
@@ -55,8 +55,12 @@ export class CannedHost {
 
   hypervisor(): Hypervisor {
     const rows = new Map(this.guests.map(({ uuid }, i) => [uuid, i * field.STRIDE]));
-    const facts = {
+    const facts: DomainFacts = {
       maximum: MAXIMUM,
+      deviceMemory: 0,
+      virtioMem: 0,
+      backing: 'anonymous',
+      hardLimit: null,
       current: CURRENT,
       balloonModel: 'virtio',
       autodeflate: false,
@@ -65,11 +69,20 @@ export class CannedHost {
       metadata: null,
     };
     // Room for all: what is planned is what the guests' needs ask for.
-    const host = { total: this.guests.length * MAXIMUM, available: this.guests.length * (MAXIMUM - CURRENT), pressure: false };
+    const host: HostMemory = {
+      total: this.guests.length * MAXIMUM,
+      available: this.guests.length * (MAXIMUM - CURRENT),
+      arc: 0,
+      arcMinimum: 0,
+      hugePages: 0,
+      cgroupRoom: null,
+      pressure: false,
+    };
     return {
       uri: 'canned:///',
       sample: async () => this.sweep(),
       cpuTimes: (guests) => new Float64Array(guests.length),
+      vcpuCount: (guests) => guests.length,
       setMemory: async (moves) => {
         for (const { uuid, kib } of moves) this.#figures[(rows.get(uuid) ?? Number.NaN) + field.ACTUAL] = kib;
         return moves.map(() => null);

@@ -45,7 +45,15 @@ async function lively(clock: Clock): Promise<Hypervisor> {
       return errors;
     },
     setStatsPeriod: async () => undefined,
-    hostMemory: async () => ({ total: 512 * GiB, available: 256 * GiB, pressure: false }),
+    hostMemory: async () => ({
+      total: 512 * GiB,
+      available: 256 * GiB,
+      arc: 0,
+      arcMinimum: 0,
+      hugePages: 0,
+      cgroupRoom: null,
+      pressure: false,
+    }),
   };
 }
 
