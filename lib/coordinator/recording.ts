@@ -24,7 +24,7 @@ export interface RecordedSample {
 
 /** A recorded sample as a line of JSON has it. */
 export function toLine({ sample, ...rest }: RecordedSample): Readonly<Record<string, unknown>> {
-  const { sweep, refreshed, rebooted, contexts, at, host } = sample;
+  const { sweep, refreshed, rebooted, started, contexts, at, host } = sample;
   return {
     at,
     host,
@@ -32,6 +32,7 @@ export function toLine({ sample, ...rest }: RecordedSample): Readonly<Record<str
     figures: [...sweep.figures],
     refreshed: [...refreshed],
     rebooted: [...rebooted],
+    started: [...started],
     contexts: Object.fromEntries(contexts),
     ...rest,
   };
@@ -135,6 +136,7 @@ const line = z
     figures: z.array(figure),
     refreshed: names,
     rebooted: names,
+    started: names,
     contexts: z.record(z.string(), context),
     config: config.exactOptional(),
     anew: z.boolean(),
@@ -168,7 +170,7 @@ export function fromLine(text: string): RecordedSample | null {
     const issue = read.error.issues[0];
     throw new RecordingError(`${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'is no sample'}`);
   }
-  const { kind: _, at, host, guests, figures, refreshed, rebooted, contexts, ...rest } = read.data;
+  const { kind: _, at, host, guests, figures, refreshed, rebooted, started, contexts, ...rest } = read.data;
   return {
     sample: {
       at,
@@ -176,6 +178,7 @@ export function fromLine(text: string): RecordedSample | null {
       sweep: { guests, figures: Float64Array.from(figures) },
       refreshed: new Set(refreshed),
       rebooted: new Set(rebooted),
+      started: new Set(started),
       contexts: new Map(Object.entries(contexts)),
     },
     ...rest,

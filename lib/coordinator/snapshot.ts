@@ -71,7 +71,16 @@ export async function readOnce(hypervisor: Hypervisor, config: Config, time: Tim
       contexts.set(uuid, contextOf(name, facts, config).context);
     }),
   );
-  const sample: Sample = { at: time.now(), sweep, refreshed: new Set(), rebooted: new Set(), atFirstSight: true, host, contexts };
+  const sample: Sample = {
+    at: time.now(),
+    sweep,
+    refreshed: new Set(),
+    rebooted: new Set(),
+    started: new Set(),
+    atFirstSight: true,
+    host,
+    contexts,
+  };
   const snapshot = snapshotOf({ wallClock: Date.now(), sample, config, ...plan(EMPTY_MODEL, sample, config) });
   // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
   const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
