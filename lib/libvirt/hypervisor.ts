@@ -133,6 +133,9 @@ export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = 
       return hostUuid(await native.capabilities({ deadlineMs: HOST_DEADLINE_MS })) ?? uri;
     },
     isAlive: () => native.isAlive(),
-    close: (options) => native.close(options),
+    close(options) {
+      local?.vcpus.close();
+      return native.close(options);
+    },
   };
 }

@@ -4,7 +4,7 @@
  *
  * Works for QEMU's driver on this host. QEMU names the threads `CPU 0/KVM` (libvirt passes debug-threads=on).
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import type { GuestIdentity } from '../sweep.js';
 import { processOf } from './processes.js';
 
@@ -14,8 +14,8 @@ const LOOK_UP_AGAIN = 30_000;
 interface Threads {
   /** libvirt's id of the start of the guest that they belong to. */
   readonly id: number;
-  /** Their schedstat files; none where the host does not tell. */
-  readonly files: readonly string[];
+  /** Their schedstat files, open: reading one anew takes 0.7 µs, opening it each time 9 µs [M]. None where the host does not tell. */
+  readonly files: readonly number[];
   readonly foundAt: number;
 }
 
@@ -41,7 +41,7 @@ export class VcpuTimes {
       const { files } = this.#threadsOf(guest, now);
       const time = sum(files);
       // A thread has ended: they are looked up anew the next time.
-      if (Number.isNaN(time) && files.length > 0) this.#threads.delete(guest.uuid);
+      if (Number.isNaN(time) && files.length > 0) this.#forget(guest.uuid);
       return time;
     });
   }
@@ -60,6 +60,7 @@ export class VcpuTimes {
   #threadsOf(guest: GuestIdentity, now: number): Threads {
     const known = this.#threads.get(guest.uuid);
     if (known !== undefined && known.id === guest.id && now - known.foundAt < LOOK_UP_AGAIN) return known;
+    this.#forget(guest.uuid);
     const found = { id: guest.id, files: this.#find(guest), foundAt: now };
     this.#threads.set(guest.uuid, found);
     return found;
@@ -68,28 +69,49 @@ export class VcpuTimes {
   #forgetOthers(guests: readonly GuestIdentity[]): void {
     if (this.#threads.size <= guests.length) return;
     const here = new Set(guests.map(({ uuid }) => uuid));
-    for (const uuid of this.#threads.keys()) if (!here.has(uuid)) this.#threads.delete(uuid);
+    for (const uuid of this.#threads.keys()) if (!here.has(uuid)) this.#forget(uuid);
   }
 
-  #find(guest: GuestIdentity): string[] {
+  #forget(uuid: string): void {
+    for (const file of this.#threads.get(uuid)?.files ?? []) closeSync(file);
+    this.#threads.delete(uuid);
+  }
+
+  close(): void {
+    for (const uuid of [...this.#threads.keys()]) this.#forget(uuid);
+  }
+
+  #find(guest: GuestIdentity): number[] {
     const pid = processOf(guest, this.#run, this.#proc);
     if (pid === null) return [];
     const tasks = `${this.#proc}/${pid}/task`;
+    const files: number[] = [];
     try {
-      const vcpus = readdirSync(tasks).filter((task) => /^CPU \d+\//.test(readFileSync(`${tasks}/${task}/comm`, 'utf8')));
-      return vcpus.map((task) => `${tasks}/${task}/schedstat`);
+      for (const task of readdirSync(tasks)) {
+        if (!/^CPU \d+\//.test(readFileSync(`${tasks}/${task}/comm`, 'utf8'))) continue;
+        files.push(openSync(`${tasks}/${task}/schedstat`, 'r'));
+      }
+      return files;
     } catch {
-      // Ended meanwhile, or not ours to read.
+      // Ended meanwhile, not ours to read, or too many files are open.
+      for (const file of files) closeSync(file);
       return [];
     }
   }
 }
 
-/** schedstat's first figure is the time spent on a CPU, ns, as of the thread's last tick or switch. */
-function sum(files: readonly string[]): number {
+const buffer = Buffer.alloc(64);
+
+/** schedstat's first figure is the time spent on a CPU, ns, as of the thread's last tick or switch; NaN where one has ended. */
+function sum(files: readonly number[]): number {
   if (files.length === 0) return Number.NaN;
   try {
-    return files.reduce((total, file) => total + Number.parseInt(readFileSync(file, 'latin1'), 10), 0) / 1e6;
+    return (
+      files.reduce(
+        (total, file) => total + Number.parseInt(buffer.toString('latin1', 0, readSync(file, buffer, 0, buffer.length, 0)), 10),
+        0,
+      ) / 1e6
+    );
   } catch {
     return Number.NaN;
   }

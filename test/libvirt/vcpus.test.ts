@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { VcpuTimes } from '../../lib/libvirt/vcpus.js';
@@ -41,6 +41,8 @@ test('a virtual CPU that was unplugged, or plugged in, is noticed', async (t) =>
   const root = t.testdir();
   const times = host(root);
   times.read([guest], 0);
+  // Of a thread that has ended the kernel tells nothing, though its file is open.
+  writeFileSync(join(root, 'proc/77/task/81/schedstat'), '');
   rmSync(join(root, 'proc/77/task/81'), { recursive: true });
   t.same([...times.read([guest], 100)], [Number.NaN], 'once, while the threads are out of date');
   t.same([...times.read([guest], 200)], [2]);
@@ -77,4 +79,22 @@ test('guests that are gone are forgotten, and looked up anew when they come back
   t.equal(times.known, 1);
   rmSync(join(root, 'run/web.pid'));
   t.same([...times.read([guest], 300)], [Number.NaN]);
+});
+
+test('files are closed when a guest is forgotten, and in the end', async (t) => {
+  const open = () => readdirSync('/proc/self/fd').length;
+  const times = host(t.testdir());
+  const before = open();
+  times.read([guest], 0);
+  t.equal(open(), before + 2);
+  times.read([guest], 60_000);
+  t.equal(open(), before + 2, 'looked up again');
+  times.read([{ uuid: 'x', name: 'x', id: 5 }], 60_000);
+  times.read([{ uuid: 'x', name: 'x', id: 5 }], 60_000);
+  t.equal(open(), before);
+  times.read([guest], 60_000);
+  times.close();
+  t.equal(open(), before);
+  t.same([...times.read([guest], 60_000)], [5], 'as good as new');
+  times.close();
 });
