@@ -1,5 +1,5 @@
 /** A hypervisor without a host: figures out of a formula, moves that arrive at once. What a cycle over it takes is JavaScript's own share. */
-import { type GuestIdentity, type Hypervisor, MiB, type Sweep } from 'memcoord';
+import { type DomainFacts, type GuestIdentity, type HostMemory, type Hypervisor, MiB, type Sweep } from 'memcoord';
 import * as field from '../lib/sweep.js';
 import type { Clock } from './rush.js';
 
@@ -55,12 +55,12 @@ export class CannedHost {
 
   hypervisor(): Hypervisor {
     const rows = new Map(this.guests.map(({ uuid }, i) => [uuid, i * field.STRIDE]));
-    const facts = {
+    const facts: DomainFacts = {
+      maximum: MAXIMUM,
       deviceMemory: 0,
       virtioMem: 0,
-      backing: 'anonymous' as const,
+      backing: 'anonymous',
       hardLimit: null,
-      maximum: MAXIMUM,
       current: CURRENT,
       balloonModel: 'virtio',
       autodeflate: false,
@@ -69,7 +69,7 @@ export class CannedHost {
       metadata: null,
     };
     // Room for all: what is planned is what the guests' needs ask for.
-    const host = {
+    const host: HostMemory = {
       total: this.guests.length * MAXIMUM,
       available: this.guests.length * (MAXIMUM - CURRENT),
       arc: 0,
@@ -82,6 +82,7 @@ export class CannedHost {
       uri: 'canned:///',
       sample: async () => this.sweep(),
       cpuTimes: (guests) => new Float64Array(guests.length),
+      vcpuCount: (guests) => guests.length,
       setMemory: async (moves) => {
         for (const { uuid, kib } of moves) this.#figures[(rows.get(uuid) ?? Number.NaN) + field.ACTUAL] = kib;
         return moves.map(() => null);

@@ -63,6 +63,8 @@ export interface Hypervisor {
    * Cheap enough to be asked ten times a second: neither a guest nor a daemon is.
    */
   cpuTimes(guests: readonly GuestIdentity[]): Float64Array;
+  /** Virtual CPUs that {@link cpuTimes} of these guests would read: what it costs grows with them, not with the guests. */
+  vcpuCount(guests: readonly GuestIdentity[]): number;
   /** One entry per move: null where the target is stored (not: reached), else the error. `code` ERR_MEMCOORD_DEADLINE = outcome unknown. */
   setMemory(
     moves: readonly { uuid: string; kib: number }[],

@@ -24,11 +24,15 @@ const onExit = (): Option =>
 /** The options that shape what guests get: `run` acts by them, `status` shows what would come of them. */
 const policy = (): Option[] => [
   new Option('--interval <seconds>', 'time between samples of all guests, 0.1 to 3600 (default: 1); guests at risk are sampled more often'),
-  new Option('--pool <size>', 'most that all guests together may hold, e.g. 8GiB (default: what the host can spare)'),
-  new Option('--reserve <size>', 'memory that is never given out, 200MiB at least (default: 5 % of the host, 512MiB at least)'),
+  new Option('--pool <size>', 'most that all guests together may hold, e.g. 8GiB or 80% of the host (default: what the host can spare)'),
+  new Option(
+    '--reserve <size>',
+    'memory that is never given out, e.g. 2GiB or 10%, 200MiB at least (default: 5% of the host, 512MiB at least)',
+  ),
   new Option('--signal <figure>', "which of a guest's figures is its spare memory: usable (MemAvailable, the default) or unused (MemFree)"),
   new Option('--surplus <whose>', 'what no guest needs: stays with the host (default), or is spread over the guests'),
   new Option('--burst <rate>', 'rise of a guest that its spare memory should outlast, e.g. 200MiB/s (the default)'),
+  new Option('--boot-rest <seconds>', 'time after its start in which a guest gives only what another one needs; 0 = none (default: 120)'),
   new Option('--sampling-budget <percent>', 'CPU for extra samples of guests at risk, as a part of one core (default: 5%)'),
 ];
 
@@ -90,7 +94,7 @@ ${EXIT_CODES}`,
     )
     .addOption(connect())
     .addOption(config())
-    .option('--reserve <size>', 'memory of the host that is not given out even so, 200MiB at least (default: 5 % of it, 512MiB at least)')
+    .option('--reserve <size>', 'memory of the host that is not given out even so, 200MiB at least (default: 5% of it, 512MiB at least)')
     .addOption(include())
     .addOption(exclude())
     .option('--stop', 'end the coordinator that holds the host first: by SIGTERM, and after 10 s by SIGKILL')

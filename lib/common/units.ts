@@ -7,27 +7,46 @@ export const MiB = 1024;
 /** One GiB, in KiB. */
 export const GiB = 1024 * 1024;
 
-const FACTORS: Readonly<Record<string, number>> = { k: 1, kib: 1, m: MiB, mib: MiB, g: GiB, gib: GiB, t: 1024 * GiB, tib: 1024 * GiB };
+/** Bytes of a unit, by the prefixes of virScaleInteger in libvirt. */
+function bytesOf(unit: string): number | undefined {
+  const match = /^([kmgtpe])(b|ib)?$/i.exec(unit);
+  if (match?.[1] === undefined) return undefined;
+  const power = 'kmgtpe'.indexOf(match[1].toLowerCase()) + 1;
+  return (match[2]?.toLowerCase() === 'b' ? 1000 : 1024) ** power;
+}
 
 /**
- * Reads a size that a person wrote: a number and one of KiB, MiB, GiB, TiB (or K, M, G, T, which mean the same), in any case.
+ * Reads a size that a person wrote, as virsh does: a number and a unit in any case, `8G` and `8GiB` by 1024, `8GB` by 1000. Other than
+ * virsh it asks for the unit, and takes decimals.
  *
- * @returns KiB, rounded to a whole number.
+ * @returns KiB, rounded up to a whole number as libvirt does.
  * @throws RangeError where the text is no such size; the message says what is allowed.
  */
 export function parseSize(text: string): number {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i.exec(text);
-  const factor = match?.[2] === undefined ? undefined : FACTORS[match[2].toLowerCase()];
-  if (match?.[1] === undefined || factor === undefined) {
+  const bytes = match?.[2] === undefined ? undefined : bytesOf(match[2]);
+  if (match?.[1] === undefined || bytes === undefined) {
     throw new RangeError(`'${text}' is not a size: write a number with a unit, such as 512MiB or 4GiB (KiB, MiB, GiB, TiB)`);
   }
-  const kib = Math.round(Number(match[1]) * factor);
+  const kib = Math.ceil((Number(match[1]) * bytes) / 1024);
   if (!Number.isSafeInteger(kib)) throw new RangeError(`'${text}' is too large to be a size of memory`);
   return kib;
 }
 
 /** A size, KiB, or a part of a whole that is known only later: of the host's memory, of a guest's maximum. */
 export type Amount = number | { readonly percent: number };
+
+/**
+ * Reads a size, or a percentage of a whole: `4GiB`, `80%`.
+ *
+ * @throws RangeError where the text is neither; the message says what is allowed.
+ */
+export function parseAmount(text: string): Amount {
+  const percent = /^\s*(\d+(?:\.\d+)?)\s*%\s*$/.exec(text)?.[1];
+  if (percent === undefined) return parseSize(text);
+  if (Number(percent) > 100) throw new RangeError(`'${text}' is more than all there is: write a percentage up to 100%`);
+  return { percent: Number(percent) };
+}
 
 /** What an amount comes to, KiB. */
 export function amountOf(amount: Amount, whole: number): number {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { isMore, MiB } from '../common/units.js';
 import type { GuestOverrides, PolicyConfig } from '../policy/types.js';
 import { globMatcher } from './glob.js';
-import { GLOB, GUEST_SETTINGS, HOST_SETTINGS } from './settings.js';
+import { GLOB, GUEST_SETTINGS, HOST_SETTINGS, overridesOf } from './settings.js';
 import { ConfigError, readText, readYaml } from './yaml.js';
 
 export { ConfigError };
@@ -71,17 +71,12 @@ export function withSettings(config: Config, settings: Settings): Config {
     surplus: settings.surplus ?? config.surplus,
     burstKiBs: settings.burst ?? config.burstKiBs,
     samplingBudget: settings['sampling-budget'] ?? config.samplingBudget,
-    bootRestMs: config.bootRestMs,
+    bootRestMs: settings['boot-rest'] ?? config.bootRestMs,
     onExit: settings['on-exit'] ?? config.onExit,
     include: settings.include ?? config.include,
     exclude: settings.exclude ?? config.exclude,
-    guests: settings.guests?.map(({ match, ...rest }) => ({ match, settings: defined(rest) })) ?? config.guests,
+    guests: settings.guests?.map(({ match, ...rest }) => ({ match, settings: overridesOf(rest) })) ?? config.guests,
   };
-}
-
-/** Without the keys that are not set: they would cover those of an earlier entry. */
-function defined(settings: object): GuestOverrides {
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
 
 /**

@@ -10,12 +10,12 @@
 import { DOMParser } from '@xmldom/xmldom';
 import { isMore } from '../common/units.js';
 import type { GuestOverrides } from '../policy/types.js';
-import { clipped, didYouMean, GUEST_SETTINGS, readSetting } from './settings.js';
+import { clipped, didYouMean, GUEST_SETTINGS, overridesOf, readSetting } from './settings.js';
 
 /** Namespace of our element in a domain's metadata. */
 export const METADATA_URI = 'urn:memcoord:domain:1';
 
-/** Five settings fit in 200 bytes; whatever is longer is not meant for us. */
+/** Six settings fit in 200 bytes; whatever is longer is not meant for us. */
 const MOST_CHARACTERS = 4096;
 /** Problems go to the log: what a guest's owner wrote must not fill it. */
 const MOST_PROBLEMS = 8;
@@ -37,7 +37,7 @@ export function parseMetadata(text: string | null): { readonly overrides: GuestO
     if ('problem' in read) problems.push(`metadata: ${name}: ${read.problem}`);
     else settings[name] = read.value;
   }
-  const overrides: GuestOverrides = settings;
+  const overrides = overridesOf(settings);
   if (overrides.min !== undefined && overrides.max !== undefined && isMore(overrides.min, overrides.max)) {
     const { min: _, ...rest } = overrides;
     return { overrides: rest, problems: [...problems, 'metadata: min: must not be more than max'].slice(0, MOST_PROBLEMS) };
@@ -48,7 +48,7 @@ export function parseMetadata(text: string | null): { readonly overrides: GuestO
 /** Attributes of the one element that there is, or what is wrong with it. Namespace declarations are none of our settings. */
 function readAttributes(text: string): readonly (readonly [string, string])[] | string {
   if (text.length > MOST_CHARACTERS) return `metadata: ignored, since it is longer than ${MOST_CHARACTERS} characters`;
-  // Nobody needs a document type for five attributes; entities are the way to blow a parser up.
+  // Nobody needs a document type for six attributes; entities are the way to blow a parser up.
   if (text.includes('<!')) return 'metadata: ignored, since it has a document type or a comment';
   try {
     const parser = new DOMParser({

@@ -3,8 +3,9 @@
  */
 import { z } from 'zod';
 import { messageOf, printable } from '../common/text.js';
-import { formatSize, parseSize } from '../common/units.js';
+import { type Amount, formatSize, parseAmount, parseSize } from '../common/units.js';
 import { LEAST_RESERVE } from '../policy/limits.js';
+import type { GuestOverrides } from '../policy/types.js';
 import { globMatcher } from './glob.js';
 
 /** No setting that is read takes more characters. */
@@ -46,22 +47,32 @@ function oneOf<const T extends string>(...words: readonly T[]): z.ZodType<T> {
 }
 
 /** A size with its unit, KiB. */
-const size = written((text) => {
+export const SIZE = written((text) => {
   const kib = parseSize(text);
   if (kib === 0) throw new RangeError(`'${text}': must be more than 0`);
   return kib;
 });
 
-const reserve = written((text) => {
-  const kib = parseSize(text);
-  if (kib < LEAST_RESERVE) throw new RangeError(`'${text}' is too little: a host keeps ${formatSize(LEAST_RESERVE)} at least`);
-  return kib;
+/** A size with its unit, or a part of a whole in percent: of the host's memory, of a guest's maximum. */
+const amount = written((text): Amount => {
+  const amount = parseAmount(text);
+  if ((typeof amount === 'number' ? amount : amount.percent) === 0) throw new RangeError(`'${text}': must be more than 0`);
+  return amount;
+});
+
+/** A percentage of the host may come to less than LEAST_RESERVE, which holds then. */
+const reserve = written((text): Amount => {
+  const amount = parseAmount(text);
+  if (typeof amount === 'number' && amount < LEAST_RESERVE)
+    throw new RangeError(`'${text}' is too little: a host keeps ${formatSize(LEAST_RESERVE)} at least`);
+  return amount;
 });
 
 /** Seconds, as ms. */
-const seconds = written((text) =>
-  Math.round(1000 * numberIn(text, /^(\d+(?:\.\d+)?)s?$/, 0.1, 3600, 'a time in seconds from 0.1 to 3600')),
-);
+const seconds = (least: number, most: number) =>
+  written((text) => Math.round(1000 * numberIn(text, /^(\d+(?:\.\d+)?)s?$/, least, most, `a time in seconds from ${least} to ${most}`)));
+
+const bootRest = seconds(0, 3600);
 
 /** `200MiB/s`, as KiB/s. */
 const rate = written((text) => {
@@ -103,17 +114,31 @@ function isGlob(word: string): boolean {
 }
 
 /** Settings of one guest: {@link GuestOverrides} of the policy as people write them. */
-export const GUEST_SETTINGS = { min: size, max: size, share, signal: oneOf('usable', 'unused'), manage: yesNo };
+export const GUEST_SETTINGS = {
+  min: amount,
+  max: amount,
+  share,
+  signal: oneOf('usable', 'unused'),
+  manage: yesNo,
+  'boot-rest': bootRest,
+};
+
+/** What the policy is told of settings that are read. What is not set is left out: it would cover what an earlier entry set. */
+export function overridesOf(settings: { readonly [name in keyof typeof GUEST_SETTINGS]?: unknown }): GuestOverrides {
+  const { 'boot-rest': bootRestMs, ...rest } = settings;
+  return Object.fromEntries(Object.entries({ ...rest, bootRestMs }).filter(([, value]) => value !== undefined));
+}
 
 /** Settings of the host. The configuration file's keys, and with `--` before them the command line's options. */
 export const HOST_SETTINGS = {
   connect: text,
-  interval: seconds,
-  pool: size,
+  interval: seconds(0.1, 3600),
+  pool: amount,
   reserve,
   signal: oneOf('usable', 'unused'),
   surplus: oneOf('host', 'guests'),
   burst: rate,
+  'boot-rest': bootRest,
   'sampling-budget': percentage,
   'on-exit': oneOf('keep', 'restore'),
   include: z.array(GLOB, 'must be a list of names or globs'),

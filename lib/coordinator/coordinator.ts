@@ -68,8 +68,21 @@ interface WayOut {
   readonly purpose: Purpose;
   readonly choose: (made: Plan) => readonly Move[];
 }
-const NONE: ReadonlySet<string> = new Set();
 const NOT_KNOWN = new Float64Array(0);
+/**
+ * After connecting, guests are sampled until they are known, whatever the interval: times, ms, and whether their figures are refreshed. The
+ * first takes what came when the stats period was switched on, or was there before. From then on only a change shows that a guest answers,
+ * and two are needed (rule 12): `last_update` counts whole seconds, so refreshes are not much closer than one.
+ */
+const DISCOVERY: readonly { readonly afterMs: number; readonly refresh: boolean }[] = [
+  { afterMs: 250, refresh: false },
+  { afterMs: 950, refresh: true },
+  { afterMs: 1800, refresh: true },
+];
+/** Guests that are discovered so, which no budget pays for: 50 take half a second of CPU, once. The others come with the sweeps. */
+const MOST_DISCOVERED = 50;
+/** What there is to begin with of the savings for extra samples: a second's, since more is saved up only by not spending it. */
+const FIRST_SAVINGS_MS = 1000;
 const NOT_ORDERED = { outcomes: [], orderedAt: 0 };
 /** A dry run may not refresh a guest's figures: it has sweeps alone. */
 const NO_SAMPLE: NextSample = { guests: [], settling: [], againMs: Number.POSITIVE_INFINITY };
@@ -93,6 +106,9 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #hypervisor: Hypervisor | null = null;
   #model: Model = EMPTY_MODEL;
   #rebooted = new Set<string>();
+  #started = new Set<string>();
+  /** What is yet to come of DISCOVERY. */
+  #discovery: readonly { readonly at: number; readonly refresh: boolean }[] = [];
   #rehearsed = new Map<string, Move>();
   /** The configuration that the recording has last. */
   #recorded: Config | null = null;
@@ -101,8 +117,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #snapshot: Snapshot | null = null;
   #sampledAt = Number.NEGATIVE_INFINITY;
   /** CPU time for extra samples that is left, ms, and when that was computed. */
-  #savings = 0;
-  #savedAt = 0;
+  #savings: number;
+  #savedAt: number;
   #sweepAt = Number.NEGATIVE_INFINITY;
   #off: () => void = () => {};
   #stopping = false;
@@ -120,6 +136,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#dryRun = dryRun;
     this.#time = time;
     this.#random = random;
+    this.#savings = FIRST_SAVINGS_MS * config.samplingBudget;
+    this.#savedAt = time.now();
     this.#registry = new GuestRegistry({
       config: () => this.#config,
       dryRun,
@@ -254,6 +272,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#off = hypervisor.onEvent((event) => this.#hear(event));
     this.#hypervisor = hypervisor;
     this.#lost = false;
+    const now = this.#time.now();
+    this.#discovery = this.#dryRun ? [] : DISCOVERY.map(({ afterMs, refresh }) => ({ at: now + afterMs, refresh }));
     this.emit('connected', hypervisor.uri);
     return hypervisor;
   }
@@ -268,6 +288,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #hear(event: HypervisorEvent): void {
     if (event.kind === 'balloon') return;
     if (event.kind === 'rebooted') this.#rebooted.add(event.uuid);
+    if (event.kind === 'started') this.#started.add(event.uuid);
+    if (event.kind === 'stopped') this.#started.delete(event.uuid);
     // Hot-plug changes what the domain's XML says: read it anew.
     if (event.kind === 'deviceAdded') this.#registry.forgetAll();
     if (event.kind === 'closed') this.#lost = true;
@@ -286,7 +308,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         const now = this.#time.now();
         // Events call for a sweep at once, but a storm of them must not be one of sweeps.
         const earliest = this.#sampledAt + LEAST_SAMPLE;
-        const due = this.#sweepAt + this.#config.intervalMs;
+        const due = Math.min(this.#sweepAt + this.#config.intervalMs, this.#discovery[0]?.at ?? Number.POSITIVE_INFINITY);
         const check = this.#checkActivity(hypervisor, now);
         const next = this.#dryRun ? NO_SAMPLE : nextSample(this.#model, this.#registry.contexts, this.#config, check);
         const sweep = now >= due - 1;
@@ -314,16 +336,30 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /** What is known without a sample, and what a sample may cost. */
-  #checkActivity(hypervisor: Hypervisor, at: number): ActivityCheck {
+  #checkActivity(hypervisor: Hypervisor, at: number): ActivityCheck & { readonly vcpus: number } {
     const { samplingBudget } = this.#config;
     this.#savings = Math.min(SAVED_FOR * samplingBudget, this.#savings + (at - this.#savedAt) * samplingBudget);
     this.#savedAt = at;
-    return { at, cpu: this.#cpuTimes(hypervisor, this.#model.guests), savings: this.#savings };
+    const { guests } = this.#model;
+    return { at, cpu: this.#cpuTimes(hypervisor, guests), savings: this.#savings, vcpus: hypervisor.vcpuCount(guests) };
   }
 
-  /** Where there are too many guests for activity checks between the sweeps, what they are for is not known. */
+  /** Where there are too many virtual CPUs for activity checks between the sweeps, what they are for is not known. */
   #cpuTimes(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Float64Array {
-    return activityCheckInterval(guests.length, this.#config) < this.#config.intervalMs ? hypervisor.cpuTimes(guests) : NOT_KNOWN;
+    const everyMs = activityCheckInterval(hypervisor.vcpuCount(guests), this.#config);
+    return everyMs < this.#config.intervalMs ? hypervisor.cpuTimes(guests) : NOT_KNOWN;
+  }
+
+  /** Guests to be refreshed because they are not known yet (DISCOVERY), by uuid. */
+  #toDiscover(): string[] {
+    const now = this.#time.now();
+    const reached = this.#discovery.filter(({ at }) => at <= now + 1);
+    this.#discovery = this.#discovery.slice(reached.length);
+    if (!reached.some(({ refresh }) => refresh)) return [];
+    const unknown = this.#model.guests.filter(
+      ({ uuid, phase }) => phase === 'booting' && (this.#registry.contexts.get(uuid)?.statsPeriod ?? 0) > 0,
+    );
+    return unknown.slice(0, MOST_DISCOVERED).map(({ uuid }) => uuid);
   }
 
   /** After a loss nothing that was believed is trusted beyond what a coordinator before us would be. */
@@ -356,8 +392,9 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     cpu: Float64Array = NOT_KNOWN,
     wayOut: WayOut | null = null,
   ): Promise<number> {
-    const refresh = sweep ? [...atRisk, ...settling] : atRisk;
-    this.#savings -= refresh.length * SAMPLE_COST;
+    const paid = sweep ? [...atRisk, ...settling] : atRisk;
+    this.#savings -= paid.length * SAMPLE_COST;
+    const refresh = sweep ? [...new Set([...paid, ...this.#toDiscover()])] : paid;
     this.#sampledAt = this.#time.now();
     if (sweep) this.#sweepAt = this.#sampledAt;
     const before = this.#model.guests;
@@ -369,12 +406,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     await this.#registry.discover(hypervisor, read.guests);
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
+    const started = new Set(read.guests.filter(({ uuid }) => this.#started.delete(uuid)).map(({ uuid }) => uuid));
     const sample: Sample = {
       at: this.#time.now(),
       sweep: read,
       refreshed: new Set(refresh),
       rebooted,
-      started: NONE,
+      started,
       host,
       contexts: this.#registry.contexts,
     };
@@ -397,14 +435,12 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * Guests and host. Where a refresh lies between, what guests take meanwhile would count twice, as available before and as theirs after:
-   * the host is read again, and the less is believed.
+   * Guests and host. What guests take meanwhile would count twice, as available before and as theirs after, and what they give as theirs
+   * before and as available after: the host is read on both sides, and the less is believed (rule 4).
    */
   async #read(hypervisor: Hypervisor, options: Parameters<Hypervisor['sample']>[0]): Promise<readonly [Sweep, HostMemory]> {
-    const [read, host] = await Promise.all([hypervisor.sample(options), hypervisor.hostMemory()]);
-    if (options.refresh?.length === 0) return [read, host];
-    const after = await hypervisor.hostMemory();
-    return [read, { ...after, available: Math.min(host.available, after.available) }];
+    const [before, read] = await Promise.all([hypervisor.hostMemory(), hypervisor.sample(options)]);
+    return [read, lesser(before, await hypervisor.hostMemory())];
   }
 
   #factsOf(uuid: string | undefined): DomainFacts | null {
@@ -447,6 +483,17 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.emit('record', toLine(config === this.#recorded ? rest : { config, ...rest }));
     this.#recorded = config;
   }
+}
+
+/** The later of two readings, with the less of what there is to give out. */
+function lesser(before: HostMemory, after: HostMemory): HostMemory {
+  const rooms = [before.cgroupRoom, after.cgroupRoom].filter((room) => room !== null);
+  return {
+    ...after,
+    available: Math.min(before.available, after.available),
+    arc: Math.min(before.arc, after.arc),
+    cgroupRoom: rooms.length === 0 ? null : Math.min(...rooms),
+  };
 }
 
 function isSame(before: readonly GuestIdentity[], after: readonly GuestIdentity[]): boolean {

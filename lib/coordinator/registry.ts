@@ -23,6 +23,8 @@ export const FIRST_RETRY_MS = 500;
 export const LAST_RETRY_MS = 30_000;
 /** Least time between two notes on disk of what is believed of the guests, ms. */
 const NOTE_PAUSE_MS = 1000;
+/** Longest stats period that is set, seconds: figures that are older are good for nothing, however rarely guests are sampled. */
+const LONGEST_PERIOD = 5;
 
 interface Known {
   readonly id: number;
@@ -143,7 +145,7 @@ export class GuestRegistry {
     const changed = before?.changed ?? this.#leftBehind(uuid, id, facts.statsPeriod);
     const known: Known = { id, context: this.#recalled(context, uuid, id), changed, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
     this.#learn(uuid, known);
-    const wanted = Math.max(1, Math.round(this.#options.config().intervalMs / 1000));
+    const wanted = Math.min(LONGEST_PERIOD, Math.max(1, Math.round(this.#options.config().intervalMs / 1000)));
     const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
     if (!coordinated || facts.statsPeriod === wanted) return;
     if (!this.#options.dryRun)

@@ -1,4 +1,5 @@
 /** The memory of the host that we run on, out of /proc. A remote host's is libvirt's to tell. */
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HostMemory } from '../hypervisor.js';
@@ -15,17 +16,31 @@ const SWAP_OUT_PAGES = 256;
 /** Swapping is judged over this time at least, ms: a shorter one sees single bursts. */
 const SWAP_WINDOW_MS = 1000;
 
-/** A reader of the host's memory. It keeps the last count of pages swapped out, to see them grow. */
-export function hostMemoryReader(root = '/proc', now: () => number = () => performance.now()): () => Promise<HostMemory> {
+export interface HostMemoryOptions {
+  readonly proc?: string;
+  readonly now?: () => number;
+  /** {@link HostMemory.cgroupRoom}: which guests there are is not known here. */
+  readonly cgroupRoom?: () => number | null;
+}
+
+/**
+ * A reader of the host's memory. It keeps the last count of pages swapped out, to see them grow.
+ *
+ * It does not wait: the kernel makes these files up in some 10 µs each, where a detour by libuv's threads costs 200 [M].
+ */
+export function hostMemoryReader({
+  proc: root = '/proc',
+  now = () => performance.now(),
+  cgroupRoom = () => null,
+}: HostMemoryOptions = {}): () => HostMemory {
   let counted = { at: Number.NaN, pages: Number.NaN };
   let swapping = false;
-  return async () => {
-    const [meminfo, stalls, vmstat] = await Promise.all([
-      readFile(join(root, 'meminfo'), 'utf8'),
-      // Kernels without PSI have no such file, or refuse to read it (psi=0).
-      readFile(join(root, 'pressure/memory'), 'utf8').catch(() => ''),
-      readFile(join(root, 'vmstat'), 'utf8'),
-    ]);
+  return () => {
+    const meminfo = readFileSync(join(root, 'meminfo'), 'utf8');
+    const vmstat = readFileSync(join(root, 'vmstat'), 'utf8');
+    // Kernels without PSI have no such file, or refuse to read it (psi=0).
+    const stalls = optional(join(root, 'pressure/memory'));
+    const { arc, arcMinimum } = arcOf(optional(join(root, 'spl/kstat/zfs/arcstats')));
     const pages = numberAfter(vmstat, /^pswpout (\d+)$/m) ?? Number.NaN;
     const elapsed = now() - counted.at;
     if (!(elapsed < SWAP_WINDOW_MS)) {
@@ -38,17 +53,35 @@ export function hostMemoryReader(root = '/proc', now: () => number = () => perfo
     return {
       total: required(meminfo, 'MemTotal', root),
       available: required(meminfo, 'MemAvailable', root),
-      arc: 0,
-      arcMinimum: 0,
-      hugePages: 0,
-      cgroupRoom: null,
+      arc,
+      arcMinimum,
+      hugePages: hugePagesOf(meminfo),
+      cgroupRoom: cgroupRoom(),
       pressure: swapping || some > SOME_STALL_PERCENT || full > FULL_STALL_PERCENT,
     };
   };
 }
 
-/** The memory of this machine. */
-export const readHostMemory: () => Promise<HostMemory> = hostMemoryReader();
+/** ZFS' cache, KiB: 0 where there is no ZFS. It is none of the page cache, so MemAvailable does not count it. */
+function arcOf(arcstats: string): Pick<HostMemory, 'arc' | 'arcMinimum'> {
+  const kib = (name: string) => Math.floor((numberAfter(arcstats, new RegExp(`^${name}\\s+\\d+\\s+(\\d+)$`, 'm')) ?? 0) / 1024);
+  const arcMinimum = kib('c_min');
+  return { arc: Math.max(0, kib('size') - arcMinimum), arcMinimum };
+}
+
+/** All pools, KiB. Kernels before 4.16 count those of the default size alone. */
+function hugePagesOf(meminfo: string): number {
+  const pages = (numberAfter(meminfo, /^HugePages_Total:\s+(\d+)$/m) ?? 0) * (numberAfter(meminfo, /^Hugepagesize:\s+(\d+) kB$/m) ?? 0);
+  return numberAfter(meminfo, /^Hugetlb:\s+(\d+) kB$/m) ?? pages;
+}
+
+function optional(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
 
 /** Names this boot of the machine; null where it has no name. */
 export async function bootId(root = '/proc'): Promise<string | null> {

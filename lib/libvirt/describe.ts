@@ -54,13 +54,18 @@ function child(parent: Element | undefined, name: string): Element | undefined {
 }
 
 /** KiB of `<memory unit='KiB'>`; libvirt writes no other unit. */
-function kibOf(domain: Element, name: string): number {
-  const element = child(domain, name);
+function kibOf(parent: Element | undefined, name: string): number {
+  const element = child(parent, name);
   const text = element?.textContent?.trim() ?? '';
   const unit = element?.getAttribute('unit') ?? 'KiB';
-  if (unit !== 'KiB' || !/^\d{1,15}$/.test(text))
+  if (unit !== 'KiB' || !/^\d{1,16}$/.test(text))
     throw new XmlError(`the XML of a domain has <${name} unit='${unit}'> of '${text.slice(0, 40)}'`);
   return Number(text);
+}
+
+/** The same, 0 where there is no such element. */
+function kibOrNone(parent: Element | undefined, name: string): number {
+  return child(parent, name) === undefined ? 0 : kibOf(parent, name);
 }
 
 /** What libvirt calls a device (`hostdev0`). */
@@ -68,7 +73,7 @@ function aliasOf(device: Element): string {
   return child(device, 'alias')?.getAttribute('name') ?? device.nodeName;
 }
 
-/** Devices that pin the guest's memory for DMA: element, type, what drives it. */
+/** Devices that pin the guest's memory for DMA: element, type, what drives it. VFIO has exceptions: {@link PINS_NOTHING}. */
 const PINNING = [
   ['hostdev', 'pci', 'vfio'],
   ['hostdev', 'mdev', 'vfio'],
@@ -77,6 +82,18 @@ const PINNING = [
   ['interface', 'vdpa', 'vdpa'],
   ['disk', 'vhostvdpa', 'vdpa'],
 ] as const;
+
+/** Mediated devices of s390 whose drivers pin single pages and for the time of a request only (docs/ballooning.md). */
+const PINS_NOTHING: readonly (string | null)[] = ['vfio-ap', 'vfio-ccw'];
+
+/**
+ * Memory devices that libvirt counts in `<memory>` and QEMU's balloon does not; it counts `dimm`. Read in libvirt 9: `sgx-epc` is not in
+ * `<memory>` at all.
+ */
+const OUTSIDE_THE_BALLOON: readonly (string | null)[] = ['nvdimm', 'virtio-pmem', 'virtio-mem'];
+
+/** libvirt's VIR_DOMAIN_MEMORY_PARAM_UNLIMITED, KiB. */
+const UNLIMITED = 2 ** 53 - 1;
 
 /**
  * What keeps pages that the balloon gives up from reaching the host, or the balloon from meaning anything.
@@ -90,11 +107,32 @@ function obstaclesOf(domain: Element, devices: Element | undefined): string[] {
   const security = child(domain, 'launchSecurity')?.getAttribute('type');
   if (security) obstacles.push(security.startsWith('sev') ? 'SEV' : `launch security ${security}`);
   for (const [name, type, driver] of PINNING) {
-    const pinning = children(devices, name).filter((device) => device.getAttribute('type') === type);
+    const pinning = children(devices, name).filter(
+      (device) => device.getAttribute('type') === type && !PINS_NOTHING.includes(device.getAttribute('model')),
+    );
     obstacles.push(...pinning.map((device) => `${driver} device ${aliasOf(device)}`));
   }
   if (children(devices, 'memory').some((device) => device.getAttribute('model') === 'virtio-mem')) obstacles.push('virtio-mem');
+  // QEMU has no such device: libvirt takes the definition, and the guest has no balloon.
+  if (child(devices, 'memballoon')?.getAttribute('model') === 'xen') obstacles.push('balloon model xen');
   return obstacles;
+}
+
+/** Where the guest's pages are. `<source type='memfd'>` and shared memory are anonymous to the host: nobody can reclaim them but by swap. */
+function backingOf(domain: Element): DomainFacts['backing'] {
+  const backing = child(domain, 'memoryBacking');
+  if (child(backing, 'hugepages') !== undefined) return 'hugepages';
+  return child(backing, 'source')?.getAttribute('type') === 'file' ? 'file' : 'anonymous';
+}
+
+/** Of a virtio-mem device: what is plugged, or what the guest is asked to plug, whichever is more, KiB. */
+function pluggable(device: Element): number {
+  const target = child(device, 'target');
+  return Math.max(kibOrNone(target, 'requested'), kibOrNone(target, 'current'));
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 /**
@@ -109,12 +147,16 @@ export function domainFacts(xml: string, metadata: string | null): DomainFacts {
   const devices = child(domain, 'devices');
   const balloon = child(devices, 'memballoon');
   const period = Number(child(balloon, 'stats')?.getAttribute('period') ?? 0);
+  const outside = children(devices, 'memory').filter((device) => OUTSIDE_THE_BALLOON.includes(device.getAttribute('model')));
+  const deviceMemory = sum(outside.map((device) => kibOf(child(device, 'target'), 'size')));
+  const hardLimit = kibOrNone(child(domain, 'memtune'), 'hard_limit');
   return {
-    maximum: kibOf(domain, 'memory'),
-    deviceMemory: 0,
-    virtioMem: 0,
-    backing: 'anonymous',
-    hardLimit: null,
+    // NVDIMM labels and alignment never make the devices more than the whole, but a broken definition must not make a negative size.
+    maximum: Math.max(0, kibOf(domain, 'memory') - deviceMemory),
+    deviceMemory,
+    virtioMem: sum(outside.filter((device) => device.getAttribute('model') === 'virtio-mem').map(pluggable)),
+    backing: backingOf(domain),
+    hardLimit: hardLimit === 0 || hardLimit >= UNLIMITED ? null : hardLimit,
     current: kibOf(domain, 'currentMemory'),
     balloonModel: balloon?.getAttribute('model') ?? 'none',
     autodeflate: balloon?.getAttribute('autodeflate') === 'on',

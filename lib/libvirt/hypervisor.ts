@@ -1,13 +1,14 @@
 /** The hypervisor over libvirt: the addon's flat answers in the coordinator's words. No policy, no retries. */
 
 import { METADATA_URI } from '../config/metadata.js';
-import { isLocal, readHostMemory } from '../host/memory.js';
+import { hostMemoryReader, isLocal } from '../host/memory.js';
 import type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import type { GuestIdentity, Sweep } from '../sweep.js';
 import { domainFacts, hostUuid } from './describe.js';
 import { loadBinding } from './load.js';
+import { localHost } from './local.js';
 import type { NativeConnection, NativeEvent } from './native.js';
-import { runDirectory, VcpuTimes } from './vcpus.js';
+import { runDirectory } from './processes.js';
 
 /** Longer than any healthy daemon needs, a login by ssh included. */
 const OPEN_DEADLINE_MS = 15_000;
@@ -27,6 +28,10 @@ const LIFECYCLE: Readonly<Record<number, 'started' | 'stopped' | 'paused' | 'res
   8: 'stopped',
 };
 
+/** virDomainEventStartedDetailType: a guest that slept goes on. */
+const STARTED = 2;
+const WOKEN = 4;
+
 /** True where libvirt's test driver runs inside this process, and nobody else can see its guests. */
 function isInProcess(uri: string): boolean {
   return /^test:\/\/\//i.test(uri);
@@ -44,7 +49,7 @@ export function translate(event: NativeEvent): HypervisorEvent | undefined {
     case 'deviceAdded':
       return { kind: 'deviceAdded', uuid, name };
     case 'lifecycle': {
-      const kind = LIFECYCLE[event.event];
+      const kind = event.event === STARTED && event.detail === WOKEN ? 'resumed' : LIFECYCLE[event.event];
       return kind === undefined ? undefined : { kind, uuid, name };
     }
   }
@@ -80,7 +85,8 @@ export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = 
   const learn = (uuid: string, seconds: number) => (seconds > 0 ? periods.set(uuid, seconds) : periods.delete(uuid));
 
   const run = runDirectory(uri);
-  const vcpus = run === null ? null : new VcpuTimes(run);
+  const local = run === null ? null : localHost(run);
+  const localMemory = hostMemoryReader({ cgroupRoom: () => local?.cgroupRoom(guests) ?? null });
 
   native.onEvent((native) => {
     const event = translate(native);
@@ -96,9 +102,12 @@ export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = 
       const known = refresh.map((uuid) => ({ uuid, seconds: periods.get(uuid) ?? 0 })).filter(({ seconds }) => seconds > 0);
       const sweep = await native.sample({ ...rest, refresh: known });
       guests = sweep.guests ?? guests;
-      return { guests, figures: sweep.figures };
+      const read: Sweep = { guests, figures: sweep.figures };
+      local?.noteFileRss(read);
+      return read;
     },
-    cpuTimes: (asked) => vcpus?.read(asked, performance.now()) ?? new Float64Array(asked.length).fill(Number.NaN),
+    cpuTimes: (asked) => local?.vcpus.read(asked, performance.now()) ?? new Float64Array(asked.length).fill(Number.NaN),
+    vcpuCount: (asked) => local?.vcpus.count(asked, performance.now()) ?? asked.length,
     async setMemory(moves, options) {
       return native.setMemory(moves, options);
     },
@@ -110,20 +119,23 @@ export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = 
       const { xml, metadata } = await native.describe(uuid, { deadlineMs, metadataUri: METADATA_URI });
       const facts = domainFacts(xml, metadata);
       learn(uuid, facts.statsPeriod);
-      return facts;
+      return local?.withHostFacts(uuid, facts, guests) ?? facts;
     },
     onEvent(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
     async hostMemory() {
-      return isLocal(uri) ? readHostMemory() : nodeMemory(native);
+      return isLocal(uri) ? localMemory() : nodeMemory(native);
     },
     async hostId() {
       if (isInProcess(uri)) return null;
       return hostUuid(await native.capabilities({ deadlineMs: HOST_DEADLINE_MS })) ?? uri;
     },
     isAlive: () => native.isAlive(),
-    close: (options) => native.close(options),
+    close(options) {
+      local?.vcpus.close();
+      return native.close(options);
+    },
   };
 }

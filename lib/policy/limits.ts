@@ -120,7 +120,11 @@ export const RELIEF_FRACTION = 1 / 64;
 
 /** CPU time of one extra sample of one guest, ms, over all processes: two period calls, one reading. */
 export const SAMPLE_COST = 5;
-/** Samples are saved up for so long, ms: a guest that becomes active is sampled again and again until it is known what it does. */
+/**
+ * Samples are saved up for so long, ms: where many guests become active at once (cron at midnight), each is sampled again and again until it
+ * is known what it does. With a second's savings, 6 of 10 guests that rose at 200 MiB/s beside 50 GiB died (simulated). What it costs: with
+ * a budget of 5 % of a core a minute's savings are 3 s of CPU, spent at once at worst, and then 5 % again.
+ */
 export const SAVED_FOR = 60_000;
 /** CPU time of one check at the time that a guest's virtual CPUs have run, ms. */
 export const ACTIVITY_CHECK_COST = 0.03;

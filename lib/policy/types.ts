@@ -189,7 +189,10 @@ export interface Sample {
   readonly refreshed: ReadonlySet<string>;
   /** Guests that reported a reboot since the last sample, by uuid. */
   readonly rebooted: ReadonlySet<string>;
-  /** Guests that were started since the last sample, while memcoord runs, by uuid: first sight by memcoord is no boot. */
+  /**
+   * Guests that were started since the last sample, by uuid, as their events say: none that were running when memcoord came. Each is in the
+   * sweep, though it may have been in the one before too, as events can be late.
+   */
   readonly started: ReadonlySet<string>;
   /** Believe a guest's figures at first sight: for a reading that moves nothing. A coordinator waits for two that agree. */
   readonly atFirstSight?: boolean;

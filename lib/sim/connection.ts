@@ -135,6 +135,8 @@ class Connection implements Hypervisor {
   readonly cpuTimes = (guests: readonly GuestIdentity[]): Float64Array =>
     Float64Array.from(guests, ({ uuid }) => this.#host.find(uuid)?.cpu ?? Number.NaN);
 
+  readonly vcpuCount = (guests: readonly GuestIdentity[]): number => guests.length;
+
   readonly setMemory = async (moves: readonly { uuid: string; kib: number }[], { deadlineMs }: Deadline) => {
     if (this.#host.daemon === 'hung' && this.#alive) {
       // What becomes of calls that a hanging daemon has taken nobody knows: here, some are carried out once it is back.

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { GiB, parseSize } from '../common/units.js';
 import { type Config, defaultConfig, GUEST_KEYS, HOST_KEYS, settingsSchema, withSettings } from '../config/config.js';
-import { clipped, GUEST_SETTINGS, HOST_SETTINGS, written } from '../config/settings.js';
+import { clipped, GUEST_SETTINGS, HOST_SETTINGS, SIZE, written } from '../config/settings.js';
 import { readText, readYaml } from '../config/yaml.js';
 import { BOOT_MS, FIGURES, type GuestSpec } from './guest.js';
 import { timeToRest } from './invariants.js';
@@ -49,8 +49,8 @@ const guest = z
     {
       name: z.string(`must be a text of 1 to ${LONGEST_NAME} characters`).min(1).max(LONGEST_NAME),
       count: z.int(`must be a whole number from 1 to ${MOST_GUESTS}`).min(1).max(MOST_GUESTS).optional(),
-      max: GUEST_SETTINGS.max,
-      size: GUEST_SETTINGS.max.optional(),
+      max: SIZE,
+      size: SIZE.optional(),
       uses: amount.optional(),
       eats: waypoints.optional(),
       tmpfs: waypoints.optional(),
@@ -101,7 +101,7 @@ function isOnGuest(what: string): boolean {
 }
 
 const host = z
-  .strictObject({ memory: GUEST_SETTINGS.max, used: amount.optional() }, MAPPING)
+  .strictObject({ memory: SIZE, used: amount.optional() }, MAPPING)
   .refine(({ memory, used = 0 }) => used <= memory, { message: 'must not be more than memory', path: ['used'] });
 
 const schema = z

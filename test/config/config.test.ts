@@ -26,6 +26,7 @@ reserve: 1 GiB
 signal: unused
 surplus: guests
 burst: 100MiB/s
+boot-rest: 90s
 sampling-budget: 2.5%
 on-exit: restore
 include: [web-*, db-1]
@@ -37,6 +38,7 @@ guests:
     share: 2000
     signal: usable
     manage: no
+    boot-rest: 0
 `,
   });
   t.strictSame(await loadConfig(join(directory, 'memcoord.yaml')), {
@@ -48,11 +50,24 @@ guests:
     surplus: 'guests',
     burstKiBs: 100 * MiB,
     samplingBudget: 0.025,
+    bootRestMs: 90_000,
     onExit: 'restore',
     include: ['web-*', 'db-1'],
     exclude: ['*-test'],
-    guests: [{ match: 'db-*', settings: { min: GiB, max: 4 * GiB, share: 2000, signal: 'usable', manage: false } }],
+    guests: [{ match: 'db-*', settings: { min: GiB, max: 4 * GiB, share: 2000, signal: 'usable', manage: false, bootRestMs: 0 } }],
   });
+});
+
+t.test('sizes of the host and of a guest may be parts in percent', async (t) => {
+  const { pool, reserve, guests } = parseConfig(
+    'pool: 80%\nreserve: 2.5 %\nguests: [{ match: a, min: 25%, max: 6GB }, { match: b, max: 100% }]',
+    'f.yaml',
+  );
+  t.strictSame({ pool, reserve }, { pool: { percent: 80 }, reserve: { percent: 2.5 } });
+  t.strictSame(
+    guests.map(({ settings }) => settings),
+    [{ min: { percent: 25 }, max: 5_859_375 }, { max: { percent: 100 } }],
+  );
 });
 
 t.test('an empty file leaves the defaults, unless it may be half saved', async (t) => {
@@ -84,6 +99,11 @@ t.test('an error names file, line, setting and what is allowed', async (t) => {
     ['reserve: 100MiB', "f.yaml:1: reserve: '100MiB' is too little: a host keeps 200MiB at least"],
     ['interval: 0', "f.yaml:1: interval: '0' is not a time in seconds from 0.1 to 3600"],
     ['interval: 3601', "f.yaml:1: interval: '3601' is not a time in seconds from 0.1 to 3600"],
+    ['pool: 0%', "f.yaml:1: pool: '0%': must be more than 0"],
+    ['pool: 101%', "f.yaml:1: pool: '101%' is more than all there is: write a percentage up to 100%"],
+    ['boot-rest: -1', "f.yaml:1: boot-rest: '-1' is not a time in seconds from 0 to 3600"],
+    ['boot-rest: 2min', "f.yaml:1: boot-rest: '2min' is not a time in seconds from 0 to 3600"],
+    ['guests:\n  - match: a\n    min: 50%\n    max: 25%', 'f.yaml:3: guests[0].min: must not be more than max'],
     ['signal: free', "f.yaml:1: signal: 'free' is not one of: usable, unused"],
     ['surplus: nobody', "f.yaml:1: surplus: 'nobody' is not one of: host, guests"],
     ['burst: 200MiB', "f.yaml:1: burst: '200MiB' is not a rate: write a size for a second, such as 200MiB/s"],

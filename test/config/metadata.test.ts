@@ -4,10 +4,18 @@ import { METADATA_URI, parseMetadata } from '../../lib/config/metadata.js';
 const MiB = 1024;
 
 t.test('all settings are read', async (t) => {
-  t.strictSame(parseMetadata(`<memcoord xmlns="${METADATA_URI}" min="512MiB" max="1GiB" share="2000" signal="unused" manage="no"/>`), {
-    overrides: { min: 512 * MiB, max: 1024 * MiB, share: 2000, signal: 'unused', manage: false },
-    problems: [],
-  });
+  t.strictSame(
+    parseMetadata(`<memcoord xmlns="${METADATA_URI}" min="512MiB" max="1GiB" share="2000" signal="unused" manage="no" boot-rest="30s"/>`),
+    {
+      overrides: { min: 512 * MiB, max: 1024 * MiB, share: 2000, signal: 'unused', manage: false, bootRestMs: 30_000 },
+      problems: [],
+    },
+  );
+});
+
+t.test("sizes may be parts of the guest's maximum", async (t) => {
+  const { overrides, problems } = parseMetadata('<m min="25%" max="8GB"/>');
+  t.strictSame({ overrides, problems }, { overrides: { min: { percent: 25 }, max: 7_812_500 }, problems: [] });
 });
 
 t.test("the element's name and prefix are the writer's choice", async (t) => {

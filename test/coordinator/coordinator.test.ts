@@ -4,7 +4,7 @@ import { defaultConfig } from '../../lib/config/config.js';
 import { Coordinator, type CoordinatorOptions, type MoveOutcome } from '../../lib/coordinator/coordinator.js';
 import { readOnce } from '../../lib/coordinator/snapshot.js';
 import type { SavedGuests, State } from '../../lib/coordinator/state.js';
-import type { Hypervisor } from '../../lib/hypervisor.js';
+import type { HostMemory, Hypervisor } from '../../lib/hypervisor.js';
 import type { Notice } from '../../lib/policy/types.js';
 import type { GuestSpec } from '../../lib/sim/guest.js';
 import { SimHost } from '../../lib/sim/host.js';
@@ -93,6 +93,161 @@ t.test('the stats period is set to the interval and put back on stop', async (t)
     host.guests.map(({ period }) => period),
     [0, 5],
   );
+});
+
+t.test('the stats period follows the interval, between a second and five', async (t) => {
+  for (const [intervalMs, period] of [
+    [100, 1],
+    [1000, 1],
+    [2600, 3],
+    [10_000, 5],
+    [3_600_000, 5],
+  ] as const) {
+    const { host, coordinator, stop } = coordinate([idle('a')], { config: { ...defaultConfig(), intervalMs } });
+    await coordinator.start();
+    await host.pass(500);
+    t.equal(host.guest('a').period, period, `every ${intervalMs} ms`);
+    await stop();
+  }
+});
+
+/** A guest that works a little, as all do: of one whose figures never change nobody can say that it answers. */
+const humming = (name: string, settings: Partial<GuestSpec> = {}) => idle(name, { uses: (at) => 150 * MiB + (at % 997), ...settings });
+
+t.test('guests are known within 2 s, whatever the interval, at the start and after a lost connection', async (t) => {
+  const { host, coordinator, stop } = coordinate([humming('a'), humming('b'), idle('mute', { driver: false })], {
+    config: { ...defaultConfig(), intervalMs: 3_600_000 },
+  });
+  host.guest('b').setPeriod(5);
+  const phases = () => coordinator.snapshot?.guests.map(({ phase }) => phase);
+  await coordinator.start();
+  t.same(phases(), ['booting', 'booting', 'booting']);
+  await host.pass(2000);
+  t.same(phases(), ['steady', 'steady', 'booting']);
+  host.setDaemon('down');
+  await host.pass(100);
+  host.setDaemon('up');
+  await host.pass(1000);
+  t.same(phases(), ['booting', 'booting', 'booting'], 'after a loss nothing is believed');
+  await host.pass(2500);
+  t.same(phases(), ['steady', 'steady', 'booting']);
+  await stop();
+});
+
+t.test('becoming known takes two refreshes of fifty guests at most, and none of the sampling budget; in a dry run none', async (t) => {
+  for (const dryRun of [false, true]) {
+    const host = new SimHost({ total: 99 * GiB, guests: Array.from({ length: 60 }, (_, i) => humming(`g${i}`)) });
+    for (const guest of host.guests) guest.setPeriod(1);
+    const refreshed: number[] = [];
+    const connect = withCalls(host, (real) => ({
+      sample: async (options) => {
+        if ((options.refresh ?? []).length > 0) refreshed.push(options.refresh?.length ?? 0);
+        return real.sample(options);
+      },
+    }));
+    const config = { ...defaultConfig(), samplingBudget: 0, intervalMs: 60_000 };
+    const { coordinator } = coordinate([], { connect, time: host.time, dryRun, config });
+    await coordinator.start();
+    await host.pass(10_000);
+    t.same(refreshed, dryRun ? [] : [50, 50]);
+    const stopped = coordinator.stop();
+    await host.pass(5000);
+    await stopped;
+  }
+});
+
+t.test('a guest that is started meanwhile is told to the policy once, those that were there before are not', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('before')]);
+  const started: string[][] = [];
+  coordinator.on('record', (record) => started.push(record.started as string[]));
+  await coordinator.start();
+  await host.pass(3000);
+  t.same(started.flat(), []);
+  host.start(idle('new'));
+  await host.pass(3000);
+  t.same(started.flat(), [host.guest('new').uuid]);
+  await stop();
+});
+
+t.test('the start of a guest that no sweep has yet is told with the one that has it', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [] });
+  let hidden = true;
+  const connect = withCalls(host, (real) => ({
+    sample: async (options) => (hidden ? { guests: [], figures: new Float64Array(0) } : real.sample(options)),
+  }));
+  const { coordinator } = coordinate([], { connect, time: host.time });
+  const started: string[][] = [];
+  coordinator.on('record', (record) => started.push(record.started as string[]));
+  await coordinator.start();
+  host.start(idle('slow'));
+  await host.pass(3000);
+  t.same(started.flat(), []);
+  hidden = false;
+  await host.pass(3000);
+  t.same(started.flat(), [host.guest('slow').uuid]);
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('the host is read before and after its guests, and the less is believed', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  const plain = { total: 23 * GiB, arcMinimum: GiB, hugePages: 0, pressure: false };
+  const readings = [
+    { ...plain, available: 9 * GiB, arc: 2 * GiB, cgroupRoom: null },
+    { ...plain, available: 10 * GiB, arc: GiB, cgroupRoom: 4 * GiB },
+    { ...plain, available: 10 * GiB, arc: GiB, cgroupRoom: 3 * GiB },
+    { ...plain, available: 8 * GiB, arc: 2 * GiB, cgroupRoom: 5 * GiB },
+  ];
+  const order: string[] = [];
+  const connect = withCalls(host, (real) => ({
+    hostMemory: async () => {
+      order.push('host');
+      return readings[(order.filter((what) => what === 'host').length - 1) % 4] as HostMemory;
+    },
+    sample: async (options) => {
+      const sweep = await real.sample(options);
+      order.push('guests');
+      return sweep;
+    },
+  }));
+  const { coordinator } = coordinate([], { connect, time: host.time });
+  const believed: unknown[] = [];
+  coordinator.on('record', (record) => believed.push(record.host));
+  await coordinator.start();
+  await host.pass(300);
+  t.same(order.slice(0, 6), ['host', 'guests', 'host', 'host', 'guests', 'host']);
+  t.match(believed.slice(0, 2), [
+    { available: 9 * GiB, arc: GiB, cgroupRoom: 4 * GiB },
+    { available: 8 * GiB, arc: GiB, cgroupRoom: 3 * GiB },
+  ]);
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
+t.test('activity checks are paid by virtual CPU: with too many none are made', async (t) => {
+  for (const [vcpus, made] of [
+    [64, true],
+    [5000, false],
+  ] as const) {
+    const host = new SimHost({ total: 23 * GiB, guests: [idle('a'), idle('b')] });
+    let checks = 0;
+    const connect = withCalls(host, (real) => ({
+      vcpuCount: () => vcpus,
+      cpuTimes: (guests) => {
+        checks++;
+        return real.cpuTimes(guests);
+      },
+    }));
+    const { coordinator } = coordinate([], { connect, time: host.time });
+    await coordinator.start();
+    await host.pass(5000);
+    t.equal(checks > 0, made, `${vcpus} virtual CPUs`);
+    const stopped = coordinator.stop();
+    await host.pass(5000);
+    await stopped;
+  }
 });
 
 /** A state that is kept in memory: what one coordinator leaves behind is there for the next. */

@@ -21,7 +21,9 @@ async function recorded(): Promise<string[]> {
   const lines: string[] = [];
   coordinator.on('record', (sample) => lines.push(JSON.stringify({ kind: 'sample', ...sample })));
   await coordinator.start();
-  await host.pass(10_000);
+  await host.pass(5000);
+  host.start({ name: 'new', maximum: GiB, current: GiB, uses: () => 200 * MiB });
+  await host.pass(5000);
   coordinator.reconfigure({ ...config, pool: 3 * GiB });
   await host.pass(10_000);
   const stopped = coordinator.stop();
@@ -37,6 +39,7 @@ t.test('a recording gives the same moves again, the changed configuration includ
   const { moves, differences } = replay(samples, defaultConfig());
   t.same(differences, []);
   t.ok(moves > 5, `${moves} moves`);
+  t.equal(samples.flatMap(({ sample }) => [...sample.started]).length, 1, 'the guest that was started');
   t.equal(samples.filter(({ config }) => config !== undefined).length, 2, 'it is written where it changes');
 });
 
@@ -53,7 +56,7 @@ t.test('a header is no sample; what is no line of a recording is refused with th
   const [line = ''] = await recorded();
   t.throws(() => fromLine('{"half'), { code: 'ERR_MEMCOORD_RECORDING', message: /not JSON/ });
   t.throws(() => fromLine('[]'), { code: 'ERR_MEMCOORD_RECORDING' });
-  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 18 for each guest/ });
+  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 19 for each guest/ });
   t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), at: 'now' })), { message: /^at: / });
 });
 

@@ -10,14 +10,16 @@ import { hostileText, isOneLine, PATIENCE_MS, timed } from './hostile.js';
 /** Whether what came of a text is what may come of any. */
 function isSound(text: string): boolean {
   const { overrides, problems } = parseMetadata(text);
-  const { min, max, share = 1 } = overrides;
+  const { min, max, share = 1, bootRestMs = 0 } = overrides;
   const size = (amount: Amount | undefined) =>
     amount === undefined ||
     (typeof amount === 'number' ? Number.isSafeInteger(amount) && amount > 0 : amount.percent > 0 && amount.percent <= 100);
   return (
     problems.length <= 8 &&
     problems.every((problem) => isOneLine(problem) && problem.length < 250) &&
-    Object.keys(overrides).every((key) => Object.hasOwn(GUEST_SETTINGS, key)) &&
+    Object.keys(overrides).every((key) => key === 'bootRestMs' || Object.hasOwn(GUEST_SETTINGS, key)) &&
+    bootRestMs >= 0 &&
+    bootRestMs <= 3_600_000 &&
     size(min) &&
     size(max) &&
     share >= 1 &&
@@ -29,7 +31,24 @@ function isSound(text: string): boolean {
 /** An attribute's value as XML may have it: with references, or raw. */
 const escaped = (text: string) => text.replace(/[<&"\n\r\t]/g, (letter) => `&#${letter.charCodeAt(0)};`);
 const value = fc.oneof(
-  fc.constantFrom('512MiB', '1GiB', '99999TiB', '1', '1000000', 'usable', 'yes', 'no', '-1', '1e309', 'NaN', '512MiB&#10;'),
+  fc.constantFrom(
+    '512MiB',
+    '1GiB',
+    '25%',
+    '100.5%',
+    '120s',
+    '8GB',
+    '99999TiB',
+    '1',
+    '1000000',
+    'usable',
+    'yes',
+    'no',
+    '-1',
+    '1e309',
+    'NaN',
+    '512MiB&#10;',
+  ),
   hostileText.map(escaped),
   hostileText,
 );

@@ -30,6 +30,10 @@ const obstacles = (parts: { devices?: string; more?: string }) => domainFacts(do
 t.test('the facts of an ordinary guest', async (t) => {
   t.same(domainFacts(domain(), '<x/>'), {
     maximum: 2 * GiB,
+    deviceMemory: 0,
+    virtioMem: 0,
+    backing: 'anonymous',
+    hardLimit: null,
     current: GiB / 2,
     balloonModel: 'virtio',
     autodeflate: false,
@@ -78,7 +82,61 @@ t.test('BALLOON: with memory that is pinned or in hugepages, ballooning frees no
       'vdpa device disk',
     ],
   );
-  t.same(obstacles({ devices: "<memory model='virtio-mem'><target/></memory><memory model='dimm'/>" }), ['virtio-mem']);
+  t.same(
+    obstacles({ devices: "<memory model='virtio-mem'><target><size unit='KiB'>1024</size></target></memory><memory model='dimm'/>" }),
+    ['virtio-mem'],
+  );
+});
+
+t.test('BALLOON: mediated devices of s390 pin nothing, those of PCI do', async (t) => {
+  const mdev = (model: string) => `<hostdev mode='subsystem' type='mdev' model='${model}'><alias name='hostdev0'/></hostdev>`;
+  t.same(obstacles({ devices: mdev('vfio-ap') }), []);
+  t.same(obstacles({ devices: mdev('vfio-ccw') }), []);
+  t.same(obstacles({ devices: mdev('vfio-pci') }), ['vfio device hostdev0']);
+});
+
+t.test("QEMU has no balloon of Xen's", async (t) => {
+  const facts = domainFacts(domain({ balloon: "<memballoon model='xen'/>" }), null);
+  t.match(facts, { balloonModel: 'xen', obstacles: ['balloon model xen'] });
+});
+
+/** A memory device as libvirt 9 writes it. */
+const memory = (model: string, gib: number, more = '') =>
+  `<memory model='${model}'><target><size unit='KiB'>${gib * GiB}</size>${more}</target></memory>`;
+const sized = (name: string, gib: number) => `<${name} unit='KiB'>${gib * GiB}</${name}>`;
+
+t.test('BALLOON: memory devices that the balloon does not count are no part of its maximum', async (t) => {
+  const of = (devices: string) => domainFacts(domain({ devices }), null);
+  t.match(of(memory('nvdimm', 1)), { maximum: GiB, deviceMemory: GiB, virtioMem: 0, obstacles: [] });
+  t.match(of(memory('virtio-pmem', 1)), { maximum: GiB, deviceMemory: GiB, virtioMem: 0, obstacles: [] });
+  t.match(of(memory('dimm', 1)), { maximum: 2 * GiB, deviceMemory: 0 }, 'the balloon counts a DIMM');
+  t.match(of(memory('sgx-epc', 1)), { maximum: 2 * GiB, deviceMemory: 0 }, '<memory> does not count the EPC');
+  t.match(of(memory('nvdimm', 64)), { maximum: 0 }, 'no negative size');
+});
+
+t.test('of virtio-mem the larger counts, what is plugged or what is requested, over all devices', async (t) => {
+  const devices = [
+    memory('virtio-mem', 0.5, sized('requested', 0.25) + sized('current', 0.125)),
+    memory('virtio-mem', 0.5, sized('requested', 0) + sized('current', 0.25)),
+    memory('nvdimm', 0.5),
+  ];
+  t.match(domainFacts(domain({ devices: devices.join('') }), null), { maximum: GiB / 2, deviceMemory: 1.5 * GiB, virtioMem: GiB / 2 });
+});
+
+t.test('what the memory is made of', async (t) => {
+  const backing = (inside: string) => domainFacts(domain({ more: `<memoryBacking>${inside}</memoryBacking>` }), null).backing;
+  t.equal(backing("<hugepages><page size='2048' unit='KiB'/></hugepages>"), 'hugepages');
+  t.equal(backing("<source type='file'/><allocation mode='immediate'/>"), 'file');
+  t.equal(backing("<source type='memfd'/><access mode='shared'/>"), 'anonymous');
+  t.equal(backing("<source type='anonymous'/>"), 'anonymous');
+  t.equal(backing('<nosharepages/>'), 'anonymous');
+});
+
+t.test('a hard limit is told, unlimited is none', async (t) => {
+  const limit = (inside: string) => domainFacts(domain({ more: `<memtune>${inside}</memtune>` }), null).hardLimit;
+  t.equal(limit(sized('hard_limit', 1.5)), 1.5 * GiB);
+  t.equal(limit(sized('soft_limit', 1)), null);
+  t.equal(limit("<hard_limit unit='KiB'>9007199254740991</hard_limit>"), null);
 });
 
 t.test('what is not the XML of a domain is refused', async (t) => {

@@ -1,18 +1,10 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
-import { runDirectory, VcpuTimes } from '../../lib/libvirt/vcpus.js';
+import { VcpuTimes } from '../../lib/libvirt/vcpus.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
 const guest = { uuid: UUID, name: 'web', id: 3 };
-
-test('run directory: of the system, of the session, none for other drivers and hosts', async (t) => {
-  t.equal(runDirectory('qemu:///system'), '/run/libvirt/qemu');
-  t.equal(runDirectory('qemu+unix:///system?socket=/x'), '/run/libvirt/qemu');
-  t.equal(runDirectory('qemu:///session', { XDG_RUNTIME_DIR: '/run/user/7' }), '/run/user/7/libvirt/qemu/run');
-  t.equal(runDirectory('qemu+ssh://there/system'), null);
-  t.equal(runDirectory('test:///default'), null);
-});
 
 /** A host with one guest of two virtual CPUs, in a folder. */
 function host(root: string, uuid = UUID): VcpuTimes {
@@ -49,6 +41,8 @@ test('a virtual CPU that was unplugged, or plugged in, is noticed', async (t) =>
   const root = t.testdir();
   const times = host(root);
   times.read([guest], 0);
+  // Of a thread that has ended the kernel tells nothing, though its file is open.
+  writeFileSync(join(root, 'proc/77/task/81/schedstat'), '');
   rmSync(join(root, 'proc/77/task/81'), { recursive: true });
   t.same([...times.read([guest], 100)], [Number.NaN], 'once, while the threads are out of date');
   t.same([...times.read([guest], 200)], [2]);
@@ -66,4 +60,41 @@ test('another start of the guest is another process', async (t) => {
   writeFileSync(join(root, 'proc/77/task/80/schedstat'), '9000000 0 0\n');
   rmSync(join(root, 'run/web.pid'));
   t.same([...times.read([{ ...guest, id: 4 }], 100)], [Number.NaN]);
+});
+
+test('virtual CPUs are counted, those that the host says nothing of as one a guest', async (t) => {
+  const times = host(t.testdir());
+  t.equal(times.count([guest], 0), 2);
+  t.equal(times.count([guest, { uuid: 'x', name: 'stranger', id: 4 }], 0), 3);
+});
+
+test('guests that are gone are forgotten, and looked up anew when they come back', async (t) => {
+  const root = t.testdir();
+  const times = host(root);
+  const others = [{ uuid: 'x', name: 'x', id: 5 }];
+  times.read([guest], 0);
+  times.read(others, 100);
+  t.equal(times.known, 2, 'what has been looked up may be needed again in the next moment');
+  times.read(others, 200);
+  t.equal(times.known, 1);
+  rmSync(join(root, 'run/web.pid'));
+  t.same([...times.read([guest], 300)], [Number.NaN]);
+});
+
+test('files are closed when a guest is forgotten, and in the end', async (t) => {
+  const open = () => readdirSync('/proc/self/fd').length;
+  const times = host(t.testdir());
+  const before = open();
+  times.read([guest], 0);
+  t.equal(open(), before + 2);
+  times.read([guest], 60_000);
+  t.equal(open(), before + 2, 'looked up again');
+  times.read([{ uuid: 'x', name: 'x', id: 5 }], 60_000);
+  times.read([{ uuid: 'x', name: 'x', id: 5 }], 60_000);
+  t.equal(open(), before);
+  times.read([guest], 60_000);
+  times.close();
+  t.equal(open(), before);
+  t.same([...times.read([guest], 60_000)], [5], 'as good as new');
+  times.close();
 });

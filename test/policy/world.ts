@@ -69,6 +69,7 @@ export class World {
   available: number | null = null;
   pressure = false;
   rebooted = new Set<string>();
+  started = new Set<string>();
   /** Guests whose figures the next samples refresh. */
   refreshed = new Set<string>();
   /** Guests that the next samples do not read. */
@@ -109,6 +110,7 @@ export class World {
       at: this.at,
       refreshed: this.refreshed,
       rebooted: this.rebooted,
+      started: this.started,
       contexts,
       sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
       host: {
@@ -122,6 +124,7 @@ export class World {
       },
     };
     this.rebooted = new Set();
+    this.started = new Set();
     return sample;
   }
 
