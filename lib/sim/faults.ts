@@ -21,7 +21,7 @@ export function stage(scenario: Scenario, disturb: () => void): SimHost {
   return host;
 }
 
-export function schedule(host: SimHost, { guests, events }: Scenario, disturb: () => void): void {
+function schedule(host: SimHost, { guests, events }: Scenario, disturb: () => void): void {
   const at = (time: number, what: () => void) =>
     host.at(time, () => {
       disturb();
