@@ -8,6 +8,7 @@ import type { Notice } from '../coordinator/messages.js';
 import { INVARIANTS, type Invariant, type Violation } from '../sim/invariants.js';
 import { loadScenario } from '../sim/scenario.js';
 import { simulate as run, type SimulationResult } from '../sim/simulate.js';
+import type { HostFate } from '../sim/unmanaged.js';
 import { FAILED } from './failure.js';
 import { createLog, logMove, logNotice } from './log.js';
 import { openRecording } from './record.js';
@@ -55,29 +56,50 @@ export async function simulate(file: string, options: SimulateOptions, print = p
 }
 
 /** The result for people. Sizes in MiB. */
-export function resultText(result: SimulationResult): string {
-  const { seed, duration, samples, moves, moved, leastAvailable, guests, violations, restJudged } = result;
-  const rows = guests.map(({ name, actual, used, leastSpare, kills, moves }) => [
-    name,
-    mib(actual),
-    mib(used),
-    mib(leastSpare),
-    String(kills),
-    String(moves),
+export function resultText({
+  seed,
+  duration,
+  samples,
+  moves,
+  moved,
+  host,
+  unmanaged,
+  guests,
+  violations,
+  judged,
+}: SimulationResult): string {
+  const rows = guests.map((guest) => [
+    guest.name,
+    mib(guest.actual),
+    mib(guest.used),
+    mib(guest.leastSpare),
+    mib(guest.unmanaged.leastSpare),
+    String(guest.kills),
+    String(guest.unmanaged.kills),
+    String(guest.moves),
   ]);
   return [
-    `${duration / 1000} s simulated with seed ${seed}: ${samples} samples, ${moves} moves of ${formatSize(moved)} in all; the host had ${formatSize(leastAvailable)} left at least`,
+    `${duration / 1000} s simulated with seed ${seed}: ${samples} samples, ${moves} moves of ${formatSize(moved)} in all`,
     '',
-    ...table([['GUEST', 'ACTUAL', 'USED', 'LEAST SPARE', 'KILLED', 'MOVES'], ...rows], 1),
+    ...table(
+      [['HOST', 'LEAST AVAILABLE', 'KILLED BY IT', 'RECLAIMED GIB·H'], hostRow('managed', host), hostRow('unmanaged', unmanaged)],
+      1,
+    ),
     '',
-    ...Object.entries(INVARIANTS).map(([name, promise]) => verdict(name as Invariant, promise, violations, restJudged)),
+    ...table([['GUEST', 'ACTUAL', 'USED', 'LEAST SPARE', 'UNMANAGED', 'KILLED', 'UNMANAGED', 'MOVES'], ...rows], 1),
+    '',
+    ...Object.entries(INVARIANTS).map(([name, promise]) => verdict(name as Invariant, promise, violations, judged)),
   ].join('\n');
 }
 
-function verdict(name: Invariant, promise: string, violations: readonly Violation[], restJudged: boolean): string {
+function hostRow(name: string, { leastAvailable, kills, reclaimedGiBh }: HostFate): string[] {
+  return [name, mib(leastAvailable), String(kills), reclaimedGiBh.toFixed(3)];
+}
+
+function verdict(name: Invariant, promise: string, violations: readonly Violation[], judged: SimulationResult['judged']): string {
   const found = violations.filter(({ invariant }) => invariant === name);
   const first = found[0];
-  if (first === undefined) return `${name === 'rest' && !restJudged ? 'not judged' : 'held'.padEnd(10)}  ${promise}`;
+  if (first === undefined) return `${judged[name] ? 'held'.padEnd(10) : 'not judged'}  ${promise}`;
   const more = found.length > 1 ? ` (and ${found.length - 1} more)` : '';
   return printable(`VIOLATED    ${promise}: at ${(first.at / 1000).toFixed(1)} s ${first.guest ?? 'the host'} ${first.message}${more}`);
 }

@@ -19,6 +19,7 @@ import {
   READ_AT,
   REFRESHED,
   RSS,
+  RSS_FILE,
   SET_ASIDE,
   STATE,
   STATUS,
@@ -30,7 +31,8 @@ import {
   USABLE,
 } from '../sweep.js';
 import type { SimClock } from './clock.js';
-import type { Figures, SimGuest } from './guest.js';
+import { reported } from './figures.js';
+import type { SimGuest } from './guest.js';
 import type { SimHost } from './host.js';
 
 /** Time from setting a target until it is stored [M: 30 to 70 ms]. */
@@ -97,6 +99,11 @@ class Connection implements Hypervisor {
 
   readonly sample = async ({ deadlineMs, only, refresh = [] }: Parameters<Hypervisor['sample']>[0]): Promise<Sweep> => {
     await this.#reach(deadlineMs);
+    if (this.#host.listsWait) {
+      // The guests are found by a list, which waits for the lock of the one that is being torn down [M].
+      await this.#clock.sleep(deadlineMs).done;
+      if (this.#host.listsWait) throw late();
+    }
     const asked = (guest: SimGuest) => only === undefined || only.includes(guest.uuid);
     for (const { uuid, hung } of this.#host.guests) if (!hung) this.#asked.delete(uuid);
     const missed = new Set(this.#host.guests.filter((guest) => guest.hung && asked(guest) && !this.#asked.has(guest.uuid)));
@@ -160,7 +167,7 @@ class Connection implements Hypervisor {
     if (!this.#alive) return failure('ERR_MEMCOORD_CLOSED', 'the connection is closed');
     const guest = this.#host.find(uuid);
     if (guest === undefined) return gone();
-    if (kib > guest.spec.maximum) return failure('ERR_LIBVIRT_INVALID_ARG', 'above the maximum');
+    if (kib > guest.spec.maximum + guest.deviceMemory) return failure('ERR_LIBVIRT_INVALID_ARG', 'above the maximum');
     if (guest.migrating) return late();
     if (guest.hung) {
       this.#host.once(
@@ -190,15 +197,15 @@ class Connection implements Hypervisor {
     if (guest === undefined) throw gone();
     return {
       maximum: guest.spec.maximum,
-      deviceMemory: 0,
-      virtioMem: 0,
-      backing: 'anonymous',
-      hardLimit: null,
+      deviceMemory: guest.deviceMemory,
+      virtioMem: guest.plugged,
+      backing: backingOf(guest),
+      hardLimit: guest.spec.hardLimit ?? null,
       current: guest.actual,
       balloonModel: 'virtio',
       autodeflate: guest.spec.autodeflate === true,
       statsPeriod: guest.period,
-      obstacles: guest.pinned ? ['vfio device hostdev0'] : [],
+      obstacles: obstaclesOf(guest),
       metadata: null,
     };
   };
@@ -206,8 +213,16 @@ class Connection implements Hypervisor {
   readonly onEvent = (listener: Parameters<Hypervisor['onEvent']>[0]) => this.#host.listen(listener);
 
   readonly hostMemory = async () => {
-    const { total, available, pressure } = this.#host;
-    return { total, available: Math.max(0, available), arc: 0, arcMinimum: 0, hugePages: 0, cgroupRoom: null, pressure };
+    const { total, memAvailable, arc, arcMinimum, hugePages, cgroupRoom, pressure } = this.#host;
+    return {
+      total,
+      available: Math.max(0, memAvailable),
+      arc: Math.max(0, arc - arcMinimum),
+      arcMinimum,
+      hugePages,
+      cgroupRoom: cgroupRoom === null ? null : Math.max(0, cgroupRoom),
+      pressure,
+    };
   };
 
   readonly hostId = async () => null;
@@ -221,17 +236,18 @@ class Connection implements Hypervisor {
 }
 
 function rowOf(guest: SimGuest, at: number): number[] {
+  const { spec, figures } = guest;
   const row = new Array<number>(STRIDE).fill(Number.NaN);
   row[STATUS] = READ;
   row[STATE] = guest.paused ? PAUSED : RUNNING;
-  row[MAXIMUM] = guest.spec.maximum;
+  row[MAXIMUM] = spec.maximum + guest.deviceMemory;
   row[ACTUAL] = guest.actual;
   row[RSS] = guest.rss;
+  if (spec.backing === 'file') row[RSS_FILE] = guest.rssFile;
   row[READ_AT] = at;
-  row[LAST_UPDATE] = guest.figures === null ? 0 : Math.floor((WALL_CLOCK + guest.figures.at + guest.figures.clockSet) / 1000);
-  if (guest.figures === null) return row;
-  const { swapIn, swapOut, majorFault } = guest.figures;
-  const { unused, available, usable, caches } = told(guest, guest.figures);
+  row[LAST_UPDATE] = figures === null ? 0 : Math.floor((WALL_CLOCK + figures.at + figures.clockSet) / 1000);
+  if (figures === null) return row;
+  const { unused, available, usable, caches, swapIn, swapOut, majorFault, minorFault } = reported(spec.figures, figures, guest.earlier);
   row[UNUSED] = unused;
   row[AVAILABLE] = available;
   row[USABLE] = usable;
@@ -239,26 +255,19 @@ function rowOf(guest: SimGuest, at: number): number[] {
   row[SWAP_IN] = swapIn;
   row[SWAP_OUT] = swapOut;
   row[MAJOR_FAULT] = majorFault;
-  row[MINOR_FAULT] = 0;
+  row[MINOR_FAULT] = minorFault;
   return row;
 }
 
-/** What a guest says of itself: a guest may say anything. */
-function told({ spec }: SimGuest, figures: Figures): Pick<Figures, 'unused' | 'available' | 'usable' | 'caches'> {
-  const all = (value: number) => ({ unused: value, available: value, usable: value, caches: value });
-  switch (spec.figures) {
-    case 'zero':
-      return all(0);
-    case 'negative':
-      return all(-1e9);
-    case 'huge':
-      return all(1e18);
-    case 'nan':
-      return all(Number.NaN);
-    case 'greedy':
-      // Always nearly out of memory, whatever it has.
-      return { ...figures, unused: 1024, usable: 1024 };
-    default:
-      return figures;
-  }
+/** Why its balloon frees nothing, in the words of libvirt/describe.ts. */
+function obstaclesOf({ spec, pinned }: SimGuest): string[] {
+  return [
+    ...(spec.backing === 'hugetlb' ? ['hugepages'] : []),
+    ...(pinned ? ['vfio device hostdev0'] : []),
+    ...(spec.virtioMem === undefined ? [] : ['virtio-mem']),
+  ];
+}
+
+function backingOf({ spec }: SimGuest): DomainFacts['backing'] {
+  return spec.backing === 'hugetlb' ? 'hugepages' : (spec.backing ?? 'anonymous');
 }

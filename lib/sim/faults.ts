@@ -1,6 +1,6 @@
 /** Lets the events of a scenario happen on a simulated host. */
 import { MiB } from '../common/units.js';
-import type { SimHost } from './host.js';
+import { SimHost } from './host.js';
 import type { Event, Scenario } from './scenario.js';
 
 /** The rival samples so often, ms, and moves by so much, KiB: the coordinator that people write in the shell (bench/contenders/coordinator.sh). */
@@ -8,8 +8,20 @@ const RIVAL_MS = 2000;
 const RIVAL_STEP = 100 * MiB;
 const RIVAL_FLOOR = 256 * MiB;
 
-/** Puts guests and events of a scenario on the host's calendar. `disturb` is called with each. */
-export function schedule(host: SimHost, { guests, events }: Scenario, disturb: () => void): void {
+/**
+ * A scenario's host, with the guests that are there from the start, and with all that befalls it on its calendar.
+ *
+ * @param disturb is called with each event
+ */
+export function stage(scenario: Scenario, disturb: () => void): SimHost {
+  const { seed, memory: total, used, arc, arcMinimum, hugePages, cgroup, guests } = scenario;
+  const present = guests.filter(({ starts }) => starts === 0).map(({ spec }) => spec);
+  const host = new SimHost({ total, used, arc, arcMinimum, hugePages, cgroup, seed, turns: 1, guests: present });
+  schedule(host, scenario, disturb);
+  return host;
+}
+
+function schedule(host: SimHost, { guests, events }: Scenario, disturb: () => void): void {
   const at = (time: number, what: () => void) =>
     host.at(time, () => {
       disturb();
@@ -114,6 +126,15 @@ function happening(host: SimHost, event: Event): Happening {
           host.pressure = false;
         },
       };
+    case 'slow-list':
+      return {
+        begin: () => {
+          host.listsWait = true;
+        },
+        end: () => {
+          host.listsWait = false;
+        },
+      };
     case 'clock':
       return { begin: () => host.setClock(1000 * by), end: nothing };
     case 'rival': {
@@ -129,8 +150,12 @@ function happening(host: SimHost, event: Event): Happening {
 
 /** What a second coordinator does to a guest: more where little is unused, less where much is. */
 function rival(host: SimHost, name: string): void {
-  const { figures, spec, actual, hung } = host.guest(name);
-  if (figures === null || hung || host.daemon !== 'up') return;
+  const guest = host.guest(name);
+  const { figures, spec, actual, hung } = guest;
+  if (hung || host.daemon !== 'up') return;
+  // It sees to its figures, where nobody else does.
+  if (guest.period === 0) guest.setPeriod(RIVAL_MS / 1000);
+  if (figures === null) return;
   const target =
     figures.unused < 150 * MiB
       ? Math.min(spec.maximum, actual + RIVAL_STEP)

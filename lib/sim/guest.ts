@@ -1,5 +1,6 @@
 /** A simulated guest: programs that take memory, a balloon of finite speed, figures that lag. KiB, ms, KiB/s. */
 import { MiB } from '../common/units.js';
+import type { Figures, FiguresKind } from './figures.js';
 import type { Workload } from './workload.js';
 
 export interface GuestSpec {
@@ -30,12 +31,22 @@ export interface GuestSpec {
   readonly autodeflate?: boolean;
   /** False: no balloon driver answers. */
   readonly driver?: boolean;
-  /** What it says of itself, where that is not the truth: nothing at all (`none`: Windows without its service), or nonsense. */
+  /** What it reports of itself, where that is not the whole truth. */
   readonly figures?: FiguresKind;
+  /**
+   * What its memory is made of, where it is not anonymous: pages of the host's huge page pool (in neither RSS nor available memory), or
+   * of a file (in both).
+   */
+  readonly backing?: 'hugetlb' | 'file';
+  /** Size of an NVDIMM: counted by libvirt's maximum, not by the balloon. */
+  readonly nvdimm?: number;
+  /** Size of a virtio-mem device: counted by libvirt's maximum. Half of it is plugged, and the guest has that beside its balloon. */
+  readonly virtioMem?: number;
+  /** Resident memory at which QEMU is killed. */
+  readonly hardLimit?: number;
+  /** Its balloon does not go above this size, which nobody is told. */
+  readonly most?: number;
 }
-
-export const FIGURES = ['honest', 'none', 'zero', 'negative', 'huge', 'nan', 'greedy'] as const;
-export type FiguresKind = (typeof FIGURES)[number];
 
 /** MemAvailable is this much under MemFree: the watermarks [M: 100 MiB unused are some 31 MiB usable]. */
 const WATERMARK = 69 * MiB;
@@ -52,20 +63,8 @@ const REBOOT_MS = 4500;
 /** From the start of a guest until its balloon driver is there. */
 export const BOOT_MS = 5000;
 
-/** What the guest last answered. */
-export interface Figures {
-  readonly unused: number;
-  readonly usable: number;
-  readonly available: number;
-  readonly caches: number;
-  readonly swapIn: number;
-  readonly swapOut: number;
-  readonly majorFault: number;
-  /** When it answered, ms of the simulation. */
-  readonly at: number;
-  /** How far the host's wall clock had been set then, ms. */
-  readonly clockSet: number;
-}
+/** What ended a guest, or a program of it: the guest's own kernel, the host that is out of memory, or its hard limit. */
+export type Killer = 'guest' | 'host' | 'limit';
 
 export class SimGuest {
   readonly spec: GuestSpec;
@@ -91,7 +90,9 @@ export class SimGuest {
   /** True: the driver was taken out; the guest has its maximum. */
   unloaded = false;
   figures: Figures | null = null;
-  /** Times that the guest ran out of memory; what its program held is gone. */
+  /** The answer before that. */
+  earlier: Figures | null = null;
+  /** Times that the guest ran out of memory and what its program held is gone, or that QEMU was killed. */
   kills = 0;
   onKill: () => void = () => {};
   /** When its balloon last gave memory back by itself, ms of the host's clock. */
@@ -110,6 +111,8 @@ export class SimGuest {
   #panicked = false;
   /** What lay in tmpfs when it was rebooted. */
   #lost = 0;
+  /** What its programs would hold, its tmpfs and its page cache would have, were there room: at its clock. */
+  #wanted = { uses: 0, tmpfs: 0, cache: 0 };
   #used = 0;
   #touched = 0;
   /** The guest's own clock stands while it is paused. */
@@ -130,12 +133,29 @@ export class SimGuest {
     this.#at = at;
     this.#clock = at;
     this.#bootedAt = at + bootMs;
+    this.#want();
     this.#used = this.used;
-    this.#touched = this.#used;
+    // One that boots has touched nothing yet.
+    this.#touched = bootMs > 0 ? 0 : this.#used;
   }
 
   get used(): number {
-    return Math.max(0, this.spec.uses(this.#clock) - this.#killed - this.#swapped) + this.#files;
+    return Math.max(0, this.#wanted.uses - this.#killed - this.#swapped) + this.#files;
+  }
+
+  /** What it has swapped out. */
+  get swapped(): number {
+    return this.#swapped;
+  }
+
+  /** What virtio-mem adds to its balloon. */
+  get plugged(): number {
+    return (this.spec.virtioMem ?? 0) / 2;
+  }
+
+  /** Memory that libvirt's maximum counts and the balloon does not. */
+  get deviceMemory(): number {
+    return (this.spec.nvdimm ?? 0) + (this.spec.virtioMem ?? 0);
   }
 
   /** True while no driver has its hand on the balloon, so that the guest may hold its maximum. */
@@ -143,14 +163,29 @@ export class SimGuest {
     return this.spec.driver === false || this.unloaded || this.#clock < this.#bootedAt;
   }
 
-  /** What the host must count on: the truth that the coordinator's charge must not be under. */
+  /** The most that it can hold by what is set now. */
   get charge(): number {
     return this.unballooned || this.pinned ? this.spec.maximum : Math.max(this.target, this.actual);
   }
 
-  /** Resident memory: what it has touched and the balloon has not taken, and the process itself. */
+  /** Memory of its own that it has touched and the balloon has not taken, wherever its pages are. */
+  get held(): number {
+    return this.pinned ? this.spec.maximum : this.#touched;
+  }
+
+  /** What it can still take without anybody giving it more. */
+  get mayTake(): number {
+    return this.spec.backing === 'hugetlb' ? 0 : Math.max(0, this.charge + this.plugged - this.held);
+  }
+
+  /** Resident memory: what it holds, if not in huge pages, and the process itself. */
   get rss(): number {
-    return (this.pinned ? this.spec.maximum : this.#touched) + OVERHEAD;
+    return (this.spec.backing === 'hugetlb' ? 0 : this.held) + OVERHEAD;
+  }
+
+  /** Part of it that is pages of a file. */
+  get rssFile(): number {
+    return this.spec.backing === 'file' ? this.held : 0;
   }
 
   setPeriod(seconds: number): void {
@@ -159,7 +194,8 @@ export class SimGuest {
   }
 
   setTarget(kib: number): void {
-    this.target = kib;
+    // QEMU takes no more than the guest's RAM for a target, though libvirt counts an NVDIMM into the maximum.
+    this.target = Math.min(kib, this.spec.maximum);
     this.#rests = false;
   }
 
@@ -188,12 +224,13 @@ export class SimGuest {
     if (this.paused || this.hung) return;
     const before = this.#clock;
     this.#clock += elapsed;
+    this.#want();
     // A program that was killed stays so until it would have given memory back: what is taken after that is another's.
     const over = this.#over();
     if (over < this.#overBefore) this.#dead = false;
     this.#overBefore = over;
     this.#killed = this.#dead ? over : Math.min(this.#killed, over);
-    this.#lost = Math.min(this.#lost, this.spec.tmpfs?.(this.#clock) ?? 0);
+    this.#lost = Math.min(this.#lost, this.#wanted.tmpfs);
     const { used } = this;
     this.cpu += elapsed * (this.spec.load ?? 0.003) + Math.max(0, used - this.#used) / CLEARING_SPEED;
     if (before < this.#bootedAt && this.#clock >= this.#bootedAt && this.spec.driver !== false && !this.unloaded)
@@ -201,8 +238,10 @@ export class SimGuest {
     if (!this.unballooned && !this.frozen && !this.stuck) this.#moveBalloon(elapsed);
     this.#suffer(elapsed);
     this.#used = this.used;
-    this.#touched = Math.min(this.#size, Math.max(this.#touched, this.#used + this.#cached()));
-    this.leastSpare = Math.min(this.leastSpare, this.#size - this.#used);
+    const size = this.size;
+    const wanted = Math.min(this.#touched + elapsed * CLEARING_SPEED, this.#used + this.#cached());
+    this.#touched = Math.min(size, Math.max(this.#touched, wanted));
+    this.leastSpare = Math.min(this.leastSpare, size - this.#used);
     if (this.unballooned || this.frozen || this.period === 0 || this.#clock < this.#nextFigures) return;
     this.answer();
     this.#nextFigures = this.#clock + this.period * 1000;
@@ -211,9 +250,13 @@ export class SimGuest {
   /** Takes new figures now. */
   answer(): void {
     if (this.paused || this.hung || this.frozen || this.unballooned || this.spec.figures === 'none') return;
-    const free = Math.max(0, this.actual - this.used);
+    this.#want();
+    const { autodeflate, figures, kernel = 69 * MiB, maximum } = this.spec;
+    const free = Math.max(0, this.size - this.used);
     const caches = this.#cached();
-    const available = (this.spec.autodeflate === true ? this.spec.maximum : this.actual) - (this.spec.kernel ?? 69 * MiB);
+    // MemTotal stays where the driver takes memory away from the guest as any other program would.
+    const available = (autodeflate === true || figures === 'windows' ? maximum : this.actual) + this.plugged - kernel;
+    this.earlier = this.figures;
     this.figures = {
       unused: Math.min(available, free + WATERMARK - caches),
       usable: free,
@@ -228,37 +271,42 @@ export class SimGuest {
   }
 
   /** What it really has: its maximum while no driver holds the balloon, whatever libvirt shows. */
-  get #size(): number {
-    return this.#clock < this.#bootedAt ? this.spec.maximum : this.actual;
+  get size(): number {
+    return (this.#clock < this.#bootedAt ? this.spec.maximum : this.actual) + this.plugged;
   }
 
   /** What lies in tmpfs. */
   get #files(): number {
-    return (this.spec.tmpfs?.(this.#clock) ?? 0) - this.#lost;
+    return this.#wanted.tmpfs - this.#lost;
+  }
+
+  #want(): void {
+    const { uses, tmpfs, cache } = this.spec;
+    this.#wanted = { uses: uses(this.#clock), tmpfs: tmpfs?.(this.#clock) ?? 0, cache: cache?.(this.#clock) ?? 0 };
   }
 
   /** What its program would hold, had it not been killed. */
   #over(): number {
-    return Math.max(0, this.spec.uses(this.#clock) - (this.spec.base ?? 0));
+    return Math.max(0, this.#wanted.uses - (this.spec.base ?? 0));
   }
 
   #cached(): number {
-    return Math.min(this.spec.cache?.(this.#clock) ?? 0, Math.max(0, this.#size - this.used));
+    return Math.min(this.#wanted.cache, Math.max(0, this.size - this.used));
   }
 
   #moveBalloon(elapsed: number): void {
     if (this.#rests) return;
     const reach = ((this.spec.speed ?? 500 * MiB) * elapsed) / 1000;
     // It takes what is free, down to the last of it, and no more [M]; and never gives while it takes.
-    const least = Math.min(this.actual, Math.max(this.spec.limit ?? 0, this.used));
-    const gap = Math.max(this.target, least) - this.actual;
+    const least = Math.min(this.actual, Math.max(this.spec.limit ?? 0, this.used - this.plugged));
+    const gap = Math.min(Math.max(this.target, least), Math.max(this.spec.most ?? this.target, this.actual)) - this.actual;
     this.actual += Math.max(-reach, Math.min(gap, 2 * reach));
   }
 
   /** What it does where memory is short: the balloon gives back, it swaps, the kernel kills. */
   #suffer(elapsed: number): void {
     const { hot = 0, swap = 0, autodeflate, maximum } = this.spec;
-    const spare = this.#size - this.used;
+    const spare = this.size - this.used;
     if (hot > 0 && spare < hot) this.majorFault += ((MOST_FAULTS * elapsed) / 1000) * (1 - Math.max(0, spare) / hot);
     if (this.#swapped > 0 && spare > MiB) {
       const back = Math.min(this.#swapped, spare / 2, (SWAP_RATE * elapsed) / 1000);
@@ -285,6 +333,6 @@ export class SimGuest {
     this.#killed = this.#dead ? this.#over() : this.#killed + this.used / 2;
     this.#swapped = 0;
     // Nothing is left to kill.
-    if (this.used > this.#size) this.frozen = this.#panicked = true;
+    if (this.used > this.size) this.frozen = this.#panicked = true;
   }
 }

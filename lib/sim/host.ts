@@ -1,15 +1,31 @@
 /** A simulated host: guests, the memory that they share, and what befalls them. Memory is conserved. */
 
 import type { Time } from '../common/time.js';
+import { GiB } from '../common/units.js';
 import type { Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import { SimClock } from './clock.js';
 import { connectTo } from './connection.js';
-import { BOOT_MS, type GuestSpec, SimGuest } from './guest.js';
+import { BOOT_MS, type GuestSpec, type Killer, SimGuest } from './guest.js';
+
+/** Guests of this many have a UUID that RFC 4122 does not know: libvirt takes any 128 bits. */
+const ODD_UUID_EACH = 3;
+/** ZFS gives its cache back at this rate, KiB a ms (1 GiB/s: slower than programs can take memory), where less than this part of the host is available. */
+const ARC_RATE = GiB / 1000;
+const ARC_PRESSURE = 1 / 32;
+/** A host that has had nothing left for so long kills, ms: until then the kernel tries to free something. */
+const OUT_OF_MEMORY_MS = 1000;
 
 export interface HostSpec {
   readonly total: number;
   /** What the host itself uses; nothing by default. */
   readonly used?: number;
+  /** What ZFS caches, which is in nobody's available memory, and what of it ZFS keeps; none by default. */
+  readonly arc?: number;
+  readonly arcMinimum?: number;
+  /** Size of the pool of huge pages; none by default. */
+  readonly hugePages?: number;
+  /** Limit of the cgroup that all guests are in; none by default. */
+  readonly cgroup?: number;
   readonly guests: readonly GuestSpec[];
   /** Turns of the event loop before time passes (clock.ts). */
   readonly turns?: number;
@@ -34,27 +50,46 @@ export class SimHost {
   readonly seed: number;
   /** What the host itself uses. */
   used: number;
+  /** What ZFS caches now. */
+  arc: number;
+  readonly arcMinimum: number;
+  readonly hugePages: number;
   readonly guests: SimGuest[] = [];
+  /** Those and all that have gone, in the order of their starts. */
+  readonly everyone: SimGuest[] = [];
+  /** Guests whose QEMU was killed because the host ran out of memory. */
+  kills = 0;
   pressure = false;
   daemon: Daemon = 'up';
+  /** True: the daemon answers no list of guests, though it answers calls on each of them. */
+  listsWait = false;
   /** Called after every step of the guests' lives. */
   onStep: (host: SimHost) => void = () => {};
   /** Called when a target has been stored. */
   onTarget: (stored: Stored) => void = () => {};
-  /** Called when a guest runs out of memory. */
-  onKill: (guest: SimGuest) => void = () => {};
+  /** Called when a guest runs out of memory, or is killed by the host. */
+  onKill: (guest: SimGuest, by: Killer) => void = () => {};
   readonly time: Time;
   readonly connect: () => Promise<Hypervisor>;
   readonly #clock: SimClock;
+  readonly #cgroup: number;
   #ids = 1;
+  /** Since when the host has had nothing left. */
+  #outSince: number | null = null;
+  #livedAt = 0;
   /** How far the wall clock was set, ms. */
   #clockSet = 0;
   #listeners = new Set<(event: HypervisorEvent) => void>();
   #awaited: { readonly ready: () => boolean; readonly what: () => void }[] = [];
 
-  constructor({ total, used = 0, guests, turns, seed = 1 }: HostSpec) {
+  constructor(spec: HostSpec) {
+    const { total, used = 0, arc = 0, arcMinimum = 0, hugePages = 0, cgroup = Number.POSITIVE_INFINITY, guests, turns, seed = 1 } = spec;
     this.total = total;
     this.used = used;
+    this.arc = arc;
+    this.arcMinimum = arcMinimum;
+    this.hugePages = hugePages;
+    this.#cgroup = cgroup;
     this.seed = seed;
     this.#clock = new SimClock(() => this.#live(), turns);
     this.time = this.#clock;
@@ -66,9 +101,35 @@ export class SimHost {
     return this.#clock.now();
   }
 
-  /** What is neither the host's own nor a guest's. */
+  /** MemAvailable: what is neither the host's own nor a guest's. Pages of files count as available, those of guests as well. */
+  get memAvailable(): number {
+    return this.#free + this.guests.reduce((sum, guest) => sum + guest.rssFile, 0);
+  }
+
+  /** What the cgroup of the guests still takes, as a reader of its files would count; null where there is none. */
+  get cgroupRoom(): number | null {
+    if (!Number.isFinite(this.#cgroup)) return null;
+    return this.#cgroup - this.guests.reduce((sum, guest) => sum + guest.rss - guest.rssFile, 0);
+  }
+
+  /**
+   * What guests can still get, in truth: what ZFS would give back included; what a guest has in a file is its own, since to take it is to
+   * stop the guest.
+   */
   get available(): number {
-    return this.total - this.used - this.guests.reduce((sum, guest) => sum + guest.rss, 0);
+    const held = this.#held;
+    return Math.min(this.total - this.used - this.arcMinimum - this.hugePages - held, this.#cgroup - held);
+  }
+
+  /** What can be had at once. */
+  get #free(): number {
+    return this.total - this.used - this.arc - this.hugePages - this.#held;
+  }
+
+  get #held(): number {
+    let held = 0;
+    for (const guest of this.guests) held += guest.rss;
+    return held;
   }
 
   find(uuid: string): SimGuest | undefined {
@@ -84,11 +145,13 @@ export class SimHost {
   /** A guest that is there, or, with `boots`, one that is being started. */
   start(spec: GuestSpec, boots = false): SimGuest {
     const id = this.#ids++;
-    const uuid = `00000000-0000-4000-8000-${id.toString(16).padStart(12, '0')}`;
+    const odd = id % ODD_UUID_EACH === 0;
+    const uuid = `00000000-0000-${odd ? '0000-0000' : '4000-8000'}-${id.toString(16).padStart(12, '0')}`;
     const guest = new SimGuest(spec, uuid, id, this.now, boots ? BOOT_MS : 0);
     guest.clockSet = this.#clockSet;
-    guest.onKill = () => this.onKill(guest);
+    guest.onKill = () => this.onKill(guest, 'guest');
     this.guests.push(guest);
+    this.everyone.push(guest);
     this.tell({ kind: 'started', uuid, name: spec.name });
     return guest;
   }
@@ -147,12 +210,37 @@ export class SimHost {
   }
 
   #live(): void {
-    for (const guest of this.guests) guest.live(this.now);
+    const { now } = this;
+    const elapsed = now - this.#livedAt;
+    this.#livedAt = now;
+    for (const guest of this.guests) guest.live(now);
+    if (this.arc > this.arcMinimum && this.#free < this.total * ARC_PRESSURE)
+      this.arc = Math.max(this.arcMinimum, this.arc - ARC_RATE * elapsed);
+    this.#killWhereOut();
     if (this.#awaited.length > 0) {
       const due = this.#awaited.filter(({ ready }) => ready());
       this.#awaited = this.#awaited.filter((each) => !due.includes(each));
       for (const { what } of due) what();
     }
     this.onStep(this);
+  }
+
+  /** Without memory the kernel ends the largest of the guests' processes, and libvirt the guest with it. */
+  #killWhereOut(): void {
+    for (const guest of [...this.guests]) if (guest.rss >= (guest.spec.hardLimit ?? Number.POSITIVE_INFINITY)) this.#kill(guest, 'limit');
+    const isOut = this.#free < 0 || this.#cgroup < this.#held;
+    this.#outSince = isOut ? (this.#outSince ?? this.now) : null;
+    if (this.#outSince === null || this.now - this.#outSince < OUT_OF_MEMORY_MS) return;
+    const largest = this.guests.reduce<SimGuest | null>((most, guest) => (most === null || guest.rss > most.rss ? guest : most), null);
+    if (largest === null) return;
+    this.kills++;
+    this.#outSince = null;
+    this.#kill(largest, 'host');
+  }
+
+  #kill(guest: SimGuest, by: Killer): void {
+    guest.kills++;
+    this.onKill(guest, by);
+    this.stop(guest.spec.name);
   }
 }

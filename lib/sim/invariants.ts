@@ -3,31 +3,19 @@
  * docs/reliability.md says what each is for.
  */
 
-import { amountOf, formatSize, MiB } from '../common/units.js';
-import { type Config, guestOverrides, isIncluded } from '../config/config.js';
+import { formatSize, MiB } from '../common/units.js';
+import type { Config } from '../config/config.js';
 import type { MoveOutcome } from '../coordinator/coordinator.js';
 import type { Snapshot } from '../coordinator/snapshot.js';
-import {
-  BRISK_RATE,
-  BURST_LASTS,
-  CRITICAL_SPARE,
-  DEFAULT_RESERVE,
-  FLOOR_FRACTION,
-  GENTLE_RATE,
-  GROW_BAND,
-  LEAST_FLOOR,
-  LEAST_RESERVE,
-  PACE_FRACTION,
-  PROGRESS_WINDOW,
-  RESERVE_FRACTION,
-  SAME,
-} from '../policy/limits.js';
-import { type GuestSpec, OVERHEAD, type SimGuest } from './guest.js';
+import { BRISK_RATE, BURST_LASTS, CRITICAL_SPARE, GENTLE_RATE, GROW_BAND, PACE_FRACTION, PROGRESS_WINDOW, SAME } from '../policy/limits.js';
+import { isNonsense } from './figures.js';
+import type { GuestSpec, Killer, SimGuest } from './guest.js';
+import { HARMS, HarmJudge } from './harm.js';
 import type { SimHost, Stored } from './host.js';
+import { type SimSettings, settingsReader } from './settings.js';
+import type { Unmanaged } from './unmanaged.js';
 
 export const INVARIANTS = {
-  capacity: 'no growth is ordered that the capacity does not hold, were every growth to land before every release',
-  reserve: 'the host has its reserve while the charges are within the capacity, and at rest they are, as far as guests can give',
   bounds: 'no guest is grown above its ceiling or shrunk under its floor, and none is moved that is to be left alone',
   spare: 'no guest is shrunk into its critical spare, by more than half of its spare at once, or faster than the pace',
   stuck: 'a shrink that does not come is taken back',
@@ -35,6 +23,7 @@ export const INVARIANTS = {
   burst: 'no guest is killed by a growth that the burst it was shown to survive covers',
   rest: 'once nothing changes any more, the targets come to rest',
   replay: 'the recording of every move gives the same move again, for the same reason',
+  ...HARMS,
 } as const;
 export type Invariant = keyof typeof INVARIANTS;
 
@@ -52,8 +41,6 @@ const NOTICED_MS = 1000;
 const CALL_MS = 200;
 /** A call that does not come back holds the coordinator for so long. */
 const DEADLINE_MS = 2000;
-/** Host and guests are not read at one moment: what can move between the two, KiB. */
-const SKEW = 16 * MiB;
 /** Rounding of a step of the simulation, KiB. */
 const GRAIN = 4;
 /** Rise of others that is still taken for rest while one guest bursts, KiB/s. */
@@ -102,7 +89,8 @@ export class Invariants {
   readonly #restAt: number;
   readonly #host: SimHost;
   readonly #config: Config;
-  readonly #reserve: number;
+  readonly #settingsOf: (spec: GuestSpec) => SimSettings;
+  readonly harm: HarmJudge;
   /** When something last happened that was not the coordinator's doing. */
   #disturbedAt = 0;
   #orders = new Map<string, Ordered>();
@@ -115,19 +103,15 @@ export class Invariants {
   #given: { readonly guest: SimGuest; readonly at: number; readonly size: number }[] = [];
   /** Shrinks that do not come: the size that the balloon has had since. */
   #waited = new Map<SimGuest, { readonly actual: number; readonly target: number; readonly since: number }>();
-  #shortSince: number | null = null;
 
-  constructor(host: SimHost, config: Config, restAt: number) {
+  constructor(host: SimHost, config: Config, restAt: number, unmanaged: Unmanaged) {
     this.#host = host;
     this.#config = config;
     this.#restAt = restAt;
-    this.#reserve = Math.max(
-      LEAST_RESERVE,
-      config.reserve === null ? Math.max(host.total * RESERVE_FRACTION, DEFAULT_RESERVE) : amountOf(config.reserve, host.total),
-    );
+    this.#settingsOf = settingsReader(config);
+    this.harm = new HarmJudge(host, config, unmanaged, (harm, guest, message) => this.#violate(harm, guest, message));
     host.onTarget = (stored) => this.#stored(stored);
-    host.onKill = (guest) => this.#killed(guest);
-    host.onStep = () => this.#step();
+    host.onKill = (guest, by) => this.#killed(guest, by);
   }
 
   /** Something happens that is not the coordinator's doing. */
@@ -138,6 +122,7 @@ export class Invariants {
   /** What people are shown at a sample. */
   sample(snapshot: Snapshot, plannedAt: number): void {
     const { now } = this.#host;
+    this.harm.sampled();
     const bursts = new Map(
       snapshot.guests.map(({ uuid, survivableBurst, statsAge }) => {
         const guest = this.#host.find(uuid);
@@ -169,7 +154,6 @@ export class Invariants {
     // A guest that does not do what it is told is asked again and again, ever less often: the others must not be moved for it.
     const unruly = new Set(this.#host.guests.filter(isUnruly).map(({ spec }) => spec.name));
     const travelled = new Map<string, number>();
-    this.#checkWorkedOff();
     // What such a guest gives at last, and for good, goes to others.
     let given = 0;
     for (const { at, name, from, to } of this.#moves) {
@@ -187,24 +171,19 @@ export class Invariants {
     return this.#host.now >= this.#restAt;
   }
 
+  /** Whether each could have been violated. */
+  get judged(): Record<Invariant, boolean> {
+    const always = { bounds: true, spare: true, stuck: true, freshness: true, burst: true, replay: true };
+    return { ...always, rest: this.judgesRest, ...this.harm.judged };
+  }
+
   #violate(invariant: Invariant, guest: SimGuest | null, message: string): void {
     this.violations.push({ invariant, at: this.#host.now, guest: guest?.spec.name ?? null, message });
   }
 
-  /** The coordinator has had no time to see what somebody else did, or cannot see it: a target nobody reads back. */
-  get #unseen(): boolean {
-    const { intervalMs } = this.#config;
-    return this.#host.now - this.#disturbedAt < intervalMs + NOTICED_MS + CALL_MS;
-  }
-
-  get #room(): number {
-    const { total, used, guests } = this.#host;
-    const host = total - used - this.#reserve - guests.length * OVERHEAD;
-    return Math.min(this.#config.pool === null ? host : amountOf(this.#config.pool, total), host);
-  }
-
   #stored(stored: Stored): void {
-    const { guest, by, charge, target } = stored;
+    const { guest, by } = stored;
+    this.harm.stored(stored);
     if (by === 'other') {
       this.#foreign.add(guest);
       this.disturb();
@@ -217,14 +196,6 @@ export class Invariants {
     const figuresAt = guest.figures?.at ?? Number.NEGATIVE_INFINITY;
     const used = this.#usedSince(guest, figuresAt - this.#config.intervalMs - 1000 * guest.period);
     this.#orders.set(guest.uuid, { stored, at: this.#host.now, actual: guest.actual, figuresAt, before, used, foreign });
-    if (guest.target <= target || guest.charge <= Math.max(charge, this.#heldLately(guest)) + 2 * SAME || this.#unseen) return;
-    const charges = this.#host.guests.reduce((sum, each) => sum + this.#known(each), 0);
-    if (charges > this.#room + SKEW)
-      this.#violate(
-        'capacity',
-        guest,
-        `grown to ${formatSize(guest.target)}: charges are ${formatSize(charges)}, the capacity is ${formatSize(this.#room)}`,
-      );
   }
 
   /** What it held when the order was thought of: taking a shrink back under way costs nothing. */
@@ -233,23 +204,12 @@ export class Invariants {
     return Math.max(0, ...past.map(({ actual }) => actual));
   }
 
-  /** The charge that can be known. */
-  #known(guest: SimGuest): number {
-    return this.#foreign.has(guest) && !guest.unballooned && !guest.pinned ? guest.actual : guest.charge;
-  }
-
   /** What is set for it, and what of its spare it cannot use, KiB. */
-  #settings(guest: SimGuest) {
-    const { name, maximum } = guest.spec;
-    const { min: least, max: most = maximum, signal = this.#config.signal, manage = true } = guestOverrides(this.#config, name);
-    const max = amountOf(most, maximum);
-    const min = least === undefined ? undefined : amountOf(least, maximum);
-    const ceiling = Math.min(max, maximum);
-    const floor = Math.min(min ?? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION), ceiling);
+  #settings({ spec, figures }: SimGuest): SimSettings & { readonly watermarks: number } {
+    const settings = this.#settingsOf(spec);
     // MemFree holds the watermarks too.
-    const { figures } = guest;
-    const watermarks = signal === 'unused' && figures !== null ? Math.max(0, figures.unused - figures.usable) : 0;
-    return { floor, ceiling, watermarks, managed: manage && isIncluded(this.#config, name) };
+    const watermarks = settings.signal === 'unused' && figures !== null ? Math.max(0, figures.unused - figures.usable) : 0;
+    return { ...settings, watermarks };
   }
 
   /** What was ordered, stored or not: libvirt refuses what is above the maximum. */
@@ -297,24 +257,6 @@ export class Invariants {
       this.#violate('freshness', guest, `is shrunk while its balloon is at ${formatSize(actual)} and its target ${formatSize(target)}`);
   }
 
-  /** What is charged too much is worked off, as far as guests do what they are told and can spare it. */
-  #checkWorkedOff(): void {
-    const { guests } = this.#host;
-    const charges = guests.reduce((sum, guest) => sum + this.#known(guest), 0);
-    if (charges <= this.#room + SKEW) return;
-    for (const guest of guests) {
-      const { spec, used, paused } = guest;
-      const { floor, watermarks, managed } = this.#settings(guest);
-      // One that swaps gets back what it gave, and is asked ever less often.
-      if (!managed || paused || isUnruly(guest) || spec.speed !== undefined || spec.swap !== undefined || this.#foreign.has(guest))
-        continue;
-      const excess = guest.charge - Math.max(floor, used + CRITICAL_SPARE + watermarks);
-      if (excess <= SKEW) continue;
-      const over = formatSize(charges - this.#room);
-      this.#violate('reserve', guest, `keeps ${formatSize(excess)} that it could give, and ${over} are charged too much`);
-    }
-  }
-
   #checkStuck(guest: SimGuest): void {
     const { now, daemon } = this.#host;
     const { actual, target, figures, frozen, hung, migrating, paused, unballooned, pinned, spec } = guest;
@@ -339,8 +281,10 @@ export class Invariants {
     this.#waited.set(guest, { actual, target, since: Number.POSITIVE_INFINITY });
   }
 
-  #step(): void {
-    const { now, guests, available } = this.#host;
+  /** To be called at every step. */
+  step(): void {
+    const { now, guests } = this.#host;
+    this.harm.step();
     for (const guest of guests) {
       // Its balloon moves by itself; or what it was told is forgotten with the connection.
       if (now - guest.deflatedAt < 1) this.disturb();
@@ -351,19 +295,13 @@ export class Invariants {
       history.push(past(guest, now));
       while ((history[0]?.at ?? now) < now - MEMORY_MS) history.shift();
     }
-    if (available >= this.#reserve) {
-      this.#shortSince = null;
-      return;
-    }
-    if (this.#shortSince !== null) return;
-    this.#shortSince = now;
-    const charges = guests.reduce((sum, each) => sum + each.charge, 0);
-    if (charges <= this.#room)
-      this.#violate('reserve', null, `the host has ${formatSize(available)} left, its reserve is ${formatSize(this.#reserve)}`);
   }
 
-  #killed(guest: SimGuest): void {
+  #killed(guest: SimGuest, by: Killer): void {
     const { now } = this.#host;
+    this.harm.killed(guest, by);
+    // The burst is about what the guest has, not about what its host has.
+    if (by !== 'guest') return;
     // Memory that others are to give must be had from them; and how fast a balloon is shows only when it has moved.
     const unruly = this.#host.guests.some((each) => isUnruly(each) || each.spec.speed !== undefined || this.#foreign.has(each));
     if (unruly || now - this.#disturbedAt < BURST_LASTS + this.#config.intervalMs) return;
@@ -418,8 +356,9 @@ function past({ used, actual, figures }: SimGuest, at: number): Past {
   return { at, used, actual, answeredAt: figures?.at ?? Number.NEGATIVE_INFINITY };
 }
 
-function lies({ figures = 'honest' }: GuestSpec): boolean {
-  return figures !== 'honest';
+/** Figures that are nonsense, or less than the truth. */
+function lies({ figures }: GuestSpec): boolean {
+  return isNonsense(figures) || figures === 'win32';
 }
 
 /** A guest that does not do what it is told, or does not say what is true: it gets no promises. */
@@ -433,6 +372,7 @@ function isUnruly({ spec, frozen, stuck, hung, migrating, unballooned, pinned }:
     unballooned ||
     pinned ||
     spec.limit !== undefined ||
+    spec.most !== undefined ||
     spec.hot !== undefined ||
     spec.autodeflate === true
   );

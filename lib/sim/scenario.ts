@@ -4,14 +4,15 @@ import { GiB, parseSize } from '../common/units.js';
 import { type Config, defaultConfig, GUEST_KEYS, HOST_KEYS, settingsSchema, withSettings } from '../config/config.js';
 import { clipped, GUEST_SETTINGS, HOST_SETTINGS, SIZE, written } from '../config/settings.js';
 import { readText, readYaml } from '../config/yaml.js';
-import { BOOT_MS, FIGURES, type GuestSpec } from './guest.js';
+import { FIGURES } from './figures.js';
+import { BOOT_MS, type GuestSpec } from './guest.js';
 import { timeToRest } from './invariants.js';
 import { noise, settledAt, through, type Waypoint } from './workload.js';
 
 /** What may befall a guest; those that last do so `for` some time. */
 export const GUEST_EVENTS = ['pause', 'hang', 'freeze', 'stick', 'reboot', 'kill', 'migrate', 'vfio', 'unload', 'set'] as const;
 /** What may befall the host. */
-export const HOST_EVENTS = ['daemon-hang', 'daemon-down', 'eat', 'pressure', 'clock', 'rival'] as const;
+export const HOST_EVENTS = ['daemon-hang', 'daemon-down', 'eat', 'pressure', 'clock', 'rival', 'slow-list'] as const;
 /** Those that end. */
 const LASTING: ReadonlySet<string> = new Set([
   'pause',
@@ -24,7 +25,14 @@ const LASTING: ReadonlySet<string> = new Set([
   'eat',
   'pressure',
   'rival',
+  'slow-list',
 ]);
+
+/** Short forms of `figures` for guests whose memory, not their report, is of another kind. */
+export const SHORT_FORMS = ['hugetlb', 'nvdimm', 'filebacked'] as const;
+const REPORTS = [...FIGURES, ...SHORT_FORMS] as const;
+/** Size of an NVDIMM in the short form: so many times the guest's maximum, as databases have them. */
+const NVDIMM_TIMES = 16;
 
 /** How long a scenario without end is run, ms. */
 const WITHOUT_END_MS = 120_000;
@@ -61,7 +69,12 @@ const guest = z
       swap: amount.optional(),
       speed: HOST_SETTINGS.burst.optional(),
       limit: amount.optional(),
-      figures: z.enum(FIGURES, `must be one of: ${FIGURES.join(', ')}`).optional(),
+      figures: z.enum(REPORTS, `must be one of: ${REPORTS.join(', ')}`).optional(),
+      backing: z.enum(['hugetlb', 'file'], 'must be hugetlb or file').optional(),
+      nvdimm: amount.optional(),
+      'virtio-mem': amount.optional(),
+      'hard-limit': SIZE.optional(),
+      most: SIZE.optional(),
       driver: GUEST_SETTINGS.manage.optional(),
       autodeflate: GUEST_SETTINGS.manage.optional(),
       starts: seconds.optional(),
@@ -101,8 +114,23 @@ function isOnGuest(what: string): boolean {
 }
 
 const host = z
-  .strictObject({ memory: SIZE, used: amount.optional() }, MAPPING)
-  .refine(({ memory, used = 0 }) => used <= memory, { message: 'must not be more than memory', path: ['used'] });
+  .strictObject(
+    {
+      memory: SIZE,
+      used: amount.optional(),
+      arc: amount.optional(),
+      'arc-min': amount.optional(),
+      hugepages: amount.optional(),
+      cgroup: amount.optional(),
+    },
+    MAPPING,
+  )
+  .refine(({ memory, used = 0 }) => used <= memory, { message: 'must not be more than memory', path: ['used'] })
+  .refine(({ memory, used = 0, arc = 0, hugepages = 0 }) => used > memory || used + arc + hugepages <= memory, {
+    message: 'must leave used, arc and hugepages room',
+    path: ['memory'],
+  })
+  .refine(({ arc = 0, 'arc-min': least = 0 }) => least <= arc, { message: 'must not be more than arc', path: ['arc-min'] });
 
 const schema = z
   .strictObject(
@@ -162,6 +190,12 @@ export interface Scenario {
   /** KiB. */
   readonly memory: number;
   readonly used: number;
+  readonly arc: number;
+  readonly arcMinimum: number;
+  /** No less than the guests on huge pages have. */
+  readonly hugePages: number;
+  /** Infinity = no limit. */
+  readonly cgroup: number;
   readonly config: Config;
   readonly guests: readonly ScenarioGuest[];
   /** In the order of time; their times in seconds, as written. */
@@ -198,6 +232,13 @@ export function parseScenario(text: string, file: string, seed?: number): Scenar
     restAt,
     memory: read.host?.memory ?? 64 * GiB,
     used: read.host?.used ?? 0,
+    arc: read.host?.arc ?? 0,
+    arcMinimum: read.host?.['arc-min'] ?? 0,
+    hugePages: Math.max(
+      read.host?.hugepages ?? 0,
+      guests.reduce((sum, { spec }) => sum + (spec.backing === 'hugetlb' ? spec.maximum : 0), 0),
+    ),
+    cgroup: read.host?.cgroup ?? Number.POSITIVE_INFINITY,
     config,
     guests,
     events,
@@ -225,7 +266,7 @@ function quietAt({ eats = [], tmpfs = [], cache = [], repeat, starts = 0, stops 
 }
 
 function specOf(entry: GuestEntry, name: string, seed: number): GuestSpec {
-  const { max, size, uses = 0, eats = [], tmpfs, cache, hot, swap, speed, limit, figures, driver, autodeflate } = entry;
+  const { max, size, uses = 0, eats = [], tmpfs, cache, hot, swap, speed, limit, driver, autodeflate, most } = entry;
   const repeat = entry.repeat === undefined ? Number.POSITIVE_INFINITY : 1000 * entry.repeat;
   const restless = noise(entry.noise ?? 0, seed);
   const eaten = through(pathOf(eats), repeat);
@@ -240,13 +281,31 @@ function specOf(entry: GuestEntry, name: string, seed: number): GuestSpec {
       swap,
       speed,
       limit,
-      figures,
       driver,
       autodeflate,
+      most,
+      hardLimit: entry['hard-limit'],
+      virtioMem: entry['virtio-mem'],
+      ...kindOf(entry),
       tmpfs: tmpfs && through(pathOf(tmpfs), repeat),
       cache: cache && through(pathOf(cache), repeat),
     }),
   };
+}
+
+/** What its memory is, and what it reports. */
+function kindOf({ figures, backing, nvdimm, max }: GuestEntry): Partial<Pick<GuestSpec, 'figures' | 'backing' | 'nvdimm'>> {
+  const written = given({ backing, nvdimm });
+  switch (figures) {
+    case 'hugetlb':
+      return { backing: 'hugetlb', ...written };
+    case 'filebacked':
+      return { backing: 'file', ...written };
+    case 'nvdimm':
+      return { nvdimm: NVDIMM_TIMES * max, ...written };
+    default:
+      return { ...written, ...given({ figures }) };
+  }
 }
 
 function pathOf(entries: z.infer<typeof waypoints>): Waypoint[] {

@@ -4,10 +4,10 @@ import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { Coordinator, type MoveOutcome } from '../coordinator/coordinator.js';
 import type { Notice } from '../coordinator/messages.js';
 import { fromLine, type RecordedSample, replay } from '../coordinator/recording.js';
-import { schedule } from './faults.js';
-import { SimHost } from './host.js';
-import { Invariants, type Violation } from './invariants.js';
+import { stage } from './faults.js';
+import { type Invariant, Invariants, type Violation } from './invariants.js';
 import type { Scenario } from './scenario.js';
+import { fateOf, type GuestFate, HostAccount, type HostFate, runUnmanaged } from './unmanaged.js';
 
 export interface SimulationOptions {
   /** Told of each move, with the time, ms. */
@@ -19,14 +19,11 @@ export interface SimulationOptions {
   readonly coordinator?: typeof Coordinator;
 }
 
-/** What became of a guest. KiB. */
-export interface GuestResult {
+/** What became of a guest, and what unmanaged. */
+export interface GuestResult extends GuestFate {
   readonly name: string;
-  readonly actual: number;
-  readonly used: number;
-  readonly leastSpare: number;
-  readonly kills: number;
   readonly moves: number;
+  readonly unmanaged: GuestFate;
 }
 
 export interface SimulationResult {
@@ -37,40 +34,38 @@ export interface SimulationResult {
   readonly moves: number;
   /** Sum of the changes of targets, KiB. */
   readonly moved: number;
-  readonly leastAvailable: number;
-  /** Whether there was time enough to see the targets come to rest. */
-  readonly restJudged: boolean;
+  readonly host: HostFate;
+  readonly unmanaged: HostFate;
+  /** Whether the simulation could have violated it: there was time enough to see the targets come to rest, or the condition of a harm was met. */
+  readonly judged: Readonly<Record<Invariant, boolean>>;
   /** Those that were there at the end, and those that had gone. */
   readonly guests: readonly GuestResult[];
   readonly violations: readonly Violation[];
 }
 
-/** Deterministic: the same scenario gives the same result. */
+/** Runs a scenario twice: unmanaged, then managed. Deterministic: the same scenario gives the same result. */
 export async function simulate(scenario: Scenario, options: SimulationOptions = {}): Promise<SimulationResult> {
   const { onMove, onNotice, onRecord, coordinator: Kind = Coordinator } = options;
-  const { seed, duration, restAt, memory, used, config, guests: scenarioGuests } = scenario;
-  const host = new SimHost({
-    total: memory,
-    used,
-    seed,
-    turns: 1,
-    guests: scenarioGuests.filter(({ starts }) => starts === 0).map(({ spec }) => spec),
-  });
-  const invariants = new Invariants(host, config, restAt);
-  schedule(host, scenario, () => invariants.disturb());
+  const { seed, duration, restAt, config } = scenario;
+  const unmanaged = await runUnmanaged(scenario);
+  let disturb = () => {};
+  const host = stage(scenario, () => disturb());
+  const invariants = new Invariants(host, config, restAt, unmanaged);
+  disturb = () => invariants.disturb();
+  const account = new HostAccount(host, config);
+  host.onStep = () => {
+    account.step();
+    invariants.step();
+  };
   const random = xoroshiro128plus(seed);
   const coordinator = new Kind({ connect: host.connect, config, time: host.time, random: () => uniformInt(random, 0, 0xffff) / 0x10000 });
-  const seen = new Map(host.guests.map((guest) => [guest.uuid, guest]));
   const movesOf = new Map<string, number>();
   let samples = 0;
   let moves = 0;
   let moved = 0;
-  let leastAvailable = host.available;
   const recorded: RecordedSample[] = [];
   coordinator.on('sample', (snapshot) => {
     samples++;
-    for (const guest of host.guests) seen.set(guest.uuid, guest);
-    leastAvailable = Math.min(leastAvailable, host.available);
     invariants.sample(snapshot, recorded.at(-1)?.sample.at ?? host.now);
   });
   coordinator.on('move', (move) => {
@@ -91,6 +86,8 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
   await host.pass(duration);
   await started;
   invariants.finish();
+  // What comes now is the coordinator's end, and nobody's account.
+  host.onStep = () => {};
   for (const { at, recorded: was, replayed } of replay(recorded, config).differences)
     invariants.violations.push({
       invariant: 'replay',
@@ -98,17 +95,26 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
       guest: null,
       message: `${was.length} moves recorded, ${replayed.length} planned again, and they differ`,
     });
-  const restJudged = invariants.judgesRest;
+  const { judged } = invariants;
+  const hostFate = account.fate;
+  const guests = host.everyone.map((guest) => {
+    const { name } = guest.spec;
+    const fate = fateOf(guest);
+    return { name, ...fate, moves: movesOf.get(name) ?? 0, unmanaged: unmanaged.guests.get(name) ?? fate };
+  });
   const stopped = coordinator.stop();
   await host.pass(5000);
   await stopped;
-  const guests = [...seen.values()].map((guest) => ({
-    name: guest.spec.name,
-    actual: guest.actual,
-    used: guest.used,
-    leastSpare: guest.leastSpare,
-    kills: guest.kills,
-    moves: movesOf.get(guest.spec.name) ?? 0,
-  }));
-  return { seed, duration, samples, moves, moved, leastAvailable, restJudged, guests, violations: invariants.violations };
+  return {
+    seed,
+    duration,
+    samples,
+    moves,
+    moved,
+    host: hostFate,
+    unmanaged: unmanaged.host,
+    judged,
+    guests,
+    violations: invariants.violations,
+  };
 }

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { stringify } from 'yaml';
 import { ConfigError } from '../../lib/config/config.js';
-import { FIGURES } from '../../lib/sim/guest.js';
-import { GUEST_EVENTS, HOST_EVENTS, parseScenario, type Scenario } from '../../lib/sim/scenario.js';
+import { FIGURES } from '../../lib/sim/figures.js';
+import { GUEST_EVENTS, HOST_EVENTS, parseScenario, type Scenario, SHORT_FORMS } from '../../lib/sim/scenario.js';
 import { simulate } from '../../lib/sim/simulate.js';
 import { hostileText, isOneLine, PATIENCE_MS, timed } from './hostile.js';
 
@@ -67,7 +67,12 @@ const guest = some<unknown>(
     swap: fc.oneof(size, large),
     speed: rate,
     limit: fc.oneof(size, large),
-    figures: often(fc.constantFrom(...FIGURES)),
+    figures: often(fc.constantFrom(...FIGURES, ...SHORT_FORMS)),
+    backing: often(fc.constantFrom('hugetlb', 'file')),
+    nvdimm: fc.oneof(size, large),
+    'virtio-mem': fc.oneof(size, large),
+    'hard-limit': fc.oneof(size, large),
+    most: fc.oneof(size, large),
     driver: yesNo,
     autodeflate: yesNo,
     starts: second,
@@ -92,7 +97,9 @@ const document = some<unknown>(
   {
     seed: often(fc.maxSafeInteger()),
     duration: second,
-    host: often(some<unknown>({ memory: large, used: size }, 'memory')),
+    host: often(
+      some<unknown>({ memory: large, used: size, arc: size, 'arc-min': size, hugepages: size, cgroup: fc.oneof(size, large) }, 'memory'),
+    ),
     config: often(
       some<unknown>({
         pool: size,

@@ -44,17 +44,12 @@ const variants: readonly Variant[] = [
     safety: {
       growth: (guests: readonly belief.Belief[]) => Float64Array.from(guests, ({ target, allocation }) => Math.max(target, allocation)),
     },
-    violates: 'capacity',
+    violates: 'host',
   },
   {
     name: 'freshness switched off: guests are shrunk whatever their figures are of',
     safety: { readyToShrink: ({ phase }: belief.Belief) => phase === 'steady' },
     violates: 'freshness',
-  },
-  {
-    name: 'charge at the maximum switched off: guests without a driver count by their balloons',
-    belief: { charge: ({ target, actual }: belief.Belief) => Math.max(target || 0, actual || 0) },
-    violates: 'capacity',
   },
   {
     name: 'the reserve switched off',
@@ -64,7 +59,7 @@ const variants: readonly Variant[] = [
         return { ...made, capacity: made.capacity + made.reserve };
       },
     },
-    violates: 'capacity',
+    violates: 'host',
   },
   { name: 'hysteresis switched off: every little change is followed', limits: { GIVE_MARGIN: 0, GROW_BAND: 0 }, violates: 'rest' },
   {
@@ -101,7 +96,7 @@ const variants: readonly Variant[] = [
     safety: {
       step: (...given: Parameters<typeof safety.step>) => (given[1] ? 0 : safety.step(...given)),
     },
-    violates: 'reserve',
+    violates: 'starves',
   },
   {
     name: 'a recording that leaves reboots out',

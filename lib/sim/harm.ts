@@ -1,0 +1,377 @@
+/**
+ * Do no harm: nobody may fare worse than if nobody managed the host. Judged in truth, beside the same scenario unmanaged.
+ *
+ * Every judgement is about a guest, or a host, that could be helped: libvirt and the guest could be reached since it last had what it needs,
+ * its balloon is as fast as `burst`, and nobody rises faster than `burst`. Each exclusion below is a blind spot, so each has its reason.
+ */
+import { formatSize, GiB, MiB } from '../common/units.js';
+import type { Config } from '../config/config.js';
+import { LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, SAME } from '../policy/limits.js';
+import { isNonsense } from './figures.js';
+import { type Killer, OVERHEAD, type SimGuest } from './guest.js';
+import type { SimHost, Stored } from './host.js';
+import { poolOf, reserveOf, type SimSettings, settingsReader } from './settings.js';
+import { balloonsOf, isControlled, type Unmanaged } from './unmanaged.js';
+
+export const HARMS = {
+  dies: 'nobody dies where the host, unmanaged, never fell below its reserve and nobody died',
+  outlives: 'nobody dies who lives unmanaged, while the host has its reserve and 1 GiB more',
+  starves: 'no guest is left with less than it uses and the least spare while the host could pay for it',
+  host: 'the host is left its reserve, or what it would have unmanaged where that is less',
+  thrash: 'nobody swaps or faults more than unmanaged, while the host has its reserve and 1 GiB more',
+} as const;
+export type Harm = keyof typeof HARMS;
+
+/** Time between two judgements, ms. */
+const TICK_MS = 100;
+/** A rise is measured over so many ticks: one, and a second. */
+const RISE_TICKS = 10;
+/** What a guest's noise adds to a rise, KiB. */
+const RISE_SLACK = 4 * MiB;
+/** What the managed host must have above its reserve for a death in it to be the coordinator's doing. */
+const ROOM = GiB;
+/** A host may be left so much less: what guests take between a sample and its moves. */
+const HOST_SLACK = 64 * MiB;
+/** A shortage that is younger is none yet, ms. */
+const SHORT_MS = 5000;
+/** Time to see that a guest answers again, beside one interval, ms. */
+const NOTICED_MS = 1200;
+/** A coordinator knows its guests so long after its first sample (two forced refreshes), ms. */
+const KNOWN_MS = 2000;
+/** A coordinator that lost its connection tries again at least so often (registry.ts: 30 s, and the pause before), ms. */
+const RETRY_MS = 31_000;
+/** Guests whose rise before the next sample is counted with: they do not all rise in the same second. */
+const RISE_AT_ONCE = 3;
+/** A grant that has not shown in resident memory after so long never will, ms. */
+const GRANT_MS = 10_000;
+/** Somebody else who moved a guest is expected to do so again for so long, ms. */
+const OTHER_MS = 60_000;
+/** Swap-in and major faults beyond those unmanaged that a probe may cost: faults of five seconds without any of its cache. */
+const MOST_SWAP_IN = 64 * MiB;
+const MOST_FAULTS = 10_000;
+const BALLOON_SPEED = 500 * MiB;
+
+/** How things stand with a guest. */
+interface Standing {
+  readonly guest: SimGuest;
+  readonly settings: SimSettings;
+  readonly lives: boolean;
+  /** What it used at the last ticks, the latest first. */
+  readonly used: number[];
+  /** It is not known to answer before this time. */
+  awayUntil: number;
+  /** Could be helped: it had its need, and since then it could be reached and nobody rose too fast. */
+  sound: boolean;
+  /** Since when it has been short beside memory that it could have. */
+  shortSince: number | null;
+  /** Of what it suffered: what came while the host had no room for it. */
+  excusedSwap: number;
+  excusedFaults: number;
+  swapOut: number;
+  majorFault: number;
+  readonly violated: Set<Harm>;
+}
+
+/** A growth that was ordered, and what the guest held then. */
+interface Grant {
+  readonly guest: SimGuest;
+  readonly at: number;
+  readonly size: number;
+  readonly held: number;
+}
+
+export class HarmJudge {
+  /** Whether the condition of each was ever met, so that it could have been violated. */
+  readonly judged: Record<Harm, boolean>;
+  readonly #host: SimHost;
+  readonly #config: Config;
+  readonly #unmanaged: Unmanaged;
+  readonly #violate: (harm: Harm, guest: SimGuest | null, message: string) => void;
+  readonly #settings: (guest: SimGuest) => SimSettings;
+  readonly #reserve: number;
+  readonly #pool: number;
+  readonly #standings = new Map<SimGuest, Standing>();
+  #grants: Grant[] = [];
+  #tickedAt = 0;
+  #ownUse: number[] = [];
+  /** Since when the coordinator has no connection; null once it has sampled again. */
+  #lostSince: number | null = 0;
+  #awayUntil = 0;
+  #otherAt = Number.NEGATIVE_INFINITY;
+  #hostSound = false;
+  #hostViolated = false;
+
+  constructor(host: SimHost, config: Config, unmanaged: Unmanaged, violate: (harm: Harm, guest: SimGuest | null, message: string) => void) {
+    const settings = settingsReader(config);
+    this.#host = host;
+    this.#config = config;
+    this.#unmanaged = unmanaged;
+    this.#violate = violate;
+    this.#settings = ({ spec }) => settings(spec);
+    this.#reserve = reserveOf(config, host.total, host.hugePages);
+    this.#pool = poolOf(config, host.total);
+    this.judged = { dies: this.#couldLiveUnmanaged, outlives: false, starves: false, host: false, thrash: false };
+  }
+
+  /** The host had room for all as they stood, and so had the pool: a smaller one is an order to take from them. */
+  get #couldLiveUnmanaged(): boolean {
+    const { host, guests, withinPool } = this.#unmanaged;
+    return withinPool && host.leastAvailable >= this.#reserve && [...guests.values()].every(({ kills }) => kills === 0);
+  }
+
+  /** The coordinator has sampled all guests. */
+  sampled(): void {
+    if (this.#lostSince === null || !this.#answers) return;
+    this.#lostSince = null;
+    this.#awayUntil = this.#host.now + KNOWN_MS;
+  }
+
+  /** A target was stored. */
+  stored({ guest, by, target, charge }: Stored): void {
+    const { now } = this.#host;
+    if (by === 'other') {
+      this.#otherAt = now;
+      // What somebody else has just done the coordinator has yet to see.
+      const standing = this.#standings.get(guest);
+      if (standing !== undefined) standing.shortSince = null;
+    } else if (guest.target > target)
+      this.#grants.push({ guest, at: now, size: Math.max(0, guest.target - Math.max(target, charge)), held: guest.held });
+  }
+
+  killed(guest: SimGuest, by: Killer): void {
+    const standing = this.#standings.get(guest);
+    if (standing === undefined || this.#risesFast()) return;
+    // Who dies because the host does need not have been moved, nor be one that can be.
+    if (by === 'host' ? !this.#hostSound : !standing.sound) return;
+    const killer = { guest: 'runs out of memory', host: 'is killed by a host that ran out', limit: 'is killed at its hard limit' }[by];
+    const left = `${formatSize(guest.used)} used of ${formatSize(guest.size)}, ${formatSize(this.#host.available)} available`;
+    if (this.judged.dies) this.#report('dies', standing, `${killer}: ${left}`);
+    if (standing.lives && this.#room >= ROOM) this.#report('outlives', standing, `${killer}, and lives unmanaged: ${left}`);
+  }
+
+  step(): void {
+    const { now } = this.#host;
+    if (now - this.#tickedAt < TICK_MS) return;
+    const fast = this.#risesFast();
+    this.#tickedAt = now;
+    this.#grants = this.#grants.filter(({ at }) => now - at < GRANT_MS);
+    const away = this.#isAway();
+    this.#note();
+    this.#judgeHost(away || fast);
+    const standings = this.#host.guests.map((guest) => this.#standingOf(guest));
+    const hasRoom = this.#room >= ROOM;
+    for (const standing of standings) {
+      this.#see(standing, away, fast);
+      const isOutside = hasRoom && standing.lives && standing.sound;
+      this.judged.outlives ||= isOutside;
+      this.#judgeThrashing(standing, isOutside);
+    }
+    this.#judgeShortage(standings);
+  }
+
+  #report(harm: Harm, standing: Standing, message: string): void {
+    if (standing.violated.has(harm)) return;
+    standing.violated.add(harm);
+    this.#violate(harm, standing.guest, message);
+  }
+
+  /** What the host has above its reserve, and the pool above the balloons. */
+  get #room(): number {
+    return Math.min(this.#host.available - this.#reserve, this.#pool - balloonsOf(this.#host, this.#settings));
+  }
+
+  get #answers(): boolean {
+    // Lists that wait stop today's coordinator: known, and judged once it reads known guests without a list.
+    return this.#host.daemon === 'up' && !this.#host.listsWait;
+  }
+
+  /** The coordinator cannot act: libvirt's daemon is away, or the coordinator has not come back to it yet. */
+  #isAway(): boolean {
+    const { now } = this.#host;
+    if (!this.#answers) this.#lostSince = Number.POSITIVE_INFINITY;
+    else if (this.#lostSince === Number.POSITIVE_INFINITY) this.#lostSince = now;
+    else if (this.#lostSince !== null && now - this.#lostSince > RETRY_MS) this.#lostSince = null;
+    return this.#lostSince !== null || now < this.#awayUntil;
+  }
+
+  /** Somebody, or the host itself, takes memory faster than `burst`: nothing was promised for that. */
+  #risesFast(): boolean {
+    const ms = this.#host.now - this.#tickedAt;
+    const isFast = (before: readonly number[], used: number) =>
+      [0, RISE_TICKS - 1].some((back) => {
+        const then = before[back];
+        const most = (1.02 * this.#config.burstKiBs * (ms + back * TICK_MS)) / 1000 + RISE_SLACK;
+        return then !== undefined && used - then > most;
+      });
+    return isFast(this.#ownUse, this.#hostsOwn) || [...this.#standings.values()].some(({ guest, used }) => isFast(used, guest.used));
+  }
+
+  /** What is taken at once when a device pins a guest is nobody's growth either. */
+  get #hostsOwn(): number {
+    return this.#host.guests.reduce((sum, { pinned, held }) => (pinned ? sum + held : sum), this.#host.used);
+  }
+
+  #note(): void {
+    remember(this.#ownUse, this.#hostsOwn);
+    for (const { guest, used } of this.#standings.values()) remember(used, guest.used);
+  }
+
+  #standingOf(guest: SimGuest): Standing {
+    const known = this.#standings.get(guest);
+    if (known !== undefined) return known;
+    const standing: Standing = {
+      guest,
+      settings: this.#settings(guest),
+      lives: this.#unmanaged.guests.get(guest.spec.name)?.kills === 0,
+      used: [],
+      awayUntil: 0,
+      sound: false,
+      shortSince: null,
+      excusedSwap: 0,
+      excusedFaults: 0,
+      swapOut: 0,
+      majorFault: 0,
+      violated: new Set(),
+    };
+    this.#standings.set(guest, standing);
+    return standing;
+  }
+
+  #see(standing: Standing, away: boolean, fast: boolean): void {
+    const { guest } = standing;
+    const { now } = this.#host;
+    if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
+    // A slow balloon cannot bring in time what is given.
+    const slow = (guest.spec.speed ?? BALLOON_SPEED) < this.#config.burstKiBs;
+    if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
+    else if (lackOf(standing) <= SAME) standing.sound = true;
+  }
+
+  /** (d) Since it last had its reserve, could the host be kept from harm? */
+  #judgeHost(disturbed: boolean): void {
+    const { available } = this.#host;
+    if (disturbed) this.#hostSound = false;
+    else if (available >= this.#reserve) this.#hostSound = true;
+    this.judged.host ||= this.#hostSound;
+    const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
+    if (!this.#hostSound || this.#hostViolated || available >= least - HOST_SLACK) return;
+    this.#hostViolated = true;
+    const unmanaged = formatSize(this.#unmanaged.host.leastAvailable);
+    this.#violate(
+      'host',
+      null,
+      `has ${formatSize(available)} left; its reserve is ${formatSize(this.#reserve)}, unmanaged it has ${unmanaged}`,
+    );
+  }
+
+  /** (c) Is somebody short who could be paid? */
+  #judgeShortage(standings: readonly Standing[]): void {
+    const { now } = this.#host;
+    const short = standings.filter((standing) => this.#mayBeShort(standing) && lackOf(standing) > SAME);
+    const lacking = short.reduce((sum, standing) => sum + lackOf(standing), 0);
+    const payable = short.length > 0 && this.#payable(standings) >= lacking;
+    this.judged.starves ||= payable;
+    for (const standing of standings) {
+      if (!payable || !short.includes(standing)) {
+        standing.shortSince = null;
+        continue;
+      }
+      standing.shortSince ??= now;
+      const { guest } = standing;
+      if (now - standing.shortSince <= Math.max(SHORT_MS, 2 * this.#config.intervalMs + NOTICED_MS)) continue;
+      const lack = formatSize(lackOf(standing));
+      const room = formatSize(this.#payable(standings));
+      this.#report(
+        'starves',
+        standing,
+        `has ${formatSize(guest.size)} and uses ${formatSize(guest.used)}: ${lack} short, ${room} could be given`,
+      );
+    }
+  }
+
+  /** Guests that are moved at all, by figures that can be believed, and that could be reached for long enough. */
+  #mayBeShort({ guest, settings, awayUntil }: Standing): boolean {
+    const { spec } = guest;
+    if (this.#lostSince !== null || this.#host.now < Math.max(awayUntil, this.#awayUntil)) return false;
+    return isControlled(guest, settings) && !isNonsense(spec.figures) && (spec.speed ?? BALLOON_SPEED) >= this.#config.burstKiBs;
+  }
+
+  /** What need may be paid from. */
+  #payable(standings: readonly Standing[]): number {
+    const { available, memAvailable, now } = this.#host;
+    const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
+    const rises = standings.map(({ guest }) => Math.min(guest.mayTake, reaction)).sort((a, b) => b - a);
+    const risen = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
+    const room = available - this.#reserve - risen - this.#outstanding();
+    // Another coordinator that is seen leaves half.
+    const share = now - this.#otherAt < OTHER_MS ? 1 / 2 : 1;
+    return Math.min(share * room, memAvailable - LEAST_RESERVE, this.#pool - balloonsOf(this.#host, this.#settings));
+  }
+
+  /** Grants that have not shown in what the guests hold. */
+  #outstanding(): number {
+    const byGuest = new Map<SimGuest, { size: number; held: number }>();
+    for (const { guest, size, held } of this.#grants) {
+      const sum = byGuest.get(guest) ?? { size: 0, held };
+      sum.size += size;
+      byGuest.set(guest, sum);
+    }
+    let outstanding = 0;
+    for (const [guest, { size, held }] of byGuest) outstanding += Math.max(0, size - Math.max(0, guest.held - held));
+    return outstanding;
+  }
+
+  /** (f) What a guest suffers while there is room for it, beyond what it would suffer unmanaged. */
+  #judgeThrashing(standing: Standing, outside: boolean): void {
+    const { guest } = standing;
+    const { spec, swapIn, swapOut, majorFault } = guest;
+    if (spec.swap === undefined && spec.hot === undefined) return;
+    if (outside) this.judged.thrash = true;
+    else {
+      // What went out for want of room comes in again once there is some.
+      standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
+      standing.excusedFaults += Math.max(0, majorFault - standing.majorFault);
+    }
+    standing.swapOut = swapOut;
+    standing.majorFault = majorFault;
+    if (!outside) return;
+    const unmanaged = this.#unmanaged.sufferedAt(spec.name, this.#host.now);
+    const swapped = swapIn - standing.excusedSwap - unmanaged.swapIn;
+    const faults = majorFault - standing.excusedFaults;
+    if (swapped > MOST_SWAP_IN) this.#report('thrash', standing, `has swapped in ${formatSize(swapped)} more than unmanaged`);
+    else if (faults > 2 * unmanaged.majorFaults + MOST_FAULTS)
+      this.#report('thrash', standing, `has had ${Math.round(faults)} major faults, ${Math.round(unmanaged.majorFaults)} unmanaged`);
+  }
+}
+
+function remember(ticks: number[], value: number): void {
+  ticks.unshift(value);
+  if (ticks.length > RISE_TICKS) ticks.pop();
+}
+
+function isReachable({ hung, frozen, paused, migrating, stuck, unballooned, pinned }: SimGuest): boolean {
+  return !(hung || frozen || paused || migrating || stuck || unballooned || pinned);
+}
+
+/** The most that somebody else's word, or its balloon, lets it have. */
+function capOf({ guest: { spec, plugged }, settings }: Standing): number {
+  const { most = Number.POSITIVE_INFINITY, hardLimit = Number.POSITIVE_INFINITY } = spec;
+  return Math.min(settings.ceiling, most, hardLimit - OVERHEAD) + plugged;
+}
+
+/** It is as large as it may be, and that is less than its maximum: no coordinator can give it more. */
+function isCapped(standing: Standing): boolean {
+  const { guest } = standing;
+  const cap = capOf(standing);
+  return cap < guest.spec.maximum + guest.plugged && guest.size >= cap - SAME;
+}
+
+/** What a guest lacks of what it uses and the least spare, in truth. */
+function lackOf(standing: Standing): number {
+  const { guest, settings } = standing;
+  const { used, size, figures } = guest;
+  // Who goes by MemFree counts the watermarks as spare too.
+  const watermarks = settings.signal === 'unused' && figures !== null ? Math.max(0, figures.unused - figures.usable) : 0;
+  const need = used + Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) - watermarks;
+  return Math.min(need, capOf(standing)) - size;
+}

@@ -1,0 +1,44 @@
+/** What the configuration sets for simulated guests, by the text of the configuration alone, whatever the policy makes of it. KiB. */
+import { amountOf } from '../common/units.js';
+import { type Config, guestOverrides, isIncluded } from '../config/config.js';
+import { DEFAULT_RESERVE, FLOOR_FRACTION, LEAST_FLOOR, LEAST_RESERVE, RESERVE_FRACTION } from '../policy/limits.js';
+import type { Signal } from '../policy/types.js';
+import type { GuestSpec } from './guest.js';
+
+export interface SimSettings {
+  readonly floor: number;
+  readonly ceiling: number;
+  readonly signal: Signal;
+  /** False: to be left alone. */
+  readonly managed: boolean;
+}
+
+/** Reads each guest's settings once: globs are matched a few times a guest, not at every step. */
+export function settingsReader(config: Config): (spec: GuestSpec) => SimSettings {
+  const read = new Map<string, SimSettings>();
+  return (spec) => {
+    const known = read.get(spec.name);
+    if (known !== undefined) return known;
+    const settings = settingsOf(config, spec);
+    read.set(spec.name, settings);
+    return settings;
+  };
+}
+
+function settingsOf(config: Config, { name, maximum }: GuestSpec): SimSettings {
+  const { min, max = maximum, signal = config.signal, manage = true } = guestOverrides(config, name);
+  const ceiling = Math.min(amountOf(max, maximum), maximum);
+  const floor = Math.min(min === undefined ? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION) : amountOf(min, maximum), ceiling);
+  return { floor, ceiling, signal, managed: manage && isIncluded(config, name) };
+}
+
+/** @param total the host's memory @param hugePages what of it no guest's balloon draws on */
+export function reserveOf(config: Config, total: number, hugePages: number): number {
+  const written = config.reserve === null ? null : amountOf(config.reserve, total);
+  return Math.max(LEAST_RESERVE, written ?? Math.max((total - hugePages) * RESERVE_FRACTION, DEFAULT_RESERVE));
+}
+
+/** The pool; Infinity where there is none. */
+export function poolOf(config: Config, total: number): number {
+  return config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, total);
+}
