@@ -53,7 +53,7 @@ export function estimate(model: Model, sample: Sample, config: PolicyConfig): { 
     const { phase, rollback, missed } = draft;
     read(draft, figure, sample, context, config);
     draft.phase = judge(draft, figure, sample, context, config);
-    settleLimit(draft, sample.at, context);
+    settleLimit(draft, context);
     if (!known) notices.push(notice('guest-appeared', 'info', draft));
     // What it had before us: not while it boots, when it may hold its maximum on the way to less.
     if (Number.isNaN(draft.original) && draft.phase !== 'booting') draft.original = draft.actual;
@@ -122,16 +122,15 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
 }
 
 /**
- * The most that it may hold while we do not control it: what its balloon leaves it, where its driver holds the balloon and nothing tells
- * of a boot since; what a virtio-mem device has plugged beside its memory; else its maximum.
+ * The most that it may hold while we do not control it: what its balloon leaves it, which is its maximum where no driver has ever held it.
+ * After a boot `actual` tells nothing before the driver has answered again, nor does it of a guest that hangs or whose memory is pinned.
  */
-function settleLimit(draft: Draft, at: number, context: GuestContext | undefined): void {
+function settleLimit(draft: Draft, context: GuestContext | undefined): void {
   const facts = context?.facts;
+  const booted = Number.isFinite(draft.rebootedAt) && draft.samples === 0;
+  const held = draft.actual > 0 && !booted && !hangs(draft) && facts?.obstacles.length === 0;
   if (facts?.backing === 'hugepages') draft.limit = 0;
-  else if (draft.why === 'left-out' || draft.why === 'not-managed') {
-    const held = draft.actual > 0 && at - draft.rebootedAt >= REBOOT_BLIND && !hangs(draft) && facts?.obstacles.length === 0;
-    draft.limit = held ? draft.actual : draft.maximum;
-  } else draft.limit = draft.maximum + (facts?.virtioMem ?? 0);
+  else draft.limit = (held ? draft.actual : draft.maximum) + (facts?.virtioMem ?? 0);
 }
 
 /**
@@ -150,7 +149,7 @@ function seemsRebooted(draft: Draft, figure: Figure, at: number): boolean {
 function forget(draft: Draft, at: number): void {
   draft.rebootedAt = at;
   draft.samples = draft.falls = draft.trend = draft.reachable = draft.usualFaults = 0;
-  draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = Number.NaN;
+  draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
   draft.paired = false;
   draft.rollback = null;
 }

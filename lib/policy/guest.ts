@@ -137,6 +137,8 @@ const NUMBERS = {
   trend: 0,
   /** Usual major faults a second, while not shrunk. */
   usualFaults: 0,
+  /** Balloon size at the last figures before which it neither swapped nor faulted more than usual. */
+  sound: UNKNOWN,
 
   // Its activity.
 

@@ -72,6 +72,8 @@ export const HANGS_AFTER = 2;
 /** After a shrink, this many KiB swapped in or this many major faults above the usual, each a second, take it back. */
 export const THRASH_SWAP_IN = 1 * MiB;
 export const THRASH_FAULTS = 100;
+/** What a guest gets back at once for a rise long after it was shrunk, or a quarter of its size. Chosen: two or three steps bring back most. */
+export const THRASH_STEP = 128 * MiB;
 /** How long after a shrink such a rise is put down to it. */
 export const THRASH_WINDOW = 10_000;
 

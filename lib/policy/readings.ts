@@ -26,6 +26,7 @@ import {
   REFRESHED_AGE,
   SAME,
   THRASH_FAULTS,
+  THRASH_STEP,
   THRASH_SWAP_IN,
   THRASH_WINDOW,
   UNDER_WAY,
@@ -255,23 +256,33 @@ function trend(belief: Belief, used: number, elapsed: number): number {
   return belief.trend + weight * (seen - belief.trend);
 }
 
-/** Swap-in and major faults: the usual rate while left alone, and a rise soon after a shrink. */
+/**
+ * Swap-in and major faults. A rise above the usual soon after a shrink takes the guest back to the last size without one: the shrink before
+ * may have been one too many already, since a rise takes its time to show. A rise at any later time gives a guest that has less than before
+ * memcoord came a part of that back, again and again while it lasts: it has come to need what was taken when it did not.
+ */
 function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, config: PolicyConfig): void {
   // Those that fall from one figure to the next are rates: their differences mean nothing.
   if (draft.falls > MOST_FALLS) return;
   const swapped = ((figure(SWAP_IN) - draft.swapIn) / elapsed) * 1000;
   const faults = ((figure(MAJOR_FAULT) - draft.majorFault) / elapsed) * 1000;
-  const probing = at - draft.shrunkAt < Math.max(THRASH_WINDOW, 3 * config.intervalMs);
-  if (!probing) {
+  const { actual, original, size, sound, shrunkFrom, rollback } = draft;
+  if (!(swapped > THRASH_SWAP_IN || faults > THRASH_FAULTS + 4 * draft.usualFaults)) {
     if (Number.isFinite(faults)) draft.usualFaults += 0.1 * (faults - draft.usualFaults);
+    draft.sound = size;
     return;
   }
-  // One failed shrink counts once, however long the guest goes on swapping.
-  if (at < draft.shrinkAfter) return;
-  if (!(swapped > THRASH_SWAP_IN || faults > THRASH_FAULTS + 4 * draft.usualFaults)) return;
+  const before = Math.max(shrunkFrom || 0, sound || 0);
+  const soon = at - draft.shrunkAt < Math.max(THRASH_WINDOW, 3 * config.intervalMs) || size < sound - SAME;
+  if (soon && before > draft.target) {
+    // One failed shrink counts once, however long the guest goes on swapping.
+    if (at < draft.shrinkAfter) return;
+    draft.rollback = { reason: 'thrashing', to: before };
+    draft.reachable = before;
+  } else if (actual < original - SAME && rollback === null && isSame(actual, draft.target)) {
+    draft.rollback = { reason: 'thrashing', to: Math.min(original, actual + Math.max(THRASH_STEP, actual / 4)) };
+  } else return;
   setBack(draft, at);
-  draft.reachable = draft.shrunkFrom;
-  draft.rollback = { reason: 'thrashing', to: draft.shrunkFrom };
 }
 
 /** Notes the time that the guest's virtual CPUs have run at a sample, and whether they were at work since the last. */
