@@ -38,6 +38,8 @@ export interface Account {
   readonly room: number;
   /** What optional growth may spend. */
   readonly optionalRoom: number;
+  /** What a guest that is started next can take before we react: surplus leaves it. */
+  readonly newcomer: number;
   /** What must come back: `available` is under the reserve, or the guests hold more than the pool. */
   readonly shortage: number;
 }
@@ -46,6 +48,11 @@ export interface Account {
 export function reserveOf({ total, hugePages }: Pick<Sample['host'], 'total' | 'hugePages'>, config: PolicyConfig): number {
   const usual = Math.max((total - hugePages) * RESERVE_FRACTION, DEFAULT_RESERVE);
   return Math.max(LEAST_RESERVE, config.reserve === null ? usual : amountOf(config.reserve, total));
+}
+
+/** What a guest could take of the host's memory at its maximum, KiB. */
+function mayYetTake(guest: Belief): number {
+  return Math.max(untouched(guest), guest.maximum + overhead(guest) - (guest.rss > 0 ? guest.rss : charge(guest)));
 }
 
 /** Step 3 over all guests of a sample. */
@@ -69,7 +76,7 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     } else uncontrolled += guest.rss > 0 ? guest.rss : 0;
     const left = Math.min(untouched(guest), host.total);
     // Where somebody else raises a guest nobody tells how far.
-    const raised = guest.rising ? Math.min(guest.maximum - charge(guest), (guest.speed * config.intervalMs) / 1000) : 0;
+    const raised = guest.rising ? Math.min(mayYetTake(guest) - left, (guest.speed * config.intervalMs) / 1000) : 0;
     const pending = Math.min(guest.granted, left) + raised;
     all += left + raised;
     granted += pending;
@@ -97,6 +104,7 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     poolRoom,
     room,
     optionalRoom: Math.min(available - reserve - all, room),
+    newcomer: atOnce,
     shortage: Math.max(0, reserve - available, -poolRoom),
   };
 }

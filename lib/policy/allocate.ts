@@ -24,6 +24,8 @@ export interface Room {
   readonly room: number;
   /** For optional growth. */
   readonly optionalRoom: number;
+  /** What of it surplus leaves to a guest that is started next. */
+  readonly newcomer: number;
   /** What must come back to the host or the pool. */
   readonly shortage: number;
 }
@@ -47,7 +49,11 @@ export interface Allocation {
  *   - overcommitted: `used_i + λ share_i` between min(holds_i, critical_i) and critical_i. Nobody is pushed into its critical spare for
  *     another; what someone holds beyond that goes to those with the least spare.
  */
-export function allocate(claims: readonly Claim[], { room, optionalRoom, shortage }: Room, surplus: 'host' | 'guests'): Allocation {
+export function allocate(
+  claims: readonly Claim[],
+  { room, optionalRoom, newcomer, shortage }: Room,
+  surplus: 'host' | 'guests',
+): Allocation {
   const base = column(claims, ({ used }) => Math.max(0, used || 0));
   const share = column(claims, (claim) => claim.share);
   const need = column(claims, (claim) => claim.need);
@@ -59,9 +65,9 @@ export function allocate(claims: readonly Claim[], { room, optionalRoom, shortag
   const cushioned = column(claims, ({ need, want, holds }) => Math.max(need, Math.min(want, holds)));
   if (!unpaid && shortage <= 0) {
     const total = held + optionalRoom;
-    const most = surplus === 'guests' && sum(want) <= total;
+    const spreads = surplus === 'guests' && sum(want) <= total - newcomer;
     const ceilings = () => column(claims, ({ ceiling }) => ceiling);
-    return { state: 'ample', sizes: most ? level(want, ceilings(), total) : level(cushioned, want, total) };
+    return { state: 'ample', sizes: spreads ? level(want, ceilings(), total - newcomer) : level(cushioned, want, total) };
   }
   const total = held + (unpaid ? room : -shortage);
   if (sum(need) <= total) return { state: 'ample', sizes: level(need, cushioned, total) };

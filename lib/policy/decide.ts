@@ -132,6 +132,8 @@ function take(
 ): Move[] {
   const waiting = taker !== null || restores;
   const over = books.shortage > 0;
+  // Idle memory comes back faster where the host may soon have too little.
+  const brisk = waiting || over || books.room < 0;
   const transit = Math.max(IN_TRANSIT, books.charged * IN_TRANSIT_FRACTION);
   let left = waiting && !over && !restores ? transit - underWay : Number.POSITIVE_INFINITY;
   const moves: Move[] = [];
@@ -143,7 +145,7 @@ function take(
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
     if (!waiting && !over && rests) continue;
     // At least two donors share a step.
-    const size = step(guest, waiting || over, at, waiting && !over && !restores ? Math.min(left, transit / 2) : left);
+    const size = step(guest, brisk, at, waiting && !over && !restores ? Math.min(left, transit / 2) : left);
     const to = pages(target - size + PAGE - 1);
     if (size === 0 || to >= target) continue;
     left -= size;

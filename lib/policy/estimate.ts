@@ -29,6 +29,7 @@ import {
   REBOOT_SILENCE,
   REFUSALS,
   SAME,
+  SAME_REBOOT,
   UNDER_WAY,
 } from './limits.js';
 import { openWindow, progress, readActivity, readBalloon, readFigures, signalOf, stillOpen } from './readings.js';
@@ -138,7 +139,7 @@ function settleLimit(draft: Draft, context: GuestContext | undefined): void {
  * they fall from one figure to the next.
  */
 function seemsRebooted(draft: Draft, figure: Figure, at: number): boolean {
-  if (draft.samples === 0 || at - draft.rebootedAt < REBOOT_BLIND) return false;
+  if (draft.samples === 0 || at - draft.rebootedAt < SAME_REBOOT) return false;
   const falls = figure(SWAP_IN) < draft.swapIn || figure(MAJOR_FAULT) < draft.majorFault || figure(MINOR_FAULT) < draft.minorFault;
   if (!falls) return false;
   draft.falls++;

@@ -52,6 +52,8 @@ export const LEAST_PROGRESS = 8 * MiB;
 export const PROGRESS_WINDOW = 2000;
 /** First pause of shrinking after a failed shrink, doubled each time up to the last (rule 14); forgotten after as long a time without a failure. */
 export const FIRST_PAUSE = 15_000;
+/** The same after a shrink that made the guest swap or fault: trying again costs it more than one that only does not come. Chosen. */
+export const FIRST_THRASH_PAUSE = 60_000;
 export const LAST_PAUSE = 15 * 60_000;
 /** An order this old is not under way any more: [M] balloons move at 400 MiB/s and more, and one that does not is stuck. */
 export const UNDER_WAY = 10_000;
@@ -85,6 +87,9 @@ export const FOLLOWS_LEAST = 32 * MiB;
 export const MOST_FALLS = 2;
 /** A guest that boots reports nothing for so long: [M] 4.5 s. */
 export const REBOOT_SILENCE = 3000;
+
+/** Counters that fall so soon after a reboot are of that one: [M] new figures came up to 9 s after it under emulation. */
+export const SAME_REBOOT = 30_000;
 
 /** A reboot's old figures stay for some 4.5 s [M]. */
 export const REBOOT_BLIND = 6000;

@@ -13,6 +13,7 @@ import {
   CLEARING_SPEED,
   FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
+  FIRST_THRASH_PAUSE,
   FOLLOWS_LEAST,
   FRESHLY_ACTIVE,
   GRANT_SHOWS,
@@ -122,10 +123,10 @@ export function stillOpen(belief: Belief, rollback: Rollback, at: number): boole
 }
 
 /** A failed shrink: none for a while, and for twice as long the next time. */
-export function setBack(draft: Draft, at: number): void {
+export function setBack(draft: Draft, at: number, first = FIRST_PAUSE): void {
   const { pause, shrinkAfter } = draft;
   // A pause that ended long ago is forgotten.
-  const due = at - shrinkAfter > pause && Number.isFinite(shrinkAfter) ? FIRST_PAUSE : pause;
+  const due = Math.max(first, at - shrinkAfter > pause && Number.isFinite(shrinkAfter) ? FIRST_PAUSE : pause);
   draft.shrinkAfter = at + due;
   draft.pause = Math.min(2 * due, LAST_PAUSE);
 }
@@ -282,7 +283,7 @@ function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, confi
   } else if (actual < original - SAME && rollback === null && isSame(actual, draft.target)) {
     draft.rollback = { reason: 'thrashing', to: Math.min(original, actual + Math.max(THRASH_STEP, actual / 4)) };
   } else return;
-  setBack(draft, at);
+  setBack(draft, at, FIRST_THRASH_PAUSE);
 }
 
 /** Notes the time that the guest's virtual CPUs have run at a sample, and whether they were at work since the last. */
