@@ -3,7 +3,7 @@ import type { Verdict } from '../judge.js';
 import type { Reading } from './watch.js';
 
 const MiB = 1024;
-/** memcoord samples of most ten times a second: in a reading that took no longer, no memory went from one guest to another. */
+/** memcoord samples at most ten times a second: in a reading that took no longer, no memory went from one guest to another. */
 const AT_ONCE_S = 0.1;
 
 /** What an agent says (`report`), by guest. */
@@ -82,19 +82,24 @@ export function keepsReading(
 }
 
 /**
- * The sum of all balloons stays within the pool. `held` is what a guest holds that is not in the readings, or whose balloon does not tell:
- * one that boots holds its maximum.
+ * The sum of all balloons stays within the pool. A guest that memcoord does not control, or not all the time, counts with what it holds
+ * (BALLOON.md, rule 3): its balloon may be its maximum while it boots, and that is neither used nor memcoord's to change.
  */
 export function staysInPool(
   readings: readonly Reading[],
   pool: number,
-  { from = 0, to = Number.POSITIVE_INFINITY, without = [] as readonly string[], held = 0 } = {},
+  { from = 0, to = Number.POSITIVE_INFINITY, uncontrolled = [] as readonly string[] } = {},
 ): Verdict {
   const sums = readings
     .filter(({ t, took }) => t >= from && t <= to && took <= AT_ONCE_S)
-    .map(({ actual }) => Object.entries(actual).reduce((sum, [guest, size]) => sum + (without.includes(guest) ? 0 : size), held));
+    .map(({ actual, rss }) =>
+      Object.entries(actual).reduce(
+        (sum, [guest, size]) => sum + (uncontrolled.includes(guest) ? Math.min(size, rss[guest] ?? size) : size),
+        0,
+      ),
+    );
   const most = Math.max(...sums);
-  const also = held > 0 ? ` and ${mib(held)} of a guest that holds its maximum` : '';
+  const also = uncontrolled.length > 0 ? `, and RSS of ${uncontrolled.join(' and ')},` : '';
   return {
     name: `the sum of actual${also} stays within the pool`,
     ok: sums.length > 0 && most <= pool,
