@@ -1,6 +1,17 @@
 import t from 'tap';
 import { randomFrom } from './faults/random.js';
-import { keepsGrowing, keepsReading, longestWait, nobodyHurt, periodsBack, said, staysInPool, type Told } from './faults/verdicts.js';
+import {
+  allEat,
+  keepsGrowing,
+  keepsReading,
+  longestWait,
+  nobodyHurt,
+  notMoved,
+  periodsBack,
+  said,
+  staysInPool,
+  type Told,
+} from './faults/verdicts.js';
 import type { Reading } from './faults/watch.js';
 import { FAULTS, faultsNamed } from './faults.js';
 import { startTap } from './tap.js';
@@ -46,6 +57,24 @@ t.test('the sum of actual may not pass the pool in any reading short enough to t
   const other = { uncontrolled: ['vm'] };
   t.equal(staysInPool(readings([2048, 2048]), 400 * MiB, other).ok, true, 'a guest that is not controlled counts with what it holds');
   t.equal(staysInPool(readings([2048, 2048]), 249 * MiB, other).ok, false);
+});
+
+t.test('an eater that is killed or gets less than it wants is seen', async (t) => {
+  const eater = { guest: 'vm', wanted: 300 * MiB, held: 300 * MiB, killed: false };
+  t.match(allEat([eater]), { ok: true, detail: '0 of 1 killed: vm 300 MiB of 300 MiB' });
+  t.match(allEat([eater, { ...eater, held: 107 * MiB, killed: true }]), {
+    ok: false,
+    detail: /^1 of 2 killed: .*vm killed at 107 MiB of 300 MiB$/,
+  });
+  t.equal(allEat([{ ...eater, held: 299 * MiB }]).ok, false);
+  t.equal(allEat([]).ok, false, 'nobody who eats is no proof');
+});
+
+t.test('a guest that is to be left alone may neither be ordered to move nor move', async (t) => {
+  t.equal(notMoved(readings([300, 300]), [{ guest: 'other' }], ['vm']).ok, true);
+  t.match(notMoved(readings([300, 300]), [{ guest: 'vm' }], ['vm']), { ok: false, detail: 'vm has 1 moves, from 300 MiB to 300 MiB' });
+  t.equal(notMoved(readings([300, 301]), [], ['vm']).ok, false);
+  t.match(notMoved(readings([300, 300]), [], ['vm', 'other']), { ok: false, detail: 'other was never read' });
 });
 
 t.test('whoever was killed is seen, before and after a boot', async (t) => {

@@ -104,7 +104,19 @@ async function soakFor(minutes: number, seed: number, signal: AbortSignal): Prom
     const now = (): number => (performance.now() - startedAt) / 1000;
     const extra: Guest[] = [];
     const watch = startWatch(lab.uri, () => [...guests, ...extra].map(({ name }) => name), now);
-    const stage = { uri: lab.uri, pool: POOL, guests, extra, watch, now, tell, signal, gone: new Set<string>(), come: [] };
+    const stage = {
+      uri: lab.uri,
+      pool: POOL,
+      guests,
+      extra,
+      watch,
+      now,
+      tell,
+      signal,
+      gone: new Set<string>(),
+      come: [],
+      excluded: [],
+    };
     const scene = { ...stage, undo: [] as Scene['undo'][number][] };
     const soak: Soak = {
       ...scene,

@@ -52,6 +52,8 @@ export interface Scene {
   readonly gone: Set<string>;
   /** Guests that the play itself has started: they are watched too. */
   readonly come: Guest[];
+  /** Names of guests that memcoord is told to leave alone. */
+  readonly excluded: readonly string[];
 }
 
 export interface Fault {
@@ -66,8 +68,14 @@ export interface Fault {
   readonly poolMiB: number;
   /** Guests that it needs beside the four. */
   readonly extra?: readonly GuestSpec[];
+  /** Names of guests that memcoord is told to leave alone. */
+  readonly excluded?: readonly string[];
   /** Names of guests that memcoord does not control, or not all the time: they count with what they hold. */
   readonly uncontrolled?: readonly string[];
+  /** More options of `memcoord run`. */
+  readonly options?: readonly string[];
+  /** @returns why it cannot be played on this machine; null where it can. */
+  unable?(): Promise<string | null>;
   /** Carried out before memcoord comes. */
   prepare?(scene: Omit<Scene, 'run'>): Promise<void>;
   play(scene: Scene): Promise<Verdict[]>;
@@ -112,7 +120,7 @@ export async function coordinate(scene: Omit<Scene, 'run'>, more: readonly strin
   const updates = async (): Promise<(string | undefined)[]> =>
     await Promise.all(
       [...scene.guests, ...scene.extra]
-        .filter(({ driver }) => driver)
+        .filter(({ driver, name }) => driver && !scene.excluded.includes(name))
         .map(async ({ name }) => /^last_update (\d+)$/m.exec(await virsh('dommemstat', name))?.[1]),
     );
   try {
@@ -138,7 +146,10 @@ export function waits(scene: Pick<Scene, 'now'>, s: number): () => Promise<true 
 }
 
 /** A memcoord that nobody waits for. */
-export function launch({ uri, pool, now, tell }: Pick<Scene, 'uri' | 'pool' | 'now' | 'tell'>, more: readonly string[] = []): Run {
+export function launch(
+  { uri, pool, excluded, now, tell }: Pick<Scene, 'uri' | 'pool' | 'excluded' | 'now' | 'tell'>,
+  more: readonly string[] = [],
+): Run {
   const told: Told[] = [];
   const listen = (line: string): void => {
     try {
@@ -148,7 +159,8 @@ export function launch({ uri, pool, now, tell }: Pick<Scene, 'uri' | 'pool' | 'n
       tell(line);
     }
   };
-  const run = startCoordinator([...coordinatorCommand(uri, pool, undefined), ...more], Date.now() - now() * 1000, listen);
+  const left = excluded.flatMap((name) => ['--exclude', name]);
+  const run = startCoordinator([...coordinatorCommand(uri, pool, undefined), ...left, ...more], Date.now() - now() * 1000, listen);
   return { ...run, told };
 }
 
@@ -232,6 +244,7 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     tell,
     signal,
     undo: [] as Scene['undo'][number][],
+    excluded: fault.excluded ?? [],
     gone,
     come,
   } satisfies Omit<Scene, 'run'>;
@@ -241,9 +254,9 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     await fault.prepare?.(stage);
     const before = await reports(all);
     const begun = now();
-    scene = { ...stage, run: await coordinate(stage, ['--record', RECORDING]) };
+    scene = { ...stage, run: await coordinate(stage, ['--record', RECORDING, ...(fault.options ?? [])]) };
     const verdicts = await fault.play(scene);
-    await undoAll(scene);
+    await undoAll(scene.undo, tell);
     const code = await end(scene.run);
     verdicts.push({ name: 'memcoord ends in order', ok: code === 0, detail: `exit code ${code}` });
     verdicts.push(periodsBack({ [guests[0].name]: PERIOD }, await periods(all)));
@@ -255,7 +268,7 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     if (scene !== null && !signal.aborted) for (const line of history(scene.run)) tell(line);
     throw error;
   } finally {
-    await undoAll(stage);
+    await undoAll(stage.undo, tell);
     if (scene !== null) await end(scene.run);
     await rm(RECORDING, { force: true });
     await watch.end();
@@ -263,8 +276,8 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
   }
 }
 
-async function undoAll({ undo, tell }: Pick<Scene, 'undo' | 'tell'>): Promise<void> {
-  for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
+async function undoAll(steps: Scene['undo'], tell: Scene['tell']): Promise<void> {
+  for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
     await step().catch((error: unknown) => tell(String(error)));
   }
 }

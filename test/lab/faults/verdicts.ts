@@ -107,6 +107,43 @@ export function staysInPool(
   };
 }
 
+/** What came of an eater. KiB. */
+export interface Eaten {
+  readonly guest: string;
+  readonly wanted: number;
+  /** The most that it held. */
+  readonly held: number;
+  readonly killed: boolean;
+}
+
+/** All eaters hold what they were told to eat. */
+export function allEat(eaters: readonly Eaten[]): Verdict {
+  const killed = eaters.filter((eater) => eater.killed).length;
+  return {
+    name: 'every eater gets all that it wants',
+    ok: eaters.length > 0 && eaters.every((eater) => !eater.killed && eater.held >= eater.wanted),
+    detail: `${killed} of ${eaters.length} killed: ${eaters
+      .map((eater) => `${eater.guest} ${eater.killed ? 'killed at ' : ''}${mib(eater.held)} of ${mib(eater.wanted)}`)
+      .join(', ')}`,
+  };
+}
+
+/** Guests that are not controlled are not moved: no order in the log, and no other balloon size in any reading. */
+export function notMoved(readings: readonly Reading[], moves: readonly { readonly guest: string }[], guests: readonly string[]): Verdict {
+  const found = guests.flatMap((guest) => {
+    const sizes = readings.flatMap(({ actual }) => actual[guest] ?? []);
+    const orders = moves.filter((move) => move.guest === guest).length;
+    const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+    if (sizes.length === 0) return [`${guest} was never read`];
+    return orders > 0 || least !== most ? [`${guest} has ${orders} moves, from ${mib(least)} to ${mib(most)}`] : [];
+  });
+  return {
+    name: `${guests.join(' and ')} are left alone`,
+    ok: guests.length > 0 && found.length === 0,
+    detail: found.length === 0 ? `in ${readings.length} readings` : found.join('; '),
+  };
+}
+
 /** Nothing was killed in the guests. Those in `gone` were ended by the test itself. */
 export function nobodyHurt(before: Reports, after: Reports, gone: ReadonlySet<string>): Verdict {
   const found: string[] = [];
