@@ -2,12 +2,15 @@ import t from 'tap';
 import { randomFrom } from './faults/random.js';
 import {
   allEat,
+  growsWithinRoom,
   keepsGrowing,
   keepsReading,
   longestWait,
   nobodyHurt,
   notMoved,
   periodsBack,
+  type RoomSample,
+  roomIsRead,
   said,
   staysInPool,
   type Told,
@@ -75,6 +78,34 @@ t.test('a guest that is to be left alone may neither be ordered to move nor move
   t.match(notMoved(readings([300, 300]), [{ guest: 'vm' }], ['vm']), { ok: false, detail: 'vm has 1 moves, from 300 MiB to 300 MiB' });
   t.equal(notMoved(readings([300, 301]), [], ['vm']).ok, false);
   t.match(notMoved(readings([300, 300]), [], ['vm', 'other']), { ok: false, detail: 'other was never read' });
+});
+
+t.test('the room in a cgroup must be read as it is, in every sample', async (t) => {
+  const samples = (...rooms: (number | null)[]): RoomSample[] =>
+    rooms.map((room, t) => ({ t, host: { cgroupRoom: room === null ? null : room * MiB }, moves: [] }));
+  const rooms = [1000, 900, 800].map((room, t) => ({ t, room: room * MiB }));
+  t.match(roomIsRead(samples(1000, 900, 800), rooms), { ok: true, detail: '3 samples, at most 0 MiB apart' });
+  t.equal(roomIsRead(samples(950, 850, 750), rooms).ok, true, 'guests eat between the two readings');
+  t.match(roomIsRead(samples(1000, 900, 700), rooms), { ok: false, detail: '3 samples, at most 100 MiB apart' });
+  t.equal(roomIsRead(samples(1000, 1100, 800), rooms).ok, false);
+  t.match(roomIsRead(samples(1000, null, 800), rooms), { ok: false, detail: 'cgroupRoom is not read' });
+  t.equal(roomIsRead(samples(1000), []).ok, false, 'nothing to compare with is no proof');
+});
+
+t.test('all growth of a cycle together stays within the room in the cgroup', async (t) => {
+  const sample = (room: number | null, ...sizes: [actual: number | null, to: number][]): RoomSample => ({
+    t: 0,
+    host: { cgroupRoom: room === null ? null : room * MiB },
+    moves: sizes.map(([actual, to]) => ({ to: to * MiB, actual: actual === null ? null : actual * MiB })),
+  });
+  t.match(growsWithinRoom([sample(100, [300, 340], [300, 350]), sample(50)]), {
+    ok: true,
+    detail: 'at most 90 MiB in a cycle, and at least 10 MiB left',
+  });
+  t.equal(growsWithinRoom([sample(100, [300, 340], [300, 361])]).ok, false);
+  t.equal(growsWithinRoom([sample(100, [400, 300], [300, 401])]).ok, false, 'what others are to give is not there yet');
+  t.equal(growsWithinRoom([sample(100, [300, 200])]).ok, false, 'no growth is no proof');
+  t.equal(growsWithinRoom([sample(100, [300, 340]), sample(null, [300, 340])]).ok, false);
 });
 
 t.test('whoever was killed is seen, before and after a boot', async (t) => {

@@ -115,6 +115,7 @@ async function soakFor(minutes: number, seed: number, signal: AbortSignal): Prom
       signal,
       gone: new Set<string>(),
       come: [],
+      last: [],
       excluded: [],
     };
     const scene = { ...stage, undo: [] as Scene['undo'][number][] };

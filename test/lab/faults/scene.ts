@@ -9,7 +9,7 @@ import { add, balloon, type Guest, type GuestSpec, guestSpecs, type Lab, ready, 
 import type { Verdict } from '../judge.js';
 import { type Coordinator, coordinatorCommand, startCoordinator } from '../scenario.js';
 import { LabError, RUN, until } from '../shell.js';
-import { mib, nobodyHurt, periodsBack, type Reports, staysInPool, type Told } from './verdicts.js';
+import { mib, nobodyHurt, periodsBack, type Reports, type RoomSample, staysInPool, type Told } from './verdicts.js';
 import { EVERY_S, startWatch, type Watch } from './watch.js';
 
 const MiB = 1024;
@@ -48,6 +48,8 @@ export interface Scene {
   run: Run;
   /** What must be undone however the play ends; last first, and once only. */
   readonly undo: (() => Promise<unknown>)[];
+  /** The same, but once memcoord has ended and the guests have said how they fared. */
+  readonly last: (() => Promise<unknown>)[];
   /** Guests that the play itself has ended. */
   readonly gone: Set<string>;
   /** Guests that the play itself has started: they are watched too. */
@@ -164,17 +166,38 @@ export function launch(
   return { ...run, told };
 }
 
+/** What is asked of a sample that memcoord has recorded. */
+interface RecordedLine extends Pick<RoomSample, 'host' | 'moves'> {
+  /** CLOCK_MONOTONIC, ms. */
+  readonly at: number;
+  readonly guests: readonly { readonly name: string }[];
+  readonly figures: readonly number[];
+}
+
+/** What the first memcoord of the play has recorded so far. */
+async function recorded(): Promise<RecordedLine[]> {
+  // The last line may be under way, and the first is a header.
+  const lines = (await readFile(RECORDING, 'utf8')).split('\n').slice(1, -1);
+  return lines.map((line) => JSON.parse(line) as RecordedLine);
+}
+
+/** The scene's clock less {@link machineTime}, s. */
+const offset = ({ now }: Pick<Scene, 'now'>): number => now() - machineTime.now() / 1000;
+
+/** The host as the first memcoord of the play has read it so far, and what it did then. */
+export async function roomSamples(scene: Pick<Scene, 'now'>): Promise<RoomSample[]> {
+  const begun = offset(scene);
+  return (await recorded()).map(({ at, host, moves }) => ({ t: at / 1000 + begun, host, moves }));
+}
+
 /** When the first memcoord of the play has read each guest so far, s on the scene's clock, by its name. */
-export async function readTimes({ now }: Pick<Scene, 'now'>): Promise<ReadonlyMap<string, readonly number[]>> {
-  const begun = machineTime.now() / 1000 - now();
+export async function readTimes(scene: Pick<Scene, 'now'>): Promise<ReadonlyMap<string, readonly number[]>> {
+  const begun = offset(scene);
   const times = new Map<string, number[]>();
-  // The last line may be under way.
-  for (const line of (await readFile(RECORDING, 'utf8')).split('\n').slice(0, -1)) {
-    // The first is a header.
-    const { guests = [], figures = [] } = JSON.parse(line) as { guests?: { name: string }[]; figures?: number[] };
+  for (const { guests, figures } of await recorded()) {
     for (const [row, { name }] of guests.entries()) {
       if (figures[row * STRIDE + STATUS] !== READ) continue;
-      times.set(name, [...(times.get(name) ?? []), (figures[row * STRIDE + READ_AT] ?? Number.NaN) / 1000 - begun]);
+      times.set(name, [...(times.get(name) ?? []), (figures[row * STRIDE + READ_AT] ?? Number.NaN) / 1000 + begun]);
     }
   }
   return times;
@@ -244,6 +267,7 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     tell,
     signal,
     undo: [] as Scene['undo'][number][],
+    last: [] as Scene['last'][number][],
     excluded: fault.excluded ?? [],
     gone,
     come,
@@ -272,6 +296,7 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     if (scene !== null) await end(scene.run);
     await rm(RECORDING, { force: true });
     await watch.end();
+    await undoAll(stage.last, tell);
     await remove(extra);
   }
 }

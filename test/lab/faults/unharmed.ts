@@ -1,15 +1,28 @@
 /**
  * Do no harm (BALLOON.md, rule 15): a guest that would live if nobody managed the host lives under memcoord too, and has what it wants.
- * Beside it are guests that memcoord cannot control.
+ * Beside it are guests that memcoord cannot control, or a limit that is lower than what the host has.
  */
 import { readFile } from 'node:fs/promises';
 import { report, say } from '../agent.js';
+import { memoryCgroup } from '../cgroup.js';
 import { virsh } from '../daemon.js';
-import { balloon, type Guest, type GuestSpec, guestSpecs } from '../guests.js';
+import { balloon, destroy, type Guest, type GuestSpec, guestSpecs, ready, start } from '../guests.js';
 import { LabError, sleep, until } from '../shell.js';
-import { eat, pass, reaches } from './harm.js';
-import { type Fault, fifth, type Scene } from './scene.js';
-import { allEat, type Eaten, keepsGrowing, notMoved, said, seconds } from './verdicts.js';
+import { eat, pass, qemuOf, reaches } from './harm.js';
+import { type Fault, fifth, putBack, roomSamples, type Scene, START } from './scene.js';
+import {
+  allEat,
+  type Eaten,
+  growsWithinRoom,
+  keepsGrowing,
+  mib,
+  notMoved,
+  type Room,
+  roomIsRead,
+  said,
+  seconds,
+  staysInPool,
+} from './verdicts.js';
 import { EVERY_S, startMeals } from './watch.js';
 
 const MiB = 1024;
@@ -48,6 +61,9 @@ const [DRIVERLESS, EXCLUDED] = guestSpecs({ count: 6, swap: [] }).slice(4) as [G
 const AVAILABLE = 8500;
 /** QEMU cannot map more than the host has at once. */
 const TOTAL = 16 * 1024;
+
+/** The cgroup's limit, KiB: room for what the guests use, not for all that the pool would let them have. */
+const LIMIT = 3072 * MiB;
 
 export const UNHARMED: readonly Fault[] = [
   {
@@ -124,6 +140,75 @@ export const UNHARMED: readonly Fault[] = [
         allEat(outcome),
         grown,
         said(scene.run.told, 'overcommitted', 0),
+      ];
+    },
+  },
+  {
+    name: 'cgroup',
+    title: 'the guests live in a memory cgroup whose limit is less than what the host has, and two eat',
+    // It would not keep anybody within the limit, and all that it leaves is given out.
+    poolMiB: 8 * 1024,
+    options: ['--surplus', 'guests', '--reserve', '512MiB'],
+    async unable() {
+      try {
+        const cgroup = await memoryCgroup(LIMIT);
+        await cgroup.make();
+        await cgroup.remove();
+        return null;
+      } catch (error) {
+        if (!(error instanceof LabError)) throw error;
+        return error.message;
+      }
+    },
+    async prepare({ guests, last, signal }) {
+      const cgroup = await memoryCgroup(LIMIT);
+      await cgroup.make();
+      last.push(async () => await cgroup.remove());
+      // All of a guest's memory is counted there only if it is there from its first page on. The next test starts them again outside.
+      last.push(async () => await destroy(guests));
+      await destroy(guests);
+      for (const guest of guests) {
+        await start(guest, { paused: true });
+        await cgroup.add(await qemuOf(guest));
+        await virsh('resume', guest.name);
+      }
+      await Promise.all(guests.map(async (guest) => await ready(guest, { signal })));
+      await putBack(guests, START, signal);
+    },
+    async play(scene) {
+      const cgroup = await memoryCgroup(LIMIT);
+      const eaters = scene.guests.slice(0, 2);
+      const from = scene.now();
+      const rooms: Room[] = [];
+      let watching = true;
+      const watch = (async () => {
+        while (watching) {
+          rooms.push({ t: scene.now(), room: await cgroup.room() });
+          await sleep(EVERY_S * 1000);
+        }
+      })();
+      scene.undo.push(async () => {
+        watching = false;
+        await watch;
+      });
+      await Promise.all(eaters.map(async (guest) => await eat(guest, 700, RATE)));
+      const outcome = await eaten(scene, eaters, 700, 90);
+      // What is given beside need comes now.
+      await pass(scene, 5);
+      watching = false;
+      await watch;
+      const samples = await roomSamples(scene);
+      const killed = await cgroup.killed();
+      return [
+        allEat(outcome),
+        {
+          name: 'no QEMU is killed for the limit',
+          ok: killed === 0,
+          detail: `${killed}, with ${mib(Math.min(...rooms.map(({ room }) => room)))} left at least`,
+        },
+        roomIsRead(samples, rooms),
+        growsWithinRoom(samples),
+        staysInPool(scene.watch.readings, LIMIT, { from, what: 'the limit' }),
       ];
     },
   },

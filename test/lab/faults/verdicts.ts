@@ -88,7 +88,7 @@ export function keepsReading(
 export function staysInPool(
   readings: readonly Reading[],
   pool: number,
-  { from = 0, to = Number.POSITIVE_INFINITY, uncontrolled = [] as readonly string[] } = {},
+  { from = 0, to = Number.POSITIVE_INFINITY, uncontrolled = [] as readonly string[], what = 'the pool' } = {},
 ): Verdict {
   const sums = readings
     .filter(({ t, took }) => t >= from && t <= to && took <= AT_ONCE_S)
@@ -101,7 +101,7 @@ export function staysInPool(
   const most = Math.max(...sums);
   const also = uncontrolled.length > 0 ? `, and RSS of ${uncontrolled.join(' and ')},` : '';
   return {
-    name: `the sum of actual${also} stays within the pool`,
+    name: `the sum of actual${also} stays within ${what}`,
     ok: sums.length > 0 && most <= pool,
     detail: sums.length === 0 ? 'no reading' : `most ${mib(most)} of ${mib(pool)} in ${sums.length} readings`,
   };
@@ -141,6 +141,57 @@ export function notMoved(readings: readonly Reading[], moves: readonly { readonl
     name: `${guests.join(' and ')} are left alone`,
     ok: guests.length > 0 && found.length === 0,
     detail: found.length === 0 ? `in ${readings.length} readings` : found.join('; '),
+  };
+}
+
+/** The host as memcoord has recorded it, and the moves that it then made. */
+export interface RoomSample {
+  /** Seconds on the scene's clock. */
+  readonly t: number;
+  /** {@link HostMemory.cgroupRoom}, KiB. */
+  readonly host: { readonly cgroupRoom: number | null };
+  readonly moves: readonly { readonly to: number; readonly actual: number | null }[];
+}
+
+/** What a memory cgroup had room for at a time, by its own files, KiB. */
+export interface Room {
+  readonly t: number;
+  readonly room: number;
+}
+
+/** Figures of a cgroup and of memcoord's sample are taken one after the other, while guests eat: they may differ by what is eaten meanwhile. */
+const READ_APART_S = 1;
+const READ_APART = 64 * MiB;
+
+/** memcoord's `host.cgroupRoom` is what the cgroup's own files say. */
+export function roomIsRead(samples: readonly RoomSample[], rooms: readonly Room[]): Verdict {
+  const compared = samples.flatMap(({ t, host }) => {
+    const near = rooms.filter((room) => Math.abs(room.t - t) <= READ_APART_S).map(({ room }) => room);
+    if (near.length === 0) return [];
+    const room = host.cgroupRoom ?? Number.NaN;
+    return [Math.max(Math.min(...near) - room, room - Math.max(...near), 0)];
+  });
+  const most = Math.max(...compared);
+  return {
+    name: 'memcoord knows the room in the cgroup',
+    // One that was not read is NaN.
+    ok: compared.length > 0 && most <= READ_APART,
+    detail: Number.isNaN(most) ? 'cgroupRoom is not read' : `${compared.length} samples, at most ${mib(most)} apart`,
+  };
+}
+
+/** In no cycle do guests grow by more than the cgroup has room for. */
+export function growsWithinRoom(samples: readonly RoomSample[]): Verdict {
+  const found = samples.map(({ host, moves }) => {
+    const growth = moves.reduce((sum, { to, actual }) => sum + Math.max(0, to - (actual ?? to)), 0);
+    return { growth, left: (host.cgroupRoom ?? Number.NaN) - growth };
+  });
+  const least = Math.min(...found.map(({ left }) => left));
+  const growth = Math.max(...found.map((sample) => sample.growth));
+  return {
+    name: 'growth stays within the room in the cgroup',
+    ok: growth > 0 && least >= 0,
+    detail: Number.isNaN(least) ? 'cgroupRoom is not read' : `at most ${mib(growth)} in a cycle, and at least ${mib(least)} left`,
   };
 }
 
