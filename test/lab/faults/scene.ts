@@ -203,7 +203,7 @@ export async function readTimes(scene: Pick<Scene, 'now'>): Promise<ReadonlyMap<
   return times;
 }
 
-/** All that a memcoord has told, for whoever samples into a failure. */
+/** All that a memcoord has told, for whoever looks into a failure. */
 export function history({ told, moves }: Run): string[] {
   const lines = [
     ...told.map(({ t, message }) => ({ t, text: message })),
