@@ -1,6 +1,20 @@
 import t from 'tap';
 import { randomFrom } from './faults/random.js';
-import { keepsGrowing, keepsReading, longestWait, nobodyHurt, periodsBack, said, staysInPool, type Told } from './faults/verdicts.js';
+import {
+  allEat,
+  growsWithinRoom,
+  keepsGrowing,
+  keepsReading,
+  longestWait,
+  nobodyHurt,
+  notMoved,
+  periodsBack,
+  type RoomSample,
+  roomIsRead,
+  said,
+  staysInPool,
+  type Told,
+} from './faults/verdicts.js';
 import type { Reading } from './faults/watch.js';
 import { FAULTS, faultsNamed } from './faults.js';
 import { startTap } from './tap.js';
@@ -9,7 +23,7 @@ const MiB = 1024;
 
 /** Readings of one guest, one each second. */
 function readings(sizes: readonly (number | undefined)[], took = 0.01): Reading[] {
-  return sizes.map((size, t) => ({ t, took, actual: size === undefined ? {} : { vm: size * MiB } }));
+  return sizes.map((size, t) => ({ t, took, actual: size === undefined ? {} : { vm: size * MiB }, rss: { vm: 250 * MiB } }));
 }
 
 t.test('an eater waits while its guest has less to use than memcoord would leave it', async (t) => {
@@ -43,8 +57,55 @@ t.test('the sum of actual may not pass the pool in any reading short enough to t
   t.equal(staysInPool(readings([300, 401, 300]), 400 * MiB).ok, false);
   t.equal(staysInPool(readings([300, 401], 0.2), 400 * MiB).ok, false, 'no reading that could tell is no proof');
   t.equal(staysInPool(readings([401, 300]), 400 * MiB, { from: 1 }).ok, true);
-  t.equal(staysInPool(readings([300, 300]), 400 * MiB, { held: 200 * MiB }).ok, false, 'what a guest holds that boots is held too');
-  t.equal(staysInPool(readings([300, 300]), 400 * MiB, { without: ['vm'], held: 200 * MiB }).ok, true);
+  const other = { uncontrolled: ['vm'] };
+  t.equal(staysInPool(readings([2048, 2048]), 400 * MiB, other).ok, true, 'a guest that is not controlled counts with what it holds');
+  t.equal(staysInPool(readings([2048, 2048]), 249 * MiB, other).ok, false);
+});
+
+t.test('an eater that is killed or gets less than it wants is seen', async (t) => {
+  const eater = { guest: 'vm', wanted: 300 * MiB, held: 300 * MiB, killed: false };
+  t.match(allEat([eater]), { ok: true, detail: '0 of 1 killed: vm 300 MiB of 300 MiB' });
+  t.match(allEat([eater, { ...eater, held: 107 * MiB, killed: true }]), {
+    ok: false,
+    detail: /^1 of 2 killed: .*vm killed at 107 MiB of 300 MiB$/,
+  });
+  t.equal(allEat([{ ...eater, held: 299 * MiB }]).ok, false);
+  t.equal(allEat([]).ok, false, 'nobody who eats is no proof');
+});
+
+t.test('a guest that is to be left alone may neither be ordered to move nor move', async (t) => {
+  t.equal(notMoved(readings([300, 300]), [{ guest: 'other' }], ['vm']).ok, true);
+  t.match(notMoved(readings([300, 300]), [{ guest: 'vm' }], ['vm']), { ok: false, detail: 'vm has 1 moves, from 300 MiB to 300 MiB' });
+  t.equal(notMoved(readings([300, 301]), [], ['vm']).ok, false);
+  t.match(notMoved(readings([300, 300]), [], ['vm', 'other']), { ok: false, detail: 'other was never read' });
+});
+
+t.test('the room in a cgroup must be read as it is, in every sample', async (t) => {
+  const samples = (...rooms: (number | null)[]): RoomSample[] =>
+    rooms.map((room, t) => ({ t, host: { cgroupRoom: room === null ? null : room * MiB }, moves: [] }));
+  const rooms = [1000, 900, 800].map((room, t) => ({ t, room: room * MiB }));
+  t.match(roomIsRead(samples(1000, 900, 800), rooms), { ok: true, detail: '3 samples, at most 0 MiB apart' });
+  t.equal(roomIsRead(samples(950, 850, 750), rooms).ok, true, 'guests eat between the two readings');
+  t.match(roomIsRead(samples(1000, 900, 700), rooms), { ok: false, detail: '3 samples, at most 100 MiB apart' });
+  t.equal(roomIsRead(samples(1000, 1100, 800), rooms).ok, false);
+  t.match(roomIsRead(samples(1000, null, 800), rooms), { ok: false, detail: 'cgroupRoom is not read' });
+  t.equal(roomIsRead(samples(1000), []).ok, false, 'nothing to compare with is no proof');
+});
+
+t.test('all growth of a cycle together stays within the room in the cgroup', async (t) => {
+  const sample = (room: number | null, ...sizes: [actual: number | null, to: number][]): RoomSample => ({
+    t: 0,
+    host: { cgroupRoom: room === null ? null : room * MiB },
+    moves: sizes.map(([actual, to]) => ({ to: to * MiB, actual: actual === null ? null : actual * MiB })),
+  });
+  t.match(growsWithinRoom([sample(100, [300, 340], [300, 350]), sample(50)]), {
+    ok: true,
+    detail: 'at most 90 MiB in a cycle, and at least 10 MiB left',
+  });
+  t.equal(growsWithinRoom([sample(100, [300, 340], [300, 361])]).ok, false);
+  t.equal(growsWithinRoom([sample(100, [400, 300], [300, 401])]).ok, false, 'what others are to give is not there yet');
+  t.equal(growsWithinRoom([sample(100, [300, 200])]).ok, false, 'no growth is no proof');
+  t.equal(growsWithinRoom([sample(100, [300, 340]), sample(null, [300, 340])]).ok, false);
 });
 
 t.test('whoever was killed is seen, before and after a boot', async (t) => {

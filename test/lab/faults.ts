@@ -6,11 +6,12 @@ import { HANGING } from './faults/hanging.js';
 import { KINDS } from './faults/kinds.js';
 import { LIBVIRTD_FAULTS } from './faults/libvirtd.js';
 import { type Fault, play, putBack } from './faults/scene.js';
+import { UNHARMED } from './faults/unharmed.js';
 import type { Lab } from './guests.js';
 import { LabError } from './shell.js';
 import type { Tap } from './tap.js';
 
-export const FAULTS: readonly Fault[] = [...HANGING, ...BOOTS, ...KINDS, ...LIBVIRTD_FAULTS, ...COORDINATOR_FAULTS];
+export const FAULTS: readonly Fault[] = [...HANGING, ...BOOTS, ...KINDS, ...LIBVIRTD_FAULTS, ...COORDINATOR_FAULTS, ...UNHARMED];
 
 const MiB = 1024;
 
@@ -26,8 +27,12 @@ export function faultsNamed(names: readonly string[]): Fault[] {
 /** Plays faults on a lab that is up, and leaves its guests as `up` does. */
 export async function runFaults(faults: readonly Fault[], lab: Lab, tap: Tap, signal: AbortSignal): Promise<void> {
   for (const fault of faults) {
-    if (fault.daemon === true && (await daemonPid()) === null) {
-      tap.result(true, `${fault.name}: ${fault.title}`, 'SKIP libvirtd is not one that the lab has started');
+    const unable =
+      fault.daemon === true && (await daemonPid()) === null
+        ? 'libvirtd is not one that the lab has started'
+        : ((await fault.unable?.()) ?? null);
+    if (unable !== null) {
+      tap.result(true, `${fault.name}: ${fault.title}`, `SKIP ${unable}`);
       continue;
     }
     const begun = performance.now();

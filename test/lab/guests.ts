@@ -240,14 +240,14 @@ export async function add(specs: readonly GuestSpec[], signal?: AbortSignal): Pr
 
 const xmlOf = (guest: Guest): string => join(RUN, `${guest.name}.xml`);
 
-/** Starts a guest of the lab that is not running. */
-export async function start(guest: Guest): Promise<void> {
+/** Starts a guest of the lab that is not running; with `paused` it does not boot before it is resumed. */
+export async function start(guest: Guest, { paused = false } = {}): Promise<void> {
   if (guest.swap > 0) {
     const path = join(RUN, `${guest.name}.swap`);
     await writeFile(path, '');
     await truncate(path, guest.swap * 1024 * 1024);
   }
-  await virsh('create', xmlOf(guest));
+  await virsh('create', xmlOf(guest), ...(paused ? ['--paused'] : []));
 }
 
 /** Ends guests of the lab, where they have not ended by themselves, and forgets them. */
@@ -257,7 +257,8 @@ export async function remove(guests: readonly Guest[]): Promise<void> {
   await save({ ...lab, guests: lab.guests.filter(({ uuid }) => guests.every((guest) => guest.uuid !== uuid)) });
 }
 
-async function destroy(guests: readonly Guest[]): Promise<void> {
+/** Ends guests of the lab; {@link start} starts them again. */
+export async function destroy(guests: readonly Guest[]): Promise<void> {
   const names = await running();
   const there = guests.filter((guest) => names.get(guest.name) === guest.uuid);
   await Promise.all(there.map(async (guest) => await virsh('destroy', guest.uuid)));

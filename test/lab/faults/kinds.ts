@@ -13,19 +13,19 @@ export const KINDS: readonly Fault[] = [
   {
     name: 'driverless',
     title: 'a guest has no balloon driver, while another eats; later it is loaded',
-    // The four may have 1536 MiB: an eater that holds 380 would be given some 60 more.
-    poolMiB: 3584,
+    // Its maximum would leave 512 MiB for the four: it keeps nobody from memory that it does not hold.
+    poolMiB: 2560,
     extra: [fifth({ driver: false, current: 512 })],
+    uncontrolled: ['aos_vm5'],
     async play(scene) {
       const first = scene.guests[1];
       const [victim] = scene.extra as [Guest];
       await eat(first, 380, 25);
-      await pass(scene, 20);
-      const before = sizeOf(scene.watch, first);
+      const given = await reaches(scene, first, 'be given what it needs', 30, (size) => size >= 640 * MiB);
+      await pass(scene, 5);
       await say(victim.name, victim.socket, 'insmod');
       await reaches(scene, victim, 'follow its first target', 20, (size) => size <= 528 * MiB);
       const least = sizeOf(scene.watch, victim);
-      const given = await reaches(scene, first, 'be given the rest', 30, (size) => size >= before + 24 * MiB);
       const idle = await reaches(scene, victim, 'give what it does not need', 40, (size) => size <= IDLE);
       return [
         {
@@ -33,11 +33,8 @@ export const KINDS: readonly Fault[] = [
           ok: Math.abs(least - 512 * MiB) <= 16 * MiB,
           detail: mib(least),
         },
-        {
-          name: 'then it is coordinated',
-          ok: true,
-          detail: `the eater has 24 MiB more after ${seconds(given)}; idle size after ${seconds(idle)}`,
-        },
+        { name: 'meanwhile the eater has all that it needs', ok: true, detail: `640 MiB after ${seconds(given)}` },
+        { name: 'then it is coordinated', ok: true, detail: `idle size after ${seconds(idle)}` },
       ];
     },
   },

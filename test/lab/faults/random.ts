@@ -1,4 +1,4 @@
-/** Numbers that sample random and are the same for the same seed (mulberry32). */
+/** Numbers that look random and are the same for the same seed (mulberry32). */
 export interface Random {
   /** From `low` up to but not including `high`. */
   between(low: number, high: number): number;

@@ -9,7 +9,7 @@ import { add, balloon, type Guest, type GuestSpec, guestSpecs, type Lab, ready, 
 import type { Verdict } from '../judge.js';
 import { type Coordinator, coordinatorCommand, startCoordinator } from '../scenario.js';
 import { LabError, RUN, until } from '../shell.js';
-import { mib, nobodyHurt, periodsBack, type Reports, staysInPool, type Told } from './verdicts.js';
+import { mib, nobodyHurt, periodsBack, type Reports, type RoomSample, staysInPool, type Told } from './verdicts.js';
 import { EVERY_S, startWatch, type Watch } from './watch.js';
 
 const MiB = 1024;
@@ -48,10 +48,14 @@ export interface Scene {
   run: Run;
   /** What must be undone however the play ends; last first, and once only. */
   readonly undo: (() => Promise<unknown>)[];
+  /** The same, but once memcoord has ended and the guests have said how they fared. */
+  readonly last: (() => Promise<unknown>)[];
   /** Guests that the play itself has ended. */
   readonly gone: Set<string>;
   /** Guests that the play itself has started: they are watched too. */
   readonly come: Guest[];
+  /** Names of guests that memcoord is told to leave alone. */
+  readonly excluded: readonly string[];
 }
 
 export interface Fault {
@@ -66,6 +70,14 @@ export interface Fault {
   readonly poolMiB: number;
   /** Guests that it needs beside the four. */
   readonly extra?: readonly GuestSpec[];
+  /** Names of guests that memcoord is told to leave alone. */
+  readonly excluded?: readonly string[];
+  /** Names of guests that memcoord does not control, or not all the time: they count with what they hold. */
+  readonly uncontrolled?: readonly string[];
+  /** More options of `memcoord run`. */
+  readonly options?: readonly string[];
+  /** @returns why it cannot be played on this machine; null where it can. */
+  unable?(): Promise<string | null>;
   /** Carried out before memcoord comes. */
   prepare?(scene: Omit<Scene, 'run'>): Promise<void>;
   play(scene: Scene): Promise<Verdict[]>;
@@ -110,7 +122,7 @@ export async function coordinate(scene: Omit<Scene, 'run'>, more: readonly strin
   const updates = async (): Promise<(string | undefined)[]> =>
     await Promise.all(
       [...scene.guests, ...scene.extra]
-        .filter(({ driver }) => driver)
+        .filter(({ driver, name }) => driver && !scene.excluded.includes(name))
         .map(async ({ name }) => /^last_update (\d+)$/m.exec(await virsh('dommemstat', name))?.[1]),
     );
   try {
@@ -136,7 +148,10 @@ export function waits(scene: Pick<Scene, 'now'>, s: number): () => Promise<true 
 }
 
 /** A memcoord that nobody waits for. */
-export function launch({ uri, pool, now, tell }: Pick<Scene, 'uri' | 'pool' | 'now' | 'tell'>, more: readonly string[] = []): Run {
+export function launch(
+  { uri, pool, excluded, now, tell }: Pick<Scene, 'uri' | 'pool' | 'excluded' | 'now' | 'tell'>,
+  more: readonly string[] = [],
+): Run {
   const told: Told[] = [];
   const listen = (line: string): void => {
     try {
@@ -146,27 +161,49 @@ export function launch({ uri, pool, now, tell }: Pick<Scene, 'uri' | 'pool' | 'n
       tell(line);
     }
   };
-  const run = startCoordinator([...coordinatorCommand(uri, pool, undefined), ...more], Date.now() - now() * 1000, listen);
+  const left = excluded.flatMap((name) => ['--exclude', name]);
+  const run = startCoordinator([...coordinatorCommand(uri, pool, undefined), ...left, ...more], Date.now() - now() * 1000, listen);
   return { ...run, told };
 }
 
+/** What is asked of a sample that memcoord has recorded. */
+interface RecordedLine extends Pick<RoomSample, 'host' | 'moves'> {
+  /** CLOCK_MONOTONIC, ms. */
+  readonly at: number;
+  readonly guests: readonly { readonly name: string }[];
+  readonly figures: readonly number[];
+}
+
+/** What the first memcoord of the play has recorded so far. */
+async function recorded(): Promise<RecordedLine[]> {
+  // The last line may be under way, and the first is a header.
+  const lines = (await readFile(RECORDING, 'utf8')).split('\n').slice(1, -1);
+  return lines.map((line) => JSON.parse(line) as RecordedLine);
+}
+
+/** The scene's clock less {@link machineTime}, s. */
+const offset = ({ now }: Pick<Scene, 'now'>): number => now() - machineTime.now() / 1000;
+
+/** The host as the first memcoord of the play has read it so far, and what it did then. */
+export async function roomSamples(scene: Pick<Scene, 'now'>): Promise<RoomSample[]> {
+  const begun = offset(scene);
+  return (await recorded()).map(({ at, host, moves }) => ({ t: at / 1000 + begun, host, moves }));
+}
+
 /** When the first memcoord of the play has read each guest so far, s on the scene's clock, by its name. */
-export async function readTimes({ now }: Pick<Scene, 'now'>): Promise<ReadonlyMap<string, readonly number[]>> {
-  const begun = machineTime.now() / 1000 - now();
+export async function readTimes(scene: Pick<Scene, 'now'>): Promise<ReadonlyMap<string, readonly number[]>> {
+  const begun = offset(scene);
   const times = new Map<string, number[]>();
-  // The last line may be under way.
-  for (const line of (await readFile(RECORDING, 'utf8')).split('\n').slice(0, -1)) {
-    // The first is a header.
-    const { guests = [], figures = [] } = JSON.parse(line) as { guests?: { name: string }[]; figures?: number[] };
+  for (const { guests, figures } of await recorded()) {
     for (const [row, { name }] of guests.entries()) {
       if (figures[row * STRIDE + STATUS] !== READ) continue;
-      times.set(name, [...(times.get(name) ?? []), (figures[row * STRIDE + READ_AT] ?? Number.NaN) / 1000 - begun]);
+      times.set(name, [...(times.get(name) ?? []), (figures[row * STRIDE + READ_AT] ?? Number.NaN) / 1000 + begun]);
     }
   }
   return times;
 }
 
-/** All that a memcoord has told, for whoever samples into a failure. */
+/** All that a memcoord has told, for whoever looks into a failure. */
 export function history({ told, moves }: Run): string[] {
   const lines = [
     ...told.map(({ t, message }) => ({ t, text: message })),
@@ -230,6 +267,8 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     tell,
     signal,
     undo: [] as Scene['undo'][number][],
+    last: [] as Scene['last'][number][],
+    excluded: fault.excluded ?? [],
     gone,
     come,
   } satisfies Omit<Scene, 'run'>;
@@ -239,30 +278,31 @@ export async function play(fault: Fault, lab: Lab, tell: (line: string) => void,
     await fault.prepare?.(stage);
     const before = await reports(all);
     const begun = now();
-    scene = { ...stage, run: await coordinate(stage, ['--record', RECORDING]) };
+    scene = { ...stage, run: await coordinate(stage, ['--record', RECORDING, ...(fault.options ?? [])]) };
     const verdicts = await fault.play(scene);
-    await undoAll(scene);
+    await undoAll(scene.undo, tell);
     const code = await end(scene.run);
     verdicts.push({ name: 'memcoord ends in order', ok: code === 0, detail: `exit code ${code}` });
     verdicts.push(periodsBack({ [guests[0].name]: PERIOD }, await periods(all)));
     verdicts.push(nobodyHurt(before, await reports(all), gone));
-    verdicts.push(staysInPool(watch.readings, stage.pool, { from: begun }));
+    verdicts.push(staysInPool(watch.readings, stage.pool, { from: begun, uncontrolled: fault.uncontrolled ?? [] }));
     if (verdicts.some(({ ok }) => !ok)) for (const line of history(scene.run)) tell(line);
     return verdicts;
   } catch (error) {
     if (scene !== null && !signal.aborted) for (const line of history(scene.run)) tell(line);
     throw error;
   } finally {
-    await undoAll(stage);
+    await undoAll(stage.undo, tell);
     if (scene !== null) await end(scene.run);
     await rm(RECORDING, { force: true });
     await watch.end();
+    await undoAll(stage.last, tell);
     await remove(extra);
   }
 }
 
-async function undoAll({ undo, tell }: Pick<Scene, 'undo' | 'tell'>): Promise<void> {
-  for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
+async function undoAll(steps: Scene['undo'], tell: Scene['tell']): Promise<void> {
+  for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
     await step().catch((error: unknown) => tell(String(error)));
   }
 }

@@ -3,7 +3,7 @@ import type { Verdict } from '../judge.js';
 import type { Reading } from './watch.js';
 
 const MiB = 1024;
-/** memcoord samples of most ten times a second: in a reading that took no longer, no memory went from one guest to another. */
+/** memcoord samples at most ten times a second: in a reading that took no longer, no memory went from one guest to another. */
 const AT_ONCE_S = 0.1;
 
 /** What an agent says (`report`), by guest. */
@@ -82,23 +82,116 @@ export function keepsReading(
 }
 
 /**
- * The sum of all balloons stays within the pool. `held` is what a guest holds that is not in the readings, or whose balloon does not tell:
- * one that boots holds its maximum.
+ * The sum of all balloons stays within the pool. A guest that memcoord does not control, or not all the time, counts with what it holds
+ * (BALLOON.md, rule 3): its balloon may be its maximum while it boots, and that is neither used nor memcoord's to change.
  */
 export function staysInPool(
   readings: readonly Reading[],
   pool: number,
-  { from = 0, to = Number.POSITIVE_INFINITY, without = [] as readonly string[], held = 0 } = {},
+  { from = 0, to = Number.POSITIVE_INFINITY, uncontrolled = [] as readonly string[], what = 'the pool' } = {},
 ): Verdict {
   const sums = readings
     .filter(({ t, took }) => t >= from && t <= to && took <= AT_ONCE_S)
-    .map(({ actual }) => Object.entries(actual).reduce((sum, [guest, size]) => sum + (without.includes(guest) ? 0 : size), held));
+    .map(({ actual, rss }) =>
+      Object.entries(actual).reduce(
+        (sum, [guest, size]) => sum + (uncontrolled.includes(guest) ? Math.min(size, rss[guest] ?? size) : size),
+        0,
+      ),
+    );
   const most = Math.max(...sums);
-  const also = held > 0 ? ` and ${mib(held)} of a guest that holds its maximum` : '';
+  const also = uncontrolled.length > 0 ? `, and RSS of ${uncontrolled.join(' and ')},` : '';
   return {
-    name: `the sum of actual${also} stays within the pool`,
+    name: `the sum of actual${also} stays within ${what}`,
     ok: sums.length > 0 && most <= pool,
     detail: sums.length === 0 ? 'no reading' : `most ${mib(most)} of ${mib(pool)} in ${sums.length} readings`,
+  };
+}
+
+/** What came of an eater. KiB. */
+export interface Eaten {
+  readonly guest: string;
+  readonly wanted: number;
+  /** The most that it held. */
+  readonly held: number;
+  readonly killed: boolean;
+}
+
+/** All eaters hold what they were told to eat. */
+export function allEat(eaters: readonly Eaten[]): Verdict {
+  const killed = eaters.filter((eater) => eater.killed).length;
+  return {
+    name: 'every eater gets all that it wants',
+    ok: eaters.length > 0 && eaters.every((eater) => !eater.killed && eater.held >= eater.wanted),
+    detail: `${killed} of ${eaters.length} killed: ${eaters
+      .map((eater) => `${eater.guest} ${eater.killed ? 'killed at ' : ''}${mib(eater.held)} of ${mib(eater.wanted)}`)
+      .join(', ')}`,
+  };
+}
+
+/** Guests that are not controlled are not moved: no order in the log, and no other balloon size in any reading. */
+export function notMoved(readings: readonly Reading[], moves: readonly { readonly guest: string }[], guests: readonly string[]): Verdict {
+  const found = guests.flatMap((guest) => {
+    const sizes = readings.flatMap(({ actual }) => actual[guest] ?? []);
+    const orders = moves.filter((move) => move.guest === guest).length;
+    const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+    if (sizes.length === 0) return [`${guest} was never read`];
+    return orders > 0 || least !== most ? [`${guest} has ${orders} moves, from ${mib(least)} to ${mib(most)}`] : [];
+  });
+  return {
+    name: `${guests.join(' and ')} are left alone`,
+    ok: guests.length > 0 && found.length === 0,
+    detail: found.length === 0 ? `in ${readings.length} readings` : found.join('; '),
+  };
+}
+
+/** The host as memcoord has recorded it, and the moves that it then made. */
+export interface RoomSample {
+  /** Seconds on the scene's clock. */
+  readonly t: number;
+  /** {@link HostMemory.cgroupRoom}, KiB. */
+  readonly host: { readonly cgroupRoom: number | null };
+  readonly moves: readonly { readonly to: number; readonly actual: number | null }[];
+}
+
+/** What a memory cgroup had room for at a time, by its own files, KiB. */
+export interface Room {
+  readonly t: number;
+  readonly room: number;
+}
+
+/** Figures of a cgroup and of memcoord's sample are taken one after the other, while guests eat: they may differ by what is eaten meanwhile. */
+const READ_APART_S = 1;
+const READ_APART = 64 * MiB;
+
+/** memcoord's `host.cgroupRoom` is what the cgroup's own files say. */
+export function roomIsRead(samples: readonly RoomSample[], rooms: readonly Room[]): Verdict {
+  const compared = samples.flatMap(({ t, host }) => {
+    const near = rooms.filter((room) => Math.abs(room.t - t) <= READ_APART_S).map(({ room }) => room);
+    if (near.length === 0) return [];
+    const room = host.cgroupRoom ?? Number.NaN;
+    return [Math.max(Math.min(...near) - room, room - Math.max(...near), 0)];
+  });
+  const most = Math.max(...compared);
+  return {
+    name: 'memcoord knows the room in the cgroup',
+    // One that was not read is NaN.
+    ok: compared.length > 0 && most <= READ_APART,
+    detail: Number.isNaN(most) ? 'cgroupRoom is not read' : `${compared.length} samples, at most ${mib(most)} apart`,
+  };
+}
+
+/** In no cycle do guests grow by more than the cgroup has room for. */
+export function growsWithinRoom(samples: readonly RoomSample[]): Verdict {
+  const found = samples.map(({ host, moves }) => {
+    const growth = moves.reduce((sum, { to, actual }) => sum + Math.max(0, to - (actual ?? to)), 0);
+    return { growth, left: (host.cgroupRoom ?? Number.NaN) - growth };
+  });
+  const least = Math.min(...found.map(({ left }) => left));
+  const growth = Math.max(...found.map((sample) => sample.growth));
+  return {
+    name: 'growth stays within the room in the cgroup',
+    ok: growth > 0 && least >= 0,
+    detail: Number.isNaN(least) ? 'cgroupRoom is not read' : `at most ${mib(growth)} in a cycle, and at least ${mib(least)} left`,
   };
 }
 

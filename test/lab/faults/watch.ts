@@ -1,4 +1,4 @@
-/** Samples at the balloons four times a second through libvirt's own client, while things are broken under it. */
+/** Reads the balloons four times a second through libvirt's own client, while things are broken under it. */
 import { report } from '../agent.js';
 import type { Guest } from '../guests.js';
 import { figure, Virsh } from '../observer.js';
@@ -16,6 +16,8 @@ export interface Reading {
   readonly took: number;
   /** Balloon sizes, KiB, by guest; of those alone that were read. */
   readonly actual: Readonly<Record<string, number>>;
+  /** Resident memory of their QEMUs, KiB. */
+  readonly rss: Readonly<Record<string, number>>;
 }
 
 export interface Watch {
@@ -38,8 +40,9 @@ export function startWatch(uri: string, names: () => readonly string[], now: () 
     const t = now();
     try {
       const texts = await virsh.ask(asked.map((name) => `dommemstat ${name}`));
-      const sizes = asked.map((name, index) => [name, figure(texts[index] ?? '', 'actual')] as const);
-      readings.push({ t, took: now() - t, actual: Object.fromEntries(sizes.filter(([, size]) => size > 0)) });
+      const column = (of: string): Record<string, number> =>
+        Object.fromEntries(asked.map((name, index) => [name, figure(texts[index] ?? '', of)] as const).filter(([, size]) => size > 0));
+      readings.push({ t, took: now() - t, actual: column('actual'), rss: column('rss') });
     } catch {
       // It does not always outlive the daemon.
       virsh.end();
