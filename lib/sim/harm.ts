@@ -32,6 +32,8 @@ const RISE_SLACK = 4 * MiB;
 const ROOM = GiB;
 /** A host may be left so much less: what guests take between a sample and its moves. */
 const HOST_SLACK = 64 * MiB;
+/** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
+const SHORT_BAND = 16 * MiB;
 /** A shortage that is younger is none yet, ms. */
 const SHORT_MS = 5000;
 /** Time to see that a guest answers again, beside one interval, ms. */
@@ -49,6 +51,8 @@ const OTHER_MS = 60_000;
 /** Swap-in and major faults beyond those unmanaged that a probe may cost: faults of five seconds without any of its cache. */
 const MOST_SWAP_IN = 64 * MiB;
 const MOST_FAULTS = 10_000;
+/** Use that has grown by less since a shrink is the same: noise, KiB. */
+const SHRUNK_SLACK = 16 * MiB;
 const BALLOON_SPEED = 500 * MiB;
 
 /** How things stand with a guest. */
@@ -67,6 +71,8 @@ interface Standing {
   /** Of what it suffered: what came while the host had no room for it. */
   excusedSwap: number;
   excusedFaults: number;
+  /** What it used when the coordinator last took memory from it. */
+  usedAtShrink: number;
   swapOut: number;
   majorFault: number;
   readonly violated: Set<Harm>;
@@ -134,7 +140,8 @@ export class HarmJudge {
       // What somebody else has just done the coordinator has yet to see.
       const standing = this.#standings.get(guest);
       if (standing !== undefined) standing.shortSince = null;
-    } else if (guest.target > target)
+    } else if (guest.target < target) this.#standingOf(guest).usedAtShrink = guest.used;
+    else if (guest.target > target)
       this.#grants.push({ guest, at: now, size: Math.max(0, guest.target - Math.max(target, charge)), held: guest.held });
   }
 
@@ -212,8 +219,9 @@ export class HarmJudge {
   }
 
   #note(): void {
-    remember(this.#ownUse, this.#hostsOwn);
-    for (const { guest, used } of this.#standings.values()) remember(used, guest.used);
+    const ticks = Math.max(RISE_TICKS, this.#ticksOfInterval);
+    remember(this.#ownUse, this.#hostsOwn, ticks);
+    for (const { guest, used } of this.#standings.values()) remember(used, guest.used, ticks);
   }
 
   #standingOf(guest: SimGuest): Standing {
@@ -229,6 +237,7 @@ export class HarmJudge {
       shortSince: null,
       excusedSwap: 0,
       excusedFaults: 0,
+      usedAtShrink: 0,
       swapOut: 0,
       majorFault: 0,
       violated: new Set(),
@@ -267,7 +276,7 @@ export class HarmJudge {
   /** (c) Is somebody short who could be paid? */
   #judgeShortage(standings: readonly Standing[]): void {
     const { now } = this.#host;
-    const short = standings.filter((standing) => this.#mayBeShort(standing) && lackOf(standing) > SAME);
+    const short = standings.filter((standing) => this.#mayBeShort(standing) && this.#lackSampled(standing) > SHORT_BAND);
     const lacking = short.reduce((sum, standing) => sum + lackOf(standing), 0);
     const payable = short.length > 0 && this.#payable(standings) >= lacking;
     this.judged.starves ||= payable;
@@ -279,7 +288,7 @@ export class HarmJudge {
       standing.shortSince ??= now;
       const { guest } = standing;
       if (now - standing.shortSince <= Math.max(SHORT_MS, 2 * this.#config.intervalMs + NOTICED_MS)) continue;
-      const lack = formatSize(lackOf(standing));
+      const lack = formatSize(this.#lackSampled(standing));
       const room = formatSize(this.#payable(standings));
       this.#report(
         'starves',
@@ -294,6 +303,16 @@ export class HarmJudge {
     const { spec } = guest;
     if (this.#lostSince !== null || this.#host.now < Math.max(awayUntil, this.#awayUntil)) return false;
     return isControlled(guest, settings) && !isNonsense(spec.figures) && (spec.speed ?? BALLOON_SPEED) >= this.#config.burstKiBs;
+  }
+
+  /** What it lacks by what it used at the last sample: nobody can know yet what it has taken since. */
+  #lackSampled(standing: Standing): number {
+    const used = Math.min(standing.guest.used, ...standing.used.slice(0, this.#ticksOfInterval));
+    return lackOf(standing, used);
+  }
+
+  get #ticksOfInterval(): number {
+    return Math.ceil(this.#config.intervalMs / TICK_MS) + 1;
   }
 
   /** What need may be paid from. */
@@ -327,11 +346,11 @@ export class HarmJudge {
     const { spec, swapIn, swapOut, majorFault } = guest;
     if (spec.swap === undefined && spec.hot === undefined) return;
     if (outside) this.judged.thrash = true;
-    else {
-      // What went out for want of room comes in again once there is some.
-      standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
+    // What went out for want of room comes in again once there is some.
+    else standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
+    // The cache that its own programs have taken since it last gave memory: how much cache a guest works in is a question of its own (rule 16).
+    if (!outside || guest.used > standing.usedAtShrink + SHRUNK_SLACK)
       standing.excusedFaults += Math.max(0, majorFault - standing.majorFault);
-    }
     standing.swapOut = swapOut;
     standing.majorFault = majorFault;
     if (!outside) return;
@@ -344,9 +363,9 @@ export class HarmJudge {
   }
 }
 
-function remember(ticks: number[], value: number): void {
+function remember(ticks: number[], value: number, most: number): void {
   ticks.unshift(value);
-  if (ticks.length > RISE_TICKS) ticks.pop();
+  if (ticks.length > most) ticks.pop();
 }
 
 function isReachable({ hung, frozen, paused, migrating, stuck, unballooned, pinned }: SimGuest): boolean {
@@ -367,9 +386,9 @@ function isCapped(standing: Standing): boolean {
 }
 
 /** What a guest lacks of what it uses and the least spare, in truth. */
-function lackOf(standing: Standing): number {
+function lackOf(standing: Standing, used = standing.guest.used): number {
   const { guest, settings } = standing;
-  const { used, size, figures } = guest;
+  const { size, figures } = guest;
   // Who goes by MemFree counts the watermarks as spare too.
   const watermarks = settings.signal === 'unused' && figures !== null ? Math.max(0, figures.unused - figures.usable) : 0;
   const need = used + Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) - watermarks;

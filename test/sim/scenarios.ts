@@ -1,4 +1,7 @@
-/** Random scenarios, as people would write them: hosts, guests of every kind, and a minute of trouble. */
+/**
+ * Random scenarios, as people would write them: small hosts with guests of every kind and a minute of trouble, and hosts of the size that
+ * people have, on most of which one or two odd guests are among honest ones.
+ */
 import fc from 'fast-check';
 import { stringify } from 'yaml';
 import { parseScenario, type Scenario } from '../../lib/sim/scenario.js';
@@ -32,6 +35,11 @@ const guest = fc
       'swaps',
       'late',
       'leaves',
+      'windows',
+      'nousable',
+      'rates',
+      'wrap',
+      'most',
     ),
     way: waypoints(600),
     size: mib(100, 600),
@@ -59,6 +67,11 @@ const guest = fc
       swaps: { swap: size },
       late: { starts: at },
       leaves: { stops: at },
+      windows: { figures: 'windows' },
+      nousable: { figures: 'nousable' },
+      rates: { figures: 'rates' },
+      wrap: { figures: 'wrap' },
+      most: { most: `${Math.max(Math.round(max * part), 256)}MiB` },
     }[kind],
   }));
 
@@ -98,8 +111,8 @@ const event = fc.record({
   guest: fc.nat(),
 });
 
-/** The text of a scenario file. */
-export const scenarioText = fc
+/** Small hosts, short of memory as often as not. */
+export const smallText = fc
   .record({
     seed: fc.nat(1_000_000),
     guests: fc.array(guest, { minLength: 1, maxLength: 6 }),
@@ -131,6 +144,181 @@ export const scenarioText = fc
       events: events.map(({ at, what, guest }) => ({ at, ...what, ...guestOf(what.do, `g${guest % guests.length}`) })),
     });
   });
+
+const GIB = 1024;
+const gib = (min: number, max: number) => fc.integer({ min: min * GIB, max: max * GIB });
+/** Not there in `times` cases of one. */
+const seldom = <T>(times: number, arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.oneof({ arbitrary: fc.constant(undefined), weight: times }, { arbitrary, weight: 1 });
+/** A part of something, from `min` to `max` percent of it. */
+const part = (min: number, max: number) => fc.integer({ min, max }).map((percent) => percent / 100);
+const written = (mib: number) => `${Math.max(1, Math.round(mib))}MiB`;
+
+const sum = (sizes: readonly string[]) => sizes.reduce((all, size) => all + Number.parseInt(size, 10), 0);
+
+/** A Linux guest that works now and then; mostly within what it has at the start. */
+const honest = fc
+  .record({
+    max: gib(1, 16),
+    started: part(25, 100),
+    used: part(10, 60),
+    works: fc.array(
+      fc.record({
+        at: fc.integer({ min: 15, max: 90 }),
+        size: fc.oneof({ arbitrary: part(5, 90), weight: 5 }, { arbitrary: part(90, 250), weight: 1 }),
+        rate: fc.oneof(
+          { arbitrary: rate(5, 60), weight: 2 },
+          { arbitrary: rate(60, 200), weight: 2 },
+          { arbitrary: rate(200, 800), weight: 1 },
+        ),
+      }),
+      { maxLength: 3 },
+    ),
+    noise: fc.constantFrom(undefined, undefined, '3MiB'),
+    hot: seldom(8, part(5, 20)),
+    swap: seldom(5, mib(64, 2048)),
+  })
+  .map(({ max, started, used, works, noise, hot, swap }) => {
+    const size = Math.max(512, max * started);
+    const spare = size * (1 - used);
+    return {
+      max: written(max),
+      size: written(size),
+      uses: written(size * used),
+      eats: works.map((work) => ({ ...work, size: written(Math.min(spare * work.size, 0.97 * max - size * used)) })),
+      noise,
+      ...(hot === undefined ? {} : { hot: written(spare * hot), cache: [{ at: 0, size: written(spare * hot), rate: '200MiB/s' }] }),
+      swap,
+    };
+  });
+
+/** Twenty guests at most that begin to work in the same second, as cron has them at midnight; each has room for it. */
+const wave = fc
+  .record({
+    count: fc.integer({ min: 5, max: 20 }),
+    max: gib(1, 4),
+    at: fc.integer({ min: 30, max: 80 }),
+    rises: part(20, 90),
+    rate: rate(50, 200),
+  })
+  .map(({ count, max, at, rises, rate: each }) => {
+    const uses = Math.max(200, max / 8);
+    return {
+      count,
+      max: written(max),
+      size: written(max * 0.6),
+      uses: written(uses),
+      eats: [{ at, size: written((max * 0.6 - uses) * rises), rate: each }],
+    };
+  });
+
+const ODD = {
+  blind: { figures: 'none' },
+  driverless: { driver: 'no' },
+  zero: { figures: 'zero' },
+  greedy: { figures: 'greedy' },
+  windows: { figures: 'windows' },
+  win32: { figures: 'win32' },
+  nousable: { figures: 'nousable' },
+  rates: { figures: 'rates' },
+  wrap: { figures: 'wrap' },
+  hugetlb: { figures: 'hugetlb' },
+  filebacked: { figures: 'filebacked' },
+  nvdimm: { figures: 'nvdimm' },
+  slow: { speed: '60MiB/s' },
+} as const;
+
+/** A guest that is not as the others are, or that is started, rebooted or left alone. */
+const odd = fc
+  .record({
+    max: gib(2, 16),
+    started: part(40, 100),
+    uses: part(5, 40),
+    rises: seldom(1, fc.record({ at: fc.integer({ min: 20, max: 90 }), size: part(10, 90), rate: rate(20, 200) })),
+    kind: fc.oneof(
+      { arbitrary: fc.constantFrom(...(Object.keys(ODD) as (keyof typeof ODD)[])), weight: 3 },
+      {
+        arbitrary: fc.constantFrom('starts', 'reboots', 'excluded', 'virtio-mem', 'hard-limit', 'most') as fc.Arbitrary<'starts'>,
+        weight: 2,
+      },
+    ) as fc.Arbitrary<keyof typeof ODD | 'starts' | 'reboots' | 'excluded' | 'virtio-mem' | 'hard-limit' | 'most'>,
+    at: fc.integer({ min: 10, max: 80 }),
+  })
+  .map(({ max, started, uses, rises, kind, at }) => {
+    const size = Math.max(1024, max * started);
+    const special: Readonly<Record<string, object>> = {
+      ...ODD,
+      starts: { starts: at },
+      'virtio-mem': { 'virtio-mem': written(4 * max) },
+      'hard-limit': { 'hard-limit': written(size * 1.1 + 256) },
+      most: { most: written(size) },
+    };
+    return {
+      kind,
+      at,
+      guest: {
+        max: written(max),
+        size: written(size),
+        uses: written(size * uses),
+        ...(rises === undefined ? {} : { eats: [{ ...rises, size: written((size - size * uses) * rises.size) }] }),
+        ...special[kind],
+      },
+    };
+  });
+
+/** Hosts of 8 to 64 GiB. */
+export const realisticText = fc
+  .record({
+    seed: fc.nat(1_000_000),
+    guests: fc.array(honest, { minLength: 1, maxLength: 6 }),
+    waves: seldom(3, wave),
+    odds: fc.constantFrom(0, 1, 1, 2).chain((count) => fc.array(odd, { minLength: count, maxLength: count })),
+    room: fc.oneof({ arbitrary: part(105, 200), weight: 3 }, { arbitrary: part(50, 105), weight: 2 }),
+    arc: seldom(6, part(10, 60)),
+    cgroup: seldom(8, part(90, 120)),
+    pool: seldom(6, part(70, 130)),
+    events: fc.constantFrom(0, 0, 3).chain((most) => fc.array(event, { maxLength: most })),
+    interval: fc.constantFrom(undefined, undefined, undefined, '2'),
+    surplus: fc.constantFrom(undefined, undefined, 'guests'),
+  })
+  .map(({ seed, guests, waves, odds, room, arc, cgroup, pool, events, interval, surplus }) => {
+    const sizes =
+      sum(guests.map(({ size }) => size)) +
+      sum(waves === undefined ? [] : new Array(waves.count).fill(waves.size)) +
+      // Huge pages are set aside for all that the guest may have.
+      sum(odds.map(({ kind, guest: { size, max } }) => (kind === 'hugetlb' ? max : size)));
+    const memory = Math.min(64 * GIB, Math.max(8 * GIB, Math.round(sizes * room + 2 * GIB)));
+    const free = Math.max(0, memory - GIB - Math.round(sizes * 0.6));
+    const named = [
+      ...guests.map((each, i) => ({ name: `g${i}`, ...each })),
+      ...(waves === undefined ? [] : [{ name: 'wave', ...waves }]),
+      ...odds.map(({ guest: each }, i) => ({ name: `odd${i}`, ...each })),
+    ];
+    return stringify({
+      seed,
+      duration: 110,
+      host: {
+        memory: written(memory),
+        used: '1GiB',
+        ...(arc === undefined || free === 0 ? {} : { arc: written(free * arc), 'arc-min': written(free * arc * 0.05) }),
+        ...(cgroup === undefined ? {} : { cgroup: written(sizes * cgroup) }),
+      },
+      config: {
+        ...(interval === undefined ? {} : { interval }),
+        ...(surplus === undefined ? {} : { surplus }),
+        ...(pool === undefined ? {} : { pool: written(sizes * pool) }),
+        guests: odds.flatMap(({ kind }, i) => (kind === 'excluded' ? [{ match: `odd${i}`, manage: 'no' }] : [])),
+      },
+      guests: named,
+      events: [
+        ...odds.flatMap(({ kind, at }, i) => (kind === 'reboots' ? [{ at, do: 'reboot', guest: `odd${i}` }] : [])),
+        ...events.map(({ at, what, guest: which }) => ({ at, ...what, ...guestOf(what.do, `g${which % guests.length}`) })),
+      ],
+    });
+  });
+
+/** The text of a scenario file. */
+export const scenarioText = fc.oneof({ arbitrary: smallText, weight: 2 }, { arbitrary: realisticText, weight: 3 });
 
 const ON_HOST = new Set(['daemon-hang', 'daemon-down', 'pressure', 'rival', 'eat', 'clock']);
 

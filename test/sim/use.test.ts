@@ -1,0 +1,9 @@
+import t from 'tap';
+import { BASELINE, isUseKept, reclaimedNow, sumOf } from './use.js';
+
+t.test('memory that nobody uses is reclaimed as by earlier policies, and nobody dies of it', { timeout: 600_000 }, async (t) => {
+  const { reclaimed, kills } = await reclaimedNow();
+  const before = sumOf(BASELINE.reclaimed);
+  t.ok(isUseKept(reclaimed), `${sumOf(reclaimed).toFixed(2)} GiB·h reclaimed; ${before.toFixed(2)} at commit ${BASELINE.commit}`);
+  t.equal(kills, 0, 'nobody dies');
+});

@@ -1,0 +1,61 @@
+/** Is memory still reclaimed? A fixed set of hosts without odd guests, and what the policy of an earlier commit reclaimed on each. */
+import { readFileSync } from 'node:fs';
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+import { stringify } from 'yaml';
+import { parseScenario, type Scenario } from '../../lib/sim/scenario.js';
+import { type SimulationOptions, simulate } from '../../lib/sim/simulate.js';
+
+/** Part of what was reclaimed before that must be reclaimed now, over all hosts. */
+const KEPT = 0.95;
+
+/** `reclaimed[i]`: GiB·h on `honestHost(i)`. To be recorded anew where the hosts or the simulated guests change, by the policy of `commit`. */
+export const BASELINE = JSON.parse(readFileSync('test/fixtures/reclaimed.json', 'utf8')) as {
+  readonly commit: string;
+  readonly reclaimed: readonly number[];
+};
+
+/** A host with room for all that its guests use, each of which starts at its maximum, works a little, and reports the truth. */
+export function honestHost(seed: number): Scenario {
+  const random = xoroshiro128plus(seed);
+  const from = (least: number, most: number) => uniformInt(random, least, most);
+  const guests = Array.from({ length: from(2, 8) }, (_, i) => {
+    const max = from(1, 16) * 1024;
+    const uses = Math.round((max * from(5, 25)) / 100);
+    const work = Math.round((max * from(0, 40)) / 100);
+    return {
+      name: `g${i}`,
+      max: `${max}MiB`,
+      uses: `${uses}MiB`,
+      noise: `${from(0, 3)}MiB`,
+      eats: [
+        { at: from(10, 50), size: `${work}MiB`, rate: `${from(5, 100)}MiB/s` },
+        { at: from(60, 100), size: '0MiB' },
+      ],
+    };
+  });
+  const maxima = guests.reduce((sum, { max }) => sum + Number.parseInt(max, 10), 0);
+  const host = { memory: `${Math.round((maxima * from(70, 110)) / 100) + 2048}MiB`, used: '1GiB' };
+  return parseScenario(stringify({ seed, duration: 120, host, guests }), `honest-${seed}.yaml`);
+}
+
+/** What is reclaimed on the hosts of the baseline, GiB·h, and who dies there. */
+export async function reclaimedNow(options: SimulationOptions = {}): Promise<{ readonly reclaimed: number[]; readonly kills: number }> {
+  const reclaimed: number[] = [];
+  let kills = 0;
+  for (let seed = 0; seed < BASELINE.reclaimed.length; seed++) {
+    const { host, guests } = await simulate(honestHost(seed), options);
+    reclaimed.push(host.reclaimedGiBh);
+    kills += guests.filter((guest) => guest.kills > 0).length;
+  }
+  return { reclaimed, kills };
+}
+
+export function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+/** Harm (e): memory that nobody uses goes back to the host as before. */
+export function isUseKept(reclaimed: readonly number[]): boolean {
+  return sumOf(reclaimed) >= KEPT * sumOf(BASELINE.reclaimed.slice(0, reclaimed.length));
+}
