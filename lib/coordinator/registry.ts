@@ -8,7 +8,7 @@ import type { Time } from '../common/time.js';
 import type { Config } from '../config/config.js';
 import { guestOverrides, isIncluded } from '../config/config.js';
 import { parseMetadata } from '../config/metadata.js';
-import type { DomainFacts, Hypervisor } from '../hypervisor.js';
+import { type DomainFacts, type Hypervisor, hasBalloon } from '../hypervisor.js';
 import type { Belief } from '../policy/belief.js';
 import { remember } from '../policy/memory.js';
 import type { GuestContext, GuestOverrides, Notice } from '../policy/types.js';
@@ -145,7 +145,7 @@ export class GuestRegistry {
     const known: Known = { id, context: this.#recalled(context, uuid, id), changed, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
     this.#learn(uuid, known);
     const wanted = Math.min(LONGEST_PERIOD, Math.max(1, Math.round(this.#options.config().intervalMs / 1000)));
-    const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
+    const coordinated = context.included && context.overrides.manage !== false && hasBalloon(facts);
     if (!coordinated || facts.statsPeriod === wanted) return;
     if (!this.#options.dryRun)
       return this.#switchOn(hypervisor, uuid, wanted, {
