@@ -28,6 +28,11 @@ export interface DomainFacts {
   readonly metadata: string | null;
 }
 
+/** Whether there is a balloon at all. libvirt takes definitions with Xen's, which QEMU does not have. */
+export function hasBalloon({ balloonModel }: DomainFacts): boolean {
+  return !['', 'none', 'xen'].includes(balloonModel);
+}
+
 /** The host's memory, KiB. */
 export interface HostMemory {
   readonly total: number;

@@ -8,7 +8,7 @@ import { METADATA_URI } from '../config/metadata.js';
 import { lockHolder } from '../coordinator/lock.js';
 import { contextOf } from '../coordinator/registry.js';
 import { type GuestView, readOnce, type Snapshot } from '../coordinator/snapshot.js';
-import type { DomainFacts, Hypervisor } from '../hypervisor.js';
+import { type DomainFacts, type HostMemory, type Hypervisor, hasBalloon } from '../hypervisor.js';
 import { ERROR, figureOf, LAST_UPDATE, READ, STATE, STATUS, UNUSED, USABLE } from '../sweep.js';
 import { FAILED, UnreachableError } from './failure.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS, virsh } from './session.js';
@@ -64,6 +64,7 @@ async function examine(hypervisor: Hypervisor, config: Config, denied: Unreachab
   // One after the other: a guest has one call in flight at a time, and would be set aside in the second reading.
   const snapshot = await readOnce(hypervisor, config);
   const sweep = await hypervisor.sample({ deadlineMs: READING_DEADLINE_MS });
+  const memory = await hypervisor.hostMemory();
   const hostId = await hypervisor.hostId();
   const holder = hostId === null ? 'nobody' : await lockHolder(hostId);
   const guests = await Promise.all(
@@ -84,21 +85,35 @@ async function examine(hypervisor: Hypervisor, config: Config, denied: Unreachab
   );
   return {
     uri: hypervisor.uri,
-    host: { facts: hostFacts(snapshot, hypervisor.uri), findings: examineHost(snapshot, denied, holder) },
+    host: { facts: hostFacts(snapshot, memory, hypervisor.uri), findings: examineHost(snapshot, memory, denied, holder) },
     guests,
   };
 }
 
-function hostFacts({ host }: Snapshot, uri: string): string[] {
+function hostFacts({ host }: Snapshot, memory: HostMemory, uri: string): string[] {
+  const { arc, arcMinimum, hugePages } = memory;
+  const counted: string[] = [];
+  if (arc > 0 || arcMinimum > 0) counted.push(`${formatSize(arc)} of ZFS ARC counted, its minimum of ${formatSize(arcMinimum)} not`);
+  if (hugePages > 0) counted.push(`${formatSize(hugePages)} in huge page pools: no guest with a balloon uses them`);
   return [
     `connected to ${uri}`,
+    ...counted,
     `${formatSize(host.total)} of memory, ${formatSize(host.available)} available; ${formatSize(host.reserve)} are never given out`,
     `guests that memcoord controls hold ${formatSize(host.charged)}, others ${formatSize(host.uncontrolled)}; what is needed may grow by ${formatSize(Math.max(0, host.room))}`,
   ];
 }
 
-function examineHost({ host }: Snapshot, denied: UnreachableError | null, holder: number | null | 'nobody'): Finding[] {
+function examineHost(
+  { host }: Snapshot,
+  { available, arc, cgroupRoom }: HostMemory,
+  denied: UnreachableError | null,
+  holder: number | null | 'nobody',
+): Finding[] {
   const findings: Finding[] = [];
+  if (cgroupRoom !== null && cgroupRoom < available + arc) {
+    const what = `guests may take no more than ${formatSize(cgroupRoom)}, whatever the host has: their cgroup has a memory limit`;
+    findings.push({ level: 'note', what, mend: 'see it: systemctl show machine.slice -p MemoryMax -p MemoryHigh' });
+  }
   if (denied !== null) findings.push({ level: 'problem', what: `can read but not change: ${denied.message}`, mend: denied.advice || null });
   if (holder !== 'nobody') {
     const mend = holder === null ? null : `stop it before you start another: kill ${holder}`;
@@ -144,21 +159,24 @@ function examineGuest({ uri, name, uuid, figure, facts, view, config }: GuestUnd
   if (figure(STATUS) !== READ)
     return [{ level: 'problem', what: `does not answer${unanswered(figure)}`, mend: `see what it waits for: ${on('domcontrol')}` }];
   if (facts instanceof Error) return [{ level: 'problem', what: `its definition cannot be read: ${facts.message}`, mend: on('dumpxml') }];
-  if (facts.balloonModel === 'none' || facts.balloonModel === '') {
+  if (!hasBalloon(facts)) {
     const mend = `${on('edit')}   # <memballoon model='virtio'/> within <devices>, ${RESTART}`;
-    return [{ level: 'problem', what: 'has no balloon device', mend }];
+    const xen = 'has no balloon that works: QEMU does not have the model xen';
+    return [{ level: 'problem', what: facts.balloonModel === 'xen' ? xen : 'has no balloon device', mend }];
   }
   const findings: Finding[] = facts.obstacles.map((obstacle) => ({
     level: 'problem',
-    what: `its balloon frees nothing for the host: ${obstacle}`,
+    what: obstacle === 'virtio-mem' ? virtioMemText(facts) : `its balloon frees nothing for the host: ${obstacle}`,
     mend: `${on('edit')}   # take it out, ${RESTART}; or leave the guest alone: --exclude ${shellQuoted(globOf(name))}`,
   }));
-  findings.push(...examineFigures(figure, facts, on), ...examineSettings(name, facts, view, config, on));
+  findings.push(...examineMemory(facts, on), ...examineFigures(figure, facts, on), ...examineSettings(name, facts, view, config, on));
   const state = figure(STATE);
   if (state === PAUSED) findings.push({ level: 'note', what: 'is paused: it is not moved until it goes on', mend: on('resume') });
   if (state === ASLEEP) findings.push({ level: 'note', what: 'sleeps: it is not moved until it wakes', mend: on('dompmwakeup') });
-  if (view !== undefined && view.actual >= facts.maximum) {
-    const mend = `${on('setmaxmem', `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config')}   # ${RESTART}`;
+  if (view !== undefined && view.actual >= facts.maximum && facts.obstacles.length === 0) {
+    // The command sets all of <memory>, and refuses to where devices are part of it.
+    const setMaximum = facts.deviceMemory > 0 ? on('edit') : on('setmaxmem', `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config');
+    const mend = `${setMaximum}   # ${RESTART}`;
     findings.push({ level: 'note', what: `holds its maximum, ${formatSize(facts.maximum)}: it can give memory but not gain any`, mend });
   }
   return findings;
@@ -169,6 +187,29 @@ function unanswered(figure: (field: number) => number): string {
   return Number.isNaN(error) ? ' within the time that it was given' : ` (libvirt error ${error})`;
 }
 
+function virtioMemText({ virtioMem }: DomainFacts): string {
+  const plugged = virtioMem > 0 ? `, ${formatSize(virtioMem)} of it plugged or requested` : '';
+  return `has virtio-mem${plugged}, which does not go together with a balloon: it is read and not moved`;
+}
+
+/** What of its memory is another kind than most guests' is. */
+function examineMemory({ maximum, deviceMemory, virtioMem, backing, hardLimit, obstacles }: DomainFacts, on: OnGuest): Finding[] {
+  const findings: Finding[] = [];
+  if (deviceMemory > 0 && virtioMem === 0 && !obstacles.includes('virtio-mem')) {
+    const what = `${formatSize(deviceMemory)} of its memory is NVDIMM or virtio-pmem, which no balloon moves: its maximum is ${formatSize(maximum)}`;
+    findings.push({ level: 'note', what, mend: null });
+  }
+  if (hardLimit !== null && hardLimit < maximum) {
+    const what = `is killed when its process holds ${formatSize(hardLimit)} (hard_limit, or its cgroup): it is given less, not its maximum of ${formatSize(maximum)}`;
+    findings.push({ level: 'note', what, mend: on('memtune', '--hard-limit', '-1', '--live', '--config') });
+  }
+  if (backing === 'file') {
+    const what = 'its memory is backed by a file: what the host counts both as held and as available is counted once';
+    findings.push({ level: 'note', what, mend: null });
+  }
+  return findings;
+}
+
 function examineFigures(figure: (field: number) => number, facts: DomainFacts, on: OnGuest): Finding[] {
   const reported = !Number.isNaN(figure(USABLE)) || !Number.isNaN(figure(UNUSED));
   if (facts.statsPeriod === 0) {
@@ -177,13 +218,24 @@ function examineFigures(figure: (field: number) => number, facts: DomainFacts, o
   }
   const age = Date.now() / 1000 - figure(LAST_UPDATE);
   if (reported && figure(LAST_UPDATE) !== 0) {
-    if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS) return [];
+    if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS) return missingFigures(figure);
     // QEMU asks again only when the guest has answered: from a running guest, silence is distress (docs/ballooning.md).
     const mend = `see what it does: ${on('console')}`;
     return [{ level: 'problem', what: `last answered ${Math.round(age)} s ago: it hangs, or its balloon driver was taken out`, mend }];
   }
+  if (figure(LAST_UPDATE) > 0) {
+    const what = 'its balloon driver answers, but without figures, as those of FreeBSD and OpenWrt do: it is not moved';
+    return [{ level: 'problem', what, mend: 'another driver in the guest (Windows: the service BLNSVR of virtio-win), or leave it alone' }];
+  }
   const mend = 'in the guest: modprobe virtio_balloon (Linux), or the service BLNSVR of virtio-win (Windows)';
   return [{ level: 'problem', what: 'its balloon driver does not answer', mend }];
+}
+
+/** Some report less than others. */
+function missingFigures(figure: (field: number) => number): Finding[] {
+  if (!Number.isNaN(figure(USABLE))) return [];
+  const what = "reports no 'usable' memory: its 'unused' less what its kernel keeps for itself counts as spare, page cache as used";
+  return [{ level: 'note', what, mend: 'in the guest: Linux 4.6 or newer, or a newer virtio-win (Windows)' }];
 }
 
 function examineSettings(name: string, facts: DomainFacts, view: GuestView | undefined, config: Config, on: OnGuest): Finding[] {

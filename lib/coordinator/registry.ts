@@ -8,7 +8,7 @@ import type { Time } from '../common/time.js';
 import type { Config } from '../config/config.js';
 import { guestOverrides, isIncluded } from '../config/config.js';
 import { parseMetadata } from '../config/metadata.js';
-import type { DomainFacts, Hypervisor } from '../hypervisor.js';
+import { type DomainFacts, type Hypervisor, hasBalloon } from '../hypervisor.js';
 import type { Belief } from '../policy/guest.js';
 import { remember } from '../policy/readings.js';
 import type { GuestContext, GuestOverrides } from '../policy/types.js';
@@ -26,12 +26,15 @@ const NOTE_PAUSE_MS = 1000;
 /** Longest stats period that is set, seconds: figures that are older are good for nothing, however rarely guests are sampled. */
 const LONGEST_PERIOD = 5;
 
+/** virtio-mem grows and shrinks without an event that is heard: how much is plugged is read anew after this time, ms. */
+const PLUGGED_AGAIN_MS = 30_000;
+
 interface Known {
   readonly id: number;
   readonly context: GuestContext;
   /** Stats periods, seconds: before a coordinator came, and what it set; null = not changed. */
   readonly changed: { readonly original: number; readonly set: number } | null;
-  /** When it is to be described and set up again because something failed or changed; Infinity = not. */
+  /** When it is to be described and set up again because something failed, changed or may have changed; Infinity = not. */
   readonly retryAt: number;
   /** Pause until the try after that, ms. */
   readonly pause: number;
@@ -141,12 +144,13 @@ export class GuestRegistry {
     for (const problem of problems) {
       this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
     }
-    const retryAt = generation === this.#generation ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
+    const dueAt = facts.obstacles.includes('virtio-mem') ? this.#options.time.now() + PLUGGED_AGAIN_MS : Number.POSITIVE_INFINITY;
+    const retryAt = generation === this.#generation ? dueAt : Number.NEGATIVE_INFINITY;
     const changed = before?.changed ?? this.#leftBehind(uuid, id, facts.statsPeriod);
     const known: Known = { id, context: this.#recalled(context, uuid, id), changed, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
     this.#learn(uuid, known);
     const wanted = Math.min(LONGEST_PERIOD, Math.max(1, Math.round(this.#options.config().intervalMs / 1000)));
-    const coordinated = context.included && context.overrides.manage !== false && facts.balloonModel !== 'none';
+    const coordinated = context.included && context.overrides.manage !== false && hasBalloon(facts);
     if (!coordinated || facts.statsPeriod === wanted) return;
     if (!this.#options.dryRun)
       return this.#switchOn(hypervisor, uuid, wanted, {

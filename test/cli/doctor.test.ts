@@ -5,8 +5,8 @@ import { UnreachableError } from '../../lib/cli/failure.js';
 import type { Connect } from '../../lib/cli/session.js';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { takeLock } from '../../lib/coordinator/lock.js';
-import type { DomainFacts } from '../../lib/hypervisor.js';
-import { FAILED, LAST_UPDATE, READ, STATE, STATUS } from '../../lib/sweep.js';
+import type { DomainFacts, HostMemory } from '../../lib/hypervisor.js';
+import { FAILED, LAST_UPDATE, READ, STATE, STATUS, UNUSED, USABLE } from '../../lib/sweep.js';
 import { collected, connectNow, connectTo, connectWithFacts, hostWith, idle } from './simulated.js';
 
 async function examined(connect: Connect, options = {}): Promise<{ code: number; report: Report }> {
@@ -20,11 +20,23 @@ async function findingsWith(
   facts: Partial<DomainFacts>,
   options = {},
   spec = {},
+  figures: Readonly<Record<number, number>> = {},
 ): Promise<{ code: number; what: string[]; mend: string[] }> {
   const host = hostWith(idle('one', spec));
   host.guest('one').setPeriod(1);
   await host.pass(2000);
-  const { code, report } = await examined(connectWithFacts(host, 'one', facts), options);
+  const connect: Connect = async (...call) => {
+    const real = await connectWithFacts(host, 'one', facts)(...call);
+    return {
+      ...real,
+      sample: async (asked) => {
+        const sweep = await real.sample(asked);
+        for (const [field, value] of Object.entries(figures)) sweep.figures[Number(field)] = value;
+        return sweep;
+      },
+    };
+  };
+  const { code, report } = await examined(connect, options);
   const findings = report.guests[0]?.findings ?? [];
   return { code, what: findings.map(({ level, what }) => `${level}: ${what}`), mend: findings.map(({ mend }) => mend ?? '') };
 }
@@ -53,6 +65,68 @@ t.test('each thing that keeps a guest from being coordinated is a problem, with 
   t.equal(mute.code, 1);
   t.match(mute.what, ['problem: its balloon driver does not answer']);
   t.match(mute.mend[0], 'modprobe virtio_balloon');
+});
+
+t.test('a balloon of Xen, virtio-mem and a driver without figures keep a guest from being coordinated', async (t) => {
+  const xen = await findingsWith({ balloonModel: 'xen', obstacles: ['balloon model xen'] });
+  t.equal(xen.code, 1);
+  t.strictSame(xen.what, ['problem: has no balloon that works: QEMU does not have the model xen']);
+  t.match(xen.mend[0], "edit one   # <memballoon model='virtio'/> within <devices>");
+
+  const virtioMem = await findingsWith({ obstacles: ['virtio-mem'], deviceMemory: 64 * GiB, virtioMem: 4 * GiB });
+  t.equal(virtioMem.code, 1);
+  t.strictSame(virtioMem.what, [
+    'problem: has virtio-mem, 4GiB of it plugged or requested, which does not go together with a balloon: it is read and not moved',
+  ]);
+  t.match(virtioMem.mend[0], '--exclude one');
+
+  const mute = await findingsWith({}, {}, {}, { [UNUSED]: Number.NaN, [USABLE]: Number.NaN });
+  t.equal(mute.code, 1);
+  t.match(mute.what, [/^problem: its balloon driver answers, but without figures/]);
+  t.match(mute.mend[0], 'BLNSVR');
+});
+
+t.test('memory of other kinds than most guests have is a note', async (t) => {
+  const nvdimm = await findingsWith({ deviceMemory: 256 * GiB });
+  t.equal(nvdimm.code, 0);
+  t.strictSame(nvdimm.what, ['note: 256GiB of its memory is NVDIMM or virtio-pmem, which no balloon moves: its maximum is 2GiB']);
+
+  const limited = await findingsWith({ hardLimit: GiB });
+  t.equal(limited.code, 0);
+  t.strictSame(limited.what, [
+    'note: is killed when its process holds 1GiB (hard_limit, or its cgroup): it is given less, not its maximum of 2GiB',
+  ]);
+  t.strictSame(limited.mend, ['virsh -c sim:///host memtune one --hard-limit -1 --live --config']);
+  t.strictSame((await findingsWith({ hardLimit: 4 * GiB })).what, [], 'a limit above the maximum is none');
+
+  const filed = await findingsWith({ backing: 'file' });
+  t.equal(filed.code, 0);
+  t.match(filed.what, [/^note: its memory is backed by a file/]);
+
+  const old = await findingsWith({}, {}, {}, { [USABLE]: Number.NaN });
+  t.equal(old.code, 0);
+  t.match(old.what, [/^note: reports no 'usable' memory: its 'unused' less what its kernel keeps/]);
+  t.match(old.mend[0], 'Linux 4.6');
+
+  const full = await findingsWith({ deviceMemory: GiB }, {}, { current: 2 * GiB });
+  t.match(full.mend[1], /^virsh -c sim:\/\/\/host edit one /, 'setmaxmem refuses where devices are part of it');
+});
+
+t.test("the host's other memory is told: ZFS' cache, huge page pools, the guests' cgroup", async (t) => {
+  const host = hostWith();
+  const withMemory = (memory: Partial<HostMemory>) =>
+    examined(connectTo(host, (real) => ({ hostMemory: async () => ({ ...(await real.hostMemory()), ...memory }) })));
+  const zfs = await withMemory({ arc: 22 * GiB, arcMinimum: GiB });
+  t.equal(zfs.code, 0);
+  t.ok(zfs.report.host.facts.includes('22GiB of ZFS ARC counted, its minimum of 1GiB not'));
+  const pools = await withMemory({ hugePages: 4 * GiB });
+  t.ok(pools.report.host.facts.includes('4GiB in huge page pools: no guest with a balloon uses them'));
+  const limited = await withMemory({ cgroupRoom: 3 * GiB });
+  t.equal(limited.code, 0);
+  t.match(limited.report.host.findings, [
+    { level: 'note', what: /^guests may take no more than 3GiB/, mend: /systemctl show machine.slice/ },
+  ]);
+  t.same((await withMemory({ cgroupRoom: 99 * GiB })).report.host.findings, [], 'a limit that the host does not reach is none');
 });
 
 t.test('what memcoord copes with is a note', async (t) => {

@@ -111,6 +111,26 @@ t.test('the stats period follows the interval, between a second and five', async
   }
 });
 
+t.test('how much of virtio-mem is plugged is read anew', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('plain'), idle('vmem')] });
+  const described = { plain: 0, vmem: 0 };
+  const connect = withCalls(host, (real) => ({
+    describe: async (uuid, options) => {
+      const vmem = host.guest('vmem').uuid === uuid;
+      described[vmem ? 'vmem' : 'plain']++;
+      const facts = await real.describe(uuid, options);
+      return vmem ? { ...facts, obstacles: ['virtio-mem'], deviceMemory: 8 * GiB, virtioMem: described.vmem * GiB } : facts;
+    },
+  }));
+  const { coordinator } = coordinate([], { connect, time: host.time });
+  await coordinator.start();
+  await host.pass(95_000);
+  t.same(described, { plain: 1, vmem: 4 });
+  const stopped = coordinator.stop();
+  await host.pass(5000);
+  await stopped;
+});
+
 /** A guest that works a little, as all do: of one whose figures never change nobody can say that it answers. */
 const humming = (name: string, settings: Partial<GuestSpec> = {}) => idle(name, { uses: (at) => 150 * MiB + (at % 997), ...settings });
 
