@@ -27,7 +27,15 @@ async function plans(): Promise<number> {
   const times: number[] = [];
   for (let cycle = 0; cycle < WARM_UP + cycles; cycle++) {
     clock.now += config.intervalMs;
-    const sample: Sample = { at: clock.now, sweep: host.sweep(), refreshed: new Set(), rebooted: new Set(), host: memory, contexts };
+    const sample: Sample = {
+      at: clock.now,
+      sweep: host.sweep(),
+      refreshed: new Set(),
+      rebooted: new Set(),
+      started: new Set(),
+      host: memory,
+      contexts,
+    };
     const startedAt = performance.now();
     model = plan(model, sample, config).model;
     times.push(performance.now() - startedAt);

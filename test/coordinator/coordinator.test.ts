@@ -5,7 +5,7 @@ import { Coordinator, type CoordinatorOptions, type MoveOutcome } from '../../li
 import { readOnce } from '../../lib/coordinator/snapshot.js';
 import type { SavedGuests, State } from '../../lib/coordinator/state.js';
 import type { Hypervisor } from '../../lib/hypervisor.js';
-import type { Notice } from '../../lib/policy/types.js';
+import type { Notice } from '../../lib/coordinator/messages.js';
 import type { GuestSpec } from '../../lib/sim/guest.js';
 import { SimHost } from '../../lib/sim/host.js';
 import { MISSED, READ, REFRESHED, SET_ASIDE, STATUS, STRIDE } from '../../lib/sweep.js';
