@@ -14,6 +14,7 @@ const move: MoveOutcome = {
   spare: 81 * MiB,
   need: 690 * MiB,
   allocation: 650 * MiB,
+  taker: null,
   applied: true,
 };
 

@@ -51,6 +51,7 @@ t.test("each line of the log is one, whatever a guest's name or libvirt's error 
           spare: 0,
           need: 2,
           allocation: 2,
+          taker: null,
         } as const;
         logMove(log, failed ? { ...move, applied: false, error: new Error(text) } : { ...move, applied: true }, false);
         logNotice(log, { kind: 'phase', level: 'warn', guest, uuid: UUID, message: `${guest} is silent: ${text}` });

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { MiB } from '../../lib/common/units.js';
-import { remember } from '../../lib/policy/estimate.js';
 import { charge } from '../../lib/policy/guest.js';
+import { remember } from '../../lib/policy/readings.js';
 import type { Remembered } from '../../lib/policy/types.js';
 import { guest, World } from './world.js';
 

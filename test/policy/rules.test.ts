@@ -1,8 +1,10 @@
 /** The rules of ballooning that the policy owns, each by its number (docs/ballooning.md). Rule 10 is the addon's (test/native). */
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
+import type { Account } from '../../lib/policy/account.js';
 import { ordered } from '../../lib/policy/decide.js';
-import { charge } from '../../lib/policy/guest.js';
+import { survivableBurst } from '../../lib/policy/demand.js';
+import { charge, isControlled, untouched } from '../../lib/policy/guest.js';
 import { CRITICAL_SPARE, GROW_BAND, LEAST_SPARE } from '../../lib/policy/limits.js';
 import type { Move } from '../../lib/policy/types.js';
 import { guest, World } from './world.js';
@@ -32,7 +34,7 @@ t.test('rule 2: a receiver is raised only by memory that has come back', async (
   for (let round = 0; round < 12; round++) {
     const { moves, account } = world.sample();
     const grown = moves.filter(({ to, from }) => to > from).reduce((sum, { to, from }) => sum + to - from, 0);
-    t.ok(grown <= Math.max(0, account.capacity - account.charged), `round ${round}: ${grown / MiB} MiB`);
+    t.ok(grown <= Math.max(0, account.room), `round ${round}: ${grown / MiB} MiB`);
     world.obey(moves);
   }
   t.ok(world.find('taker').actual >= 780 * MiB + LEAST_SPARE - GROW_BAND, 'in the end it has what it needs');
@@ -45,22 +47,36 @@ t.test('rule 3: a guest is charged max(target, actual)', async (t) => {
   t.ok(belief !== undefined && belief.target < belief.actual && charge(belief) === belief.actual);
 });
 
-t.test('rule 3: its maximum while it boots, reboots, or cannot be ballooned', async (t) => {
-  const world = new World([guest('boots', { driver: false }), guest('pinned', { obstacles: ['vfio device hostdev0'] }), guest('reboots')]);
-  world.run(3);
-  world.rebooted = new Set(['reboots']);
-  world.sample();
-  t.same(world.model.guests.map(charge), [2 * GiB, 2 * GiB, 2 * GiB]);
-  t.same(
-    world.model.guests.map(({ phase }) => phase),
-    ['booting', 'excluded', 'booting'],
-  );
-});
+t.test(
+  'rule 3: while it boots, reboots, or cannot be ballooned it is not charged, and may still take its maximum less what it holds',
+  async (t) => {
+    const world = new World([
+      guest('boots', { driver: false }),
+      guest('pinned', { obstacles: ['vfio device hostdev0'] }),
+      guest('reboots'),
+    ]);
+    world.run(3);
+    world.rebooted = new Set(['reboots']);
+    const { account } = world.sample();
+    t.equal(account.charged, 0);
+    t.same(world.model.guests.map(isControlled), [false, false, false]);
+    t.same(
+      world.model.guests.map((belief) => untouched(belief) / MiB),
+      [2048 - 150, 0, 2048 - 150],
+    );
+    t.same(
+      world.model.guests.map(({ phase }) => phase),
+      ['booting', 'excluded', 'booting'],
+    );
+  },
+);
 
-t.test('rule 3: counters that run backwards are a reboot that nobody told of', async (t) => {
+t.test('rule 3: counters that fall after the guest reported nothing for a while are a reboot that nobody told of', async (t) => {
   const world = new World([guest('a', { majorFault: 5000 })]);
   world.run(3);
-  world.find('a').majorFault = 10;
+  world.find('a').answers = false;
+  world.run(3);
+  Object.assign(world.find('a'), { answers: true, majorFault: 10 });
   world.sample();
   t.equal(world.model.guests[0]?.phase, 'booting');
 });
@@ -74,31 +90,32 @@ t.test('a guest that goes silent after it was steady is charged max(target, actu
   t.equal(charge(world.model.guests[0] as never), world.find('a').actual);
   t.same(moves, []);
   t.same(
-    world.notices.filter(({ level }) => level === 'warn').map(({ message }) => message),
-    ['a is silent: its figures no longer change; memcoord doctor tells what mends it'],
+    world.notices.filter(({ level }) => level === 'warn').map(({ kind, figures }) => [kind, figures?.phase, figures?.why]),
+    [['phase', 'silent', 'figures-stand']],
   );
 });
 
-t.test('rule 4: what is over the capacity from before is worked off and never added to', async (t) => {
+t.test('rule 4: what the guests hold above the pool is worked off and never added to', async (t) => {
   const world = new World([guest('a', { actual: 1500 * MiB, used: 700 * MiB }), guest('b', { actual: 1500 * MiB, used: 700 * MiB })], {
     pool: 2 * GiB,
   });
+  world.run(2);
   let before = Number.POSITIVE_INFINITY;
   for (let round = 0; round < 40; round++) {
     const { account, moves } = world.sample();
     t.ok(account.charged <= before);
     before = account.charged;
-    t.notOk(moves.some(({ from, to }) => to > from) && account.charged > account.capacity);
+    t.notOk(moves.some(({ from, to }) => to > from) && account.charged > 2 * GiB);
     world.obey(moves);
   }
   t.ok(before <= 2 * GiB);
 });
 
-t.test('rule 4: the pool bounds the guests, and the host less its reserve bounds the pool', async (t) => {
-  const world = new World([guest('a', { used: 1900 * MiB, actual: 1000 * MiB })], { pool: 8 * GiB });
+t.test('rule 4: the pool bounds the guests, and what the host has less its reserve bounds the pool', async (t) => {
+  const world = new World([guest('a', { used: 900 * MiB, actual: 1000 * MiB })], { pool: 8 * GiB });
   world.total = 2 * GiB;
   const { account } = world.sample();
-  t.ok(account.capacity <= 2 * GiB - account.reserve);
+  t.ok(account.room <= 2 * GiB - 948 * MiB - account.reserve);
 });
 
 t.test('rule 5: never below the floor, nor below what the guest uses plus its critical spare', async (t) => {
@@ -203,7 +220,7 @@ t.test('rule 7: without progress the target goes back above actual, and the gues
   t.ok(third - second > 1.5 * (second - first), 'the pause grows');
   t.match(
     world.notices.find(({ kind }) => kind === 'stuck'),
-    { level: 'warn', message: /^a is stuck: does not give memory.*a min of \d+MiB spares it more tries$/ },
+    { level: 'warn', guest: 'a', figures: { why: 'does-not-give', actual: 512 * MiB } },
   );
 });
 
@@ -271,8 +288,8 @@ t.test('a guest that was paused is given as much time as others until its figure
   world.notices = [];
   t.same(world.run(1), []);
   t.same(
-    world.notices.map(({ message }) => message),
-    ['a is steady'],
+    world.notices.map(({ kind, figures }) => [kind, figures?.phase]),
+    [['phase', 'steady']],
   );
   it.actual = it.target;
   world.run(5);
@@ -364,7 +381,7 @@ t.test('rule 14: a rise of swap-in after a shrink takes it back and doubles the 
 });
 
 t.test('while the host itself is short nobody grows but in need', async (t) => {
-  const world = new World([guest('wants', { used: 420 * MiB }), guest('starves', { used: 490 * MiB })]);
+  const world = new World([guest('wants', { used: 410 * MiB }), guest('starves', { used: 490 * MiB })]);
   world.pressure = true;
   t.same(
     [
@@ -491,7 +508,7 @@ t.test('no progress is judged by readings, not by the time that passed without a
   t.same(world.run(10, { ms: 500 }), []);
 });
 
-t.test('a reboot told of while the guest is not read is not lost', async (t) => {
+t.test('a reboot reported while the guest is not read is not lost', async (t) => {
   const world = new World([guest('a')]);
   world.run(4);
   world.unread.add('a');
@@ -500,7 +517,7 @@ t.test('a reboot told of while the guest is not read is not lost', async (t) => 
   world.unread.clear();
   world.sample();
   t.equal(world.model.guests[0]?.phase, 'booting');
-  t.equal(charge(world.model.guests[0] as never), 2 * GiB);
+  t.equal(untouched(world.model.guests[0] as never), (2048 - 150) * MiB);
 });
 
 t.test('one shrink that makes a guest swap for long is one failure', async (t) => {
@@ -513,13 +530,16 @@ t.test('one shrink that makes a guest swap for long is one failure', async (t) =
   t.equal(world.model.guests[0]?.pause, 30_000);
 });
 
-t.test('a guest paused before it ever answered, or in its reboot, is charged its maximum', async (t) => {
+t.test('a guest paused before it ever answered, or in its reboot, may take its maximum when it goes on', async (t) => {
   const world = new World([guest('never', { driver: false, state: 3 }), guest('rebooted')]);
   world.run(4);
   world.rebooted = new Set(['rebooted']);
   world.find('rebooted').state = 3;
   world.sample();
-  t.same(world.model.guests.map(charge), [2 * GiB, 2 * GiB]);
+  t.same(
+    world.model.guests.map((belief) => untouched(belief) / MiB),
+    [2048 - 150, 2048 - 150],
+  );
 });
 
 t.test('with the signal unused a guest is relieved as early as with usable: the watermarks are no memory to use', async (t) => {
@@ -572,57 +592,58 @@ t.test('after a gap in the readings figures that are new to us can be as old as 
   t.equal(world.model.guests[0]?.phase, 'steady', 'the next figures are new');
 });
 
-t.test('rule 4: what a balloon has given since its guest was read does not count twice', async (t) => {
-  const world = new World([guest('gives', { actual: 1024 * MiB }), guest('other')]);
+t.test('rule 4: what a balloon gives is room once the host has it, and not before', async (t) => {
+  const world = new World([guest('gives', { actual: 1024 * MiB, touched: 1024 * MiB }), guest('other')]);
   world.total = 4 * GiB;
-  world.sample();
-  const { capacity } = world.sample().account;
+  world.run(2);
+  const { account, moves } = world.sample();
+  t.ok(moves.some(({ name, from, to }) => name === 'gives' && to < from));
+  world.obey(moves, { arrive: false });
+  t.equal(world.sample(100).account.room, account.room, 'a shrink under way is no room');
+  const given = world.find('gives').actual - world.find('gives').target;
   world.unread.add('gives');
-  world.available = world.total - 1536 * MiB + 400 * MiB;
-  t.equal(world.sample(100).account.capacity, capacity, 'a sample of some guests tells nothing of the host');
+  world.available = world.total - world.rss('gives') - world.rss('other') + given;
+  t.equal(world.sample(100).account.room, account.room + given, 'whether or not the guest is read, it counts once');
   world.unread.clear();
-  t.equal(world.sample().account.capacity, capacity, 'nor does one sample of all of them');
-  t.equal(world.sample().account.capacity, capacity + 400 * MiB, 'two do');
-  world.available -= 500 * MiB;
-  t.equal(world.sample().account.capacity, capacity - 100 * MiB, 'less is believed at once');
+  world.available = null;
+  world.find('gives').actual -= given;
+  t.equal(world.sample(100).account.room, account.room + given);
 });
+
+/** The rise that the first guest is shown to survive, MiB/s, while nobody else takes anything. */
+function burstOf(world: World, account: Account): number {
+  const [belief] = world.model.guests;
+  return belief === undefined ? Number.NaN : survivableBurst(belief, account.room, 1) / MiB;
+}
 
 t.test('the burst that is shown counts what is yet to be taken from the guest', async (t) => {
   const world = new World([guest('a', { actual: 1024 * MiB, used: 150 * MiB })]);
   world.total = 1400 * MiB;
   world.run(3);
-  const shown = () => world.model.guests[0]?.survivableBurst ?? 0;
-  const { moves } = world.sample();
+  const { moves, account } = world.sample();
   t.ok(moves.length > 0);
   const { allocation = 0, used = 0 } = world.model.guests[0] ?? {};
-  t.equal(shown(), (allocation - used) / 3);
-  const before = shown();
+  const shown = burstOf(world, account);
+  t.ok(shown <= (allocation - used + Math.max(0, account.room)) / 3 / MiB);
   world.obey(moves, { arrive: false });
-  world.sample(100);
-  t.equal(shown(), before, 'the shrink under way takes nothing that was promised');
+  t.equal(burstOf(world, world.sample(100).account), shown, 'the shrink under way takes nothing that was promised');
 });
 
-t.test('while the host is short a guest is promised no rise that outruns relief', async (t) => {
-  const shown = (pressure: boolean) => {
-    const world = new World([guest('a')]);
-    world.pressure = pressure;
-    world.run(4);
-    return (world.model.guests[0]?.survivableBurst ?? 0) / MiB;
-  };
-  t.equal(shown(false), 200, 'the burst that samples are timed for');
-  t.equal(shown(true), 48 / 0.3, 'critical spare over reaction time');
+t.test('a guest is promised no more than its spare lasts for until memcoord reacts', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(4);
+  const { account } = world.sample();
+  const { reaction = 0, allocation = 0, used = 0 } = world.model.guests[0] ?? {};
+  t.equal(burstOf(world, account), (((allocation - used) / reaction) * 1000) / MiB);
 });
 
-t.test('a guest that lacks something is not counted among those that give', async (t) => {
-  const shown = (actual: number) => {
-    const guests = [guest('a', { actual: 1024 * MiB, used: 600 * MiB }), guest('b', { actual })];
-    const world = new World(guests, { pool: 1024 * MiB + actual, surplus: 'guests' });
-    for (let round = 0; round < 3; round++) world.sample();
-    const [{ survivableBurst = 0, allocation = 0, used = 0 } = {}] = world.model.guests;
-    return (survivableBurst - (allocation - used) / 3) / MiB;
-  };
-  t.equal(shown(400 * MiB), 0, 'b has less to spare than a, and takes');
-  t.ok(shown(700 * MiB) > 0);
+t.test('where there is no room a guest is promised what its own spare lasts for', async (t) => {
+  const world = new World([guest('a', { used: 400 * MiB })], { pool: 512 * MiB });
+  world.run(3);
+  const { account } = world.sample();
+  const { allocation = 0, used = 0 } = world.model.guests[0] ?? {};
+  t.equal(account.room, 0);
+  t.equal(burstOf(world, account), (allocation - used) / 3 / MiB);
 });
 
 t.test('the last few MiB to its ceiling are asked of others too', async (t) => {

@@ -8,7 +8,7 @@ import {
   reactionTime,
   sampleInterval,
 } from '../../lib/policy/demand.js';
-import { isIdle } from '../../lib/policy/estimate.js';
+import { isIdle } from '../../lib/policy/readings.js';
 import type { GuestContext } from '../../lib/policy/types.js';
 import { CONFIG, guest, World, type WorldGuest } from './world.js';
 
@@ -120,13 +120,13 @@ t.test('one whose use rises is at work, whatever its CPU tells', async (t) => {
 });
 
 t.test('where the host tells who is at work, spare is kept for two that rise at once; where not, for all', async (t) => {
-  const needs = (world: World) => {
+  const wants = (world: World) => {
     world.run(4, { arrive: false });
-    return world.model.guests.map(({ need }) => need);
+    return world.model.guests.map(({ want }) => want);
   };
   const cushion = (reaction: number) => 402 * MiB + (48 + 200 * reaction) * MiB;
-  t.same(needs(new World(['a', 'b', 'c', 'd'].map((name) => still(name)))), Array(4).fill(cushion(0.05 + 0.2 + 0.15)));
-  t.same(needs(new World(['a', 'b', 'c', 'd'].map((name) => still(name, { cpu: Number.NaN })))), Array(4).fill(cushion(0.05 + 0.4 + 0.15)));
+  t.same(wants(new World(['a', 'b', 'c', 'd'].map((name) => still(name)))), Array(4).fill(cushion(0.05 + 0.2 + 0.15)));
+  t.same(wants(new World(['a', 'b', 'c', 'd'].map((name) => still(name, { cpu: Number.NaN })))), Array(4).fill(cushion(0.05 + 0.4 + 0.15)));
 });
 
 t.test('with nobody at risk the next sample is the next sweep', async (t) => {
@@ -196,7 +196,7 @@ t.test('what somebody waits for is watched for though others were sampled meanwh
   t.same(next(world, 50).guests, ['donor', 'taker']);
 });
 
-t.test('where the hypervisor refuses to refresh figures, that is told once, and the guest keeps spare for it', async (t) => {
+t.test('where the hypervisor refuses to refresh figures, that is reported once, and the guest keeps spare for it', async (t) => {
   const world = new World([still('a', { refreshed: 3 }), still('b', { refreshed: 3 })]);
   pass(world, 8, 2);
   t.same(
@@ -204,7 +204,7 @@ t.test('where the hypervisor refuses to refresh figures, that is told once, and 
     ['info'],
   );
   t.same(next(world, 900).guests, []);
-  t.equal(world.model.guests[0]?.need, 402 * MiB + (48 + 200 * 2.15) * MiB);
+  t.equal(world.model.guests[0]?.want, 402 * MiB + (48 + 200 * 2.15) * MiB);
 });
 
 t.test('a refresh that failed for another reason is tried again', async (t) => {

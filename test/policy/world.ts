@@ -6,7 +6,7 @@ import type { DomainFacts } from '../../lib/hypervisor.js';
 import { ordered } from '../../lib/policy/decide.js';
 import { EMPTY_MODEL, type Model } from '../../lib/policy/guest.js';
 import { type Plan, plan } from '../../lib/policy/plan.js';
-import type { GuestContext, GuestOverrides, Move, Notice, PolicyConfig, Remembered, Sample } from '../../lib/policy/types.js';
+import type { GuestContext, GuestOverrides, Move, PolicyConfig, PolicyNotice, Remembered, Sample } from '../../lib/policy/types.js';
 import * as sweep from '../../lib/sweep.js';
 
 export const CONFIG: PolicyConfig = defaultConfig();
@@ -32,6 +32,17 @@ export interface WorldGuest {
   majorFault: number;
   overrides: GuestOverrides;
   obstacles: string[];
+  /** Memory of the guest that its process has touched and the balloon has not taken: at least what it uses, at most what it may hold. */
+  touched: number;
+  /** `fixed`: MemTotal stays at the maximum whatever the balloon does; `nousable`: no MemAvailable. */
+  figures: 'linux' | 'fixed' | 'nousable';
+  backing: DomainFacts['backing'];
+  autodeflate: boolean;
+  deviceMemory: number;
+  virtioMem: number;
+  hardLimit: number | null;
+  /** False: left out by --include, --exclude. */
+  included: boolean;
 }
 
 export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGuest {
@@ -52,12 +63,24 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
     majorFault: 0,
     overrides: {},
     obstacles: [],
+    touched: 0,
+    figures: 'linux',
+    backing: 'anonymous',
+    autodeflate: false,
+    deviceMemory: 0,
+    virtioMem: 0,
+    hardLimit: null,
+    included: true,
     ...settings,
   };
 }
 
-const PLAIN = { deviceMemory: 0, virtioMem: 0, backing: 'anonymous', hardLimit: null } as const;
 const KERNEL = 69 * MiB;
+/** What a guest's process takes beside the guest's memory. */
+export const OVERHEAD = 48 * MiB;
+
+/** The figures of the guest's own, in this order. */
+const SHOWN = [sweep.UNUSED, sweep.AVAILABLE, sweep.USABLE, sweep.LAST_UPDATE, sweep.SWAP_IN, sweep.MAJOR_FAULT] as const;
 
 export class World {
   guests: WorldGuest[];
@@ -65,10 +88,15 @@ export class World {
   model: Model = EMPTY_MODEL;
   at = 1_000_000;
   total = 64 * GiB;
-  /** Memory of the host that is available beside the guests' own; by default all that they leave. */
+  /** MemAvailable; by default all that the guests' processes, the ARC and the huge page pools leave. */
   available: number | null = null;
+  arc = 0;
+  arcMinimum = 0;
+  hugePages = 0;
+  cgroupRoom: number | null = null;
   pressure = false;
   rebooted = new Set<string>();
+  /** Guests that were started since the last sample. */
   started = new Set<string>();
   /** Guests whose figures the next samples refresh. */
   refreshed = new Set<string>();
@@ -76,7 +104,7 @@ export class World {
   unread = new Set<string>();
   /** What a coordinator before us knew, by name. */
   remembered = new Map<string, Remembered>();
-  notices: Notice[] = [];
+  notices: PolicyNotice[] = [];
   #shown = new Map<string, number[]>();
 
   constructor(guests: WorldGuest[], config: Partial<PolicyConfig> = {}) {
@@ -89,23 +117,7 @@ export class World {
     this.at += ms;
     const figures = new Float64Array(this.guests.length * sweep.STRIDE).fill(Number.NaN);
     for (const [row, each] of this.guests.entries()) figures.set(this.#row(each), row * sweep.STRIDE);
-    const held = this.guests.reduce((sum, each) => sum + each.actual, 0);
-    const contexts = new Map<string, GuestContext>(
-      this.guests.map(({ name, maximum, actual, overrides, obstacles }) => {
-        const facts: DomainFacts = {
-          ...PLAIN,
-          maximum,
-          current: actual,
-          balloonModel: 'virtio',
-          autodeflate: false,
-          statsPeriod: 1,
-          obstacles,
-          metadata: null,
-        };
-        const remembered = this.remembered.get(name);
-        return [name, { facts, overrides, included: true, statsPeriod: 1, ...(remembered === undefined ? {} : { remembered }) }];
-      }),
-    );
+    const contexts = new Map<string, GuestContext>(this.guests.map((each) => [each.name, this.#context(each)]));
     const sample: Sample = {
       at: this.at,
       refreshed: this.refreshed,
@@ -115,11 +127,11 @@ export class World {
       sweep: { guests: this.guests.map(({ name, id }) => ({ uuid: name, name, id })), figures },
       host: {
         total: this.total,
-        arc: 0,
-        arcMinimum: 0,
-        hugePages: 0,
-        cgroupRoom: null,
-        available: this.available ?? Math.max(0, this.total - held),
+        available: this.available ?? Math.max(0, this.total - this.hugePages - this.arc - this.arcMinimum - this.#heldAlone()),
+        arc: this.arc,
+        arcMinimum: this.arcMinimum,
+        hugePages: this.hugePages,
+        cgroupRoom: this.cgroupRoom,
         pressure: this.pressure,
       },
     };
@@ -167,30 +179,65 @@ export class World {
     return found;
   }
 
+  /** Resident memory of the guest's process, KiB: pages of a huge page pool are not in it. */
+  rss(name: string): number {
+    const each = this.find(name);
+    // VFIO holds every page of its guest.
+    const held = each.obstacles.some((obstacle) => obstacle.startsWith('vfio')) ? each.maximum : each.touched;
+    return (each.backing === 'hugepages' ? 0 : held) + OVERHEAD;
+  }
+
+  /** What the guests' processes hold and the host does not count as available; pages of a file it does. */
+  #heldAlone(): number {
+    return this.guests.reduce((sum, { name, backing }) => sum + (backing === 'file' ? OVERHEAD : this.rss(name)), 0);
+  }
+
+  #context(each: WorldGuest): GuestContext {
+    const { maximum, deviceMemory, virtioMem, backing, hardLimit, autodeflate, obstacles, overrides, included } = each;
+    const facts: DomainFacts = {
+      maximum,
+      deviceMemory,
+      virtioMem,
+      backing,
+      hardLimit,
+      autodeflate,
+      obstacles,
+      current: each.actual,
+      balloonModel: 'virtio',
+      statsPeriod: 1,
+      metadata: null,
+    };
+    const remembered = this.remembered.get(each.name);
+    return { facts, overrides, included, statsPeriod: 1, ...(remembered === undefined ? {} : { remembered }) };
+  }
+
   #row(each: WorldGuest): number[] {
+    // What the balloon takes is touched no more.
+    const holds = each.driver ? each.actual + each.virtioMem : each.maximum;
+    each.touched = Math.min(holds, Math.max(each.touched, each.used, 0));
     const row = new Array<number>(sweep.STRIDE).fill(Number.NaN);
     row[sweep.CPU_TIME] = each.cpu;
     row[sweep.REFRESHED] = each.refreshed;
     row[sweep.STATUS] = this.unread.has(each.name) ? sweep.NOT_ASKED : sweep.READ;
     if (this.unread.has(each.name)) return row;
     row[sweep.STATE] = each.state;
-    row[sweep.MAXIMUM] = each.maximum;
+    row[sweep.MAXIMUM] = each.maximum + each.deviceMemory;
     row[sweep.ACTUAL] = each.actual;
+    row[sweep.RSS] = this.rss(each.name);
+    if (each.backing === 'file') row[sweep.RSS_FILE] = each.touched;
     row[sweep.READ_AT] = this.at;
     row[sweep.LAST_UPDATE] = 0;
     if (!each.driver) return row;
     const old = this.#shown.get(each.name);
     const spare = Math.max(0, each.actual - each.used);
-    const fresh = [spare + KERNEL, each.actual - KERNEL, spare, Math.floor(this.at / 1000), each.swapIn, each.majorFault];
-    const [unused = 0, available = 0, usable = 0, lastUpdate = 0, swapIn = 0, majorFault = 0] =
-      each.answers || old === undefined ? fresh : old;
-    this.#shown.set(each.name, [unused, available, usable, lastUpdate, swapIn, majorFault]);
-    row[sweep.UNUSED] = unused;
-    row[sweep.AVAILABLE] = available;
-    row[sweep.USABLE] = usable;
-    row[sweep.LAST_UPDATE] = lastUpdate;
-    row[sweep.SWAP_IN] = swapIn;
-    row[sweep.MAJOR_FAULT] = majorFault;
+    const total = (each.figures === 'fixed' ? each.maximum : each.actual) - KERNEL;
+    const usable = each.figures === 'nousable' ? Number.NaN : spare;
+    const fresh = [spare + KERNEL, total, usable, Math.floor(this.at / 1000), each.swapIn, each.majorFault];
+    const shown = each.answers || old === undefined ? fresh : old;
+    this.#shown.set(each.name, shown);
+    SHOWN.forEach((field, i) => {
+      row[field] = shown[i] ?? Number.NaN;
+    });
     return row;
   }
 }
