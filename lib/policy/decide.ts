@@ -7,7 +7,6 @@ import { column, fill, sum } from './allocate.js';
 import {
   type Belief,
   charge,
-  criticalSpare,
   type Draft,
   Drafts,
   isControlled,
@@ -15,11 +14,13 @@ import {
   isSame,
   type Model,
   spareNow,
+  spareToUse,
   surelyHeld,
 } from './guest.js';
 import {
   BALLOON_LATENCY,
   BRISK_RATE,
+  CRITICAL_SPARE,
   EVEN_BAND,
   FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
@@ -305,8 +306,8 @@ export function readyToShrink(guest: Belief, sample: Sample, context: GuestConte
 export function step(guest: Belief, brisk: boolean, at: number, most: number): number {
   const excess = guest.target - guest.allocation;
   if (brisk ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
-  const spare = spareNow(guest);
-  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(guest, brisk, at), spare / 2, spare - criticalSpare(guest));
+  const spare = spareToUse(guest);
+  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(guest, brisk, at), spare / 2, spare - CRITICAL_SPARE);
   return taken < (brisk ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
 }
 

@@ -25,6 +25,7 @@ import {
   LEAST_SPARE_FRACTION,
   MOST_CUSHION_FRACTION,
   REFRESHED_AGE,
+  RISING,
   SAME,
   SAMPLE_COST,
   UNTOUCHED_LEAST,
@@ -64,11 +65,26 @@ export function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyC
  * to serve AT_ONCE that rise at the same time; where it does not, all of them. The same for guests at rest and at work: a cushion that
  * came and went with the work would have memory go to and fro.
  */
-export function reactions(movable: readonly Belief[], config: PolicyConfig): (belief: Belief, statsPeriodMs: number) => number {
+export function reactions(movable: readonly Belief[], config: PolicyConfig): (belief: Belief, statsPeriodMs: number) => Reaction {
   let known = 0;
-  for (const { cpu } of movable) if (!Number.isNaN(cpu)) known++;
-  const sampleMs = sampleInterval(movable.length - known + Math.min(known, AT_ONCE), config);
-  return (belief, statsPeriodMs) => reactionTime(belief.refusesRefresh ? config.intervalMs : sampleMs, statsPeriodMs, config);
+  let rising = 0;
+  for (const { cpu, trend } of movable) {
+    if (!Number.isNaN(cpu)) known++;
+    if (trend >= RISING) rising++;
+  }
+  const likely = movable.length - known + Math.min(known, AT_ONCE);
+  const usual = sampleInterval(likely, config);
+  const now = sampleInterval(Math.max(likely, rising), config);
+  return ({ refusesRefresh }, statsPeriodMs) => {
+    const after = (sampleMs: number) => reactionTime(refusesRefresh ? config.intervalMs : sampleMs, statsPeriodMs, config);
+    return { usualMs: after(usual), nowMs: after(now) };
+  };
+}
+
+/** Time from a guest's need until it has the memory, ms: as it usually is, and while all rise that rise now and the budget is shared. */
+export interface Reaction {
+  readonly usualMs: number;
+  readonly nowMs: number;
 }
 
 /**
@@ -80,11 +96,12 @@ export function reactions(movable: readonly Belief[], config: PolicyConfig): (be
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
  */
-export function demand(draft: Draft, reactionMs: number, statsPeriodMs: number, config: PolicyConfig): void {
+export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs: number, config: PolicyConfig): void {
   const { trend, rss } = draft;
-  const reaction = reactionMs / 1000;
+  const reaction = usualMs / 1000;
   const used = Math.max(0, draft.used);
-  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + trend * reaction;
+  // Spare is what the guest can use: of MemFree, what its kernel does not keep for itself.
+  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + watermarks(draft) + (trend * nowMs) / 1000;
   const burst = Math.max(trend, config.burstKiBs) * reaction;
   const critical = criticalSpare(draft);
   const cushion = Math.max(least, critical + Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
@@ -95,7 +112,7 @@ export function demand(draft: Draft, reactionMs: number, statsPeriodMs: number, 
   draft.ceiling = ceiling;
   draft.floor = floor;
   // One that seems safe is left to the sweeps.
-  draft.reaction = isCovered(draft, statsPeriodMs, config) ? reactionTime(config.intervalMs, statsPeriodMs, config) : reactionMs;
+  draft.reaction = isCovered(draft, statsPeriodMs, config) ? reactionTime(config.intervalMs, statsPeriodMs, config) : nowMs;
   // Memory that its process has not touched is in nobody's use, whatever the guest says: more of it is no need.
   const evident = rss > 0 ? rss - overhead(draft) + least + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   draft.need = Math.min(within(used + least), Math.max(within(evident), charge(draft)));

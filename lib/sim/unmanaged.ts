@@ -105,14 +105,17 @@ export async function runUnmanaged(scenario: Scenario): Promise<Unmanaged> {
   const host = stage(scenario, () => {});
   const account = new HostAccount(host, scenario.config);
   const series = new Map<string, Suffered[]>();
+  let second = -1;
   host.onStep = () => {
     account.step();
-    if (host.now % 1000 !== 0) return;
+    const now = Math.floor(host.now / 1000);
+    if (now === second) return;
+    second = now;
     for (const { spec, swapIn, majorFault } of host.guests) {
       if (spec.swap === undefined && spec.hot === undefined) continue;
       const suffered = series.get(spec.name) ?? [];
       series.set(spec.name, suffered);
-      suffered[host.now / 1000] = { swapIn, majorFaults: majorFault };
+      suffered[now] = { swapIn, majorFaults: majorFault };
     }
   };
   await host.pass(scenario.duration);
