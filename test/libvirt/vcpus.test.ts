@@ -98,3 +98,15 @@ test('files are closed when a guest is forgotten, and in the end', async (t) => 
   t.same([...times.read([guest], 60_000)], [5], 'as good as new');
   times.close();
 });
+
+test('threads whose time cannot be opened, or read, make a guest unknown', async (t) => {
+  const root = t.testdir();
+  const times = host(root);
+  const file = join(root, 'proc/77/task/81/schedstat');
+  rmSync(file);
+  t.same([...times.read([guest], 0)], [Number.NaN]);
+  t.equal(times.count([guest], 0), 1);
+  mkdirSync(file);
+  t.same([...times.read([guest], 60_000)], [Number.NaN]);
+  times.close();
+});
