@@ -57,7 +57,7 @@ export function isNonsense(kind: FiguresKind = 'honest'): boolean {
 /** @param before what it answered the time before: a rate is the difference */
 export function reported(kind: FiguresKind | undefined, figures: Figures, before: Figures | null): Reported {
   const { unused, usable, available, caches, swapIn, swapOut, majorFault, at } = figures;
-  const honest: Reported = { unused, usable, available, caches, swapIn, swapOut, majorFault, minorFault: 0 };
+  const honest: Reported = { unused, usable, available, caches, swapIn, swapOut, majorFault, minorFault: Math.floor(at / 10) };
   const all = (value: number) => ({ ...honest, unused: value, available: value, usable: value, caches: value });
   switch (kind) {
     case 'zero':

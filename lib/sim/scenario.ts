@@ -217,8 +217,12 @@ export function parseScenario(text: string, file: string, seed?: number): Scenar
   const chance = seed ?? read.seed ?? 1;
   const guests = read.guests.flatMap((entry, i) => scenarioGuestsOf(entry, chance + i * 1000));
   const events = [...(read.events ?? [])].sort((a, b) => a.at - b.at);
-  const idle = Math.max(...read.guests.map(quietAt), ...events.map(({ at, for: lasts = 0 }) => 1000 * (at + lasts) + BOOT_MS));
   const config = withSettings(defaultConfig(), read.config ?? {});
+  const rest = BOOT_MS + Math.max(config.bootRestMs, ...config.guests.map(({ settings }) => settings.bootRestMs ?? 0));
+  const idle = Math.max(
+    ...read.guests.map((entry) => quietAt(entry, rest)),
+    ...events.map(({ at, for: lasts = 0, do: what }) => 1000 * (at + lasts) + (what === 'reboot' ? rest : BOOT_MS)),
+  );
   const restAt =
     idle +
     timeToRest(
@@ -258,11 +262,11 @@ function scenarioGuestsOf(entry: GuestEntry, seed: number): ScenarioGuest[] {
   }));
 }
 
-/** When nothing happens to a guest any more, and its programs have come to their last size, ms; Infinity where they go on for ever. */
-function quietAt({ eats = [], tmpfs = [], cache = [], repeat, starts = 0, stops = 0 }: GuestEntry): number {
+/** When nothing happens to a guest any more, its rest after a boot included, and its programs have come to their last size, ms; Infinity where they go on for ever. */
+function quietAt({ eats = [], tmpfs = [], cache = [], repeat, starts = 0, stops = 0 }: GuestEntry, restMs: number): number {
   const ways = [eats, tmpfs, cache].filter((way) => way.length > 0);
   if (ways.length > 0 && repeat !== undefined) return Number.POSITIVE_INFINITY;
-  return Math.max(1000 * stops, starts > 0 ? 1000 * starts + BOOT_MS : 0, ...ways.map((way) => settledAt(pathOf(way))));
+  return Math.max(1000 * stops, starts > 0 ? 1000 * starts + restMs : 0, ...ways.map((way) => settledAt(pathOf(way))));
 }
 
 function specOf(entry: GuestEntry, name: string, seed: number): GuestSpec {

@@ -97,7 +97,7 @@ t.test('surplus: guests spreads what is left so that the spare is equal', async 
 
 t.test('surplus: guests spreads nothing while there is room for need alone', async (t) => {
   const claims = [claimOf(300 * MiB, 120 * MiB, { holds: 400 * MiB }), claimOf(700 * MiB, 120 * MiB)];
-  const { sizes } = allocate(claims, { room: 8 * GiB, optionalRoom: -8 * GiB, shortage: 0 }, 'guests');
+  const { sizes } = allocate(claims, { room: 8 * GiB, optionalRoom: -8 * GiB, shortage: 0, newcomer: 0 }, 'guests');
   t.same([...sizes], [420 * MiB, 820 * MiB]);
 });
 
@@ -107,7 +107,7 @@ t.test('no room for cushions takes from nobody, and need is paid beside it', asy
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 420 * MiB }),
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 330 * MiB }),
   ];
-  const { state, sizes } = allocate(claims, { room: 100 * MiB, optionalRoom: -8 * GiB, shortage: 0 }, 'host');
+  const { state, sizes } = allocate(claims, { room: 100 * MiB, optionalRoom: -8 * GiB, shortage: 0, newcomer: 0 }, 'host');
   t.equal(state, 'ample');
   t.same([...sizes], [480 * MiB, 420 * MiB, 400 * MiB]);
 });
@@ -117,7 +117,7 @@ t.test('what there is for cushions goes to those with the least spare', async (t
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 400 * MiB }),
     claimOf(500 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 640 * MiB }),
   ];
-  const { sizes } = allocate(claims, { room: 8 * GiB, optionalRoom: 60 * MiB, shortage: 0 }, 'host');
+  const { sizes } = allocate(claims, { room: 8 * GiB, optionalRoom: 60 * MiB, shortage: 0, newcomer: 0 }, 'host');
   t.same([...sizes], [450 * MiB, 650 * MiB]);
 });
 
@@ -127,7 +127,7 @@ t.test('cushions give where need cannot be paid, and no more than it lacks', asy
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB }),
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 330 * MiB }),
   ];
-  const { state, sizes } = allocate(claims, { room: 10 * MiB, optionalRoom: -8 * GiB, shortage: 0 }, 'host');
+  const { state, sizes } = allocate(claims, { room: 10 * MiB, optionalRoom: -8 * GiB, shortage: 0, newcomer: 0 }, 'host');
   t.equal(state, 'ample');
   t.same([...sizes], [450 * MiB, 450 * MiB, 400 * MiB]);
 });

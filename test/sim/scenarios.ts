@@ -123,6 +123,7 @@ export const smallText = fc
       {
         interval: fc.constantFrom('0.5', '1', '1', '2', '5'),
         'sampling-budget': fc.constantFrom('0%', '5%', '20%'),
+        'boot-rest': fc.constantFrom('0s', '5s', '20s', '20s', '120s'),
         surplus: fc.constantFrom('host', 'guests'),
         signal: fc.constantFrom('usable', 'unused'),
         burst: fc.constantFrom('50MiB/s', '200MiB/s', '400MiB/s'),
