@@ -351,9 +351,9 @@ export function criticalSpare(belief: Belief): number {
   return CRITICAL_SPARE + watermarks(belief);
 }
 
-/** Spare that the guest can use up. */
+/** Spare that the guest can use up; what is being taken from it is no longer there. */
 export function spareToUse(belief: Belief): number {
-  return spareNow(belief) - watermarks(belief);
+  return Math.min(belief.actual, belief.target) - belief.used - watermarks(belief);
 }
 
 /** What of the guest's spare cannot be used, where the signal is MemFree: the kernel keeps the watermarks for itself. */
