@@ -128,3 +128,42 @@ t.test('a paused or stopped guest stands still, and so does its clock', async (t
   live(it, 5000, 6000);
   t.equal(it.used, 1000);
 });
+
+t.test('QEMU takes no target above its RAM, and a balloon may not come up to it', async (t) => {
+  const it = guest({ current: KIB_OF(512), nvdimm: KIB_OF(8192), most: KIB_OF(800) });
+  t.equal(it.deviceMemory, KIB_OF(8192));
+  it.setTarget(KIB_OF(2048));
+  t.equal(it.target, KIB_OF(1024));
+  live(it, 0, 5000);
+  t.equal(it.actual, KIB_OF(800));
+});
+
+t.test('what virtio-mem has plugged is memory beside the balloon', async (t) => {
+  const it = guest({ current: KIB_OF(512), virtioMem: KIB_OF(2048) });
+  it.answer();
+  t.equal(it.size, KIB_OF(1536));
+  t.match(it.figures, { usable: KIB_OF(1336), available: KIB_OF(1536 - 69) });
+  t.equal(it.actual, KIB_OF(512));
+});
+
+t.test('MemTotal of Windows stays where it was, whatever the balloon', async (t) => {
+  const it = guest({ current: KIB_OF(512), figures: 'windows' });
+  it.answer();
+  t.match(it.figures, { available: KIB_OF(1024 - 69), usable: KIB_OF(312) });
+});
+
+t.test('huge pages are in no resident memory; pages of a file are in it', async (t) => {
+  const [anonymous, hugetlb, file] = [guest(), guest({ backing: 'hugetlb' }), guest({ backing: 'file' })];
+  t.same(
+    [anonymous, hugetlb, file].map(({ rss }) => rss / MiB),
+    [248, 48, 248],
+  );
+  t.same(
+    [anonymous, hugetlb, file].map(({ rssFile }) => rssFile / MiB),
+    [0, 0, 200],
+  );
+  t.same(
+    [anonymous, hugetlb, file].map(({ mayTake }) => mayTake / MiB),
+    [824, 0, 824],
+  );
+});

@@ -26,6 +26,28 @@ t.test('a guest with a count is so many guests; sizes, rates and settings are wr
   t.equal(duration, 10_000);
 });
 
+t.test('kinds of memory have short forms, and huge pages are enough for the guests on them', async (t) => {
+  const { guests, hugePages, arc, arcMinimum, cgroup } = parseScenario(
+    `host: { memory: 64GiB, arc: 8GiB, arc-min: 1GiB, hugepages: 1GiB }
+guests:
+  - { name: a, max: 4GiB, figures: hugetlb }
+  - { name: b, max: 4GiB, figures: filebacked }
+  - { name: c, max: 4GiB, figures: nvdimm }
+  - { name: d, max: 4GiB, figures: windows, backing: file, nvdimm: 1GiB, virtio-mem: 2GiB, hard-limit: 3GiB, most: 2GiB }`,
+    's.yaml',
+  );
+  t.match(
+    guests.map(({ spec }) => spec),
+    [
+      { backing: 'hugetlb', figures: undefined },
+      { backing: 'file' },
+      { nvdimm: 64 * GiB },
+      { figures: 'windows', backing: 'file', nvdimm: GiB, virtioMem: 2 * GiB, hardLimit: 3 * GiB, most: 2 * GiB },
+    ],
+  );
+  t.same([hugePages, arc, arcMinimum, cgroup], [4 * GiB, 8 * GiB, GiB, Number.POSITIVE_INFINITY]);
+});
+
 t.test('what goes on for ever is not judged for rest', async (t) => {
   const { restAt, duration } = parseScenario('guests: [{ name: a, max: 1GiB, eats: [{ at: 1, size: 1MiB }], repeat: 5 }]', 's.yaml');
   t.equal(restAt, Number.POSITIVE_INFINITY);
@@ -47,6 +69,10 @@ for (const [text, message] of [
     `${guests}events: [{ at: 1, do: clock, by: 1e300 }]`,
     /s\.yaml:2: events\[0\]\.by: must be a number of seconds from -1000000000 to 1000000000/,
   ],
+  [`host: { memory: 4GiB, used: 1GiB, arc: 4GiB }\n${guests}`, /s\.yaml:1: host\.memory: must leave used, arc and hugepages room/],
+  [`host: { memory: 4GiB, arc-min: 1GiB }\n${guests}`, /s\.yaml:1: host\.arc-min: must not be more than arc/],
+  ['guests: [{ name: a, max: 1GiB, backing: ram }]', /guests\[0\]\.backing: must be hugetlb or file/],
+  [`${guests}events: [{ at: 1, do: slow-list }]`, /slow-list: takes for: how many seconds/],
   [`${guests}events: [{ at: 1, do: dance, guest: a }]`, /events\[0\]\.do: must be one of: pause, hang/],
   [`${guests}events: [{ at: 1, do: reboot }]`, /s\.yaml:2: events\[0\]\.guest: reboot: guest must be one of the guests/],
   [`${guests}events: [{ at: 1, do: reboot, guest: b }]`, /reboot: guest must be one of the guests/],

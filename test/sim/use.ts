@@ -39,11 +39,14 @@ export function honestHost(seed: number): Scenario {
   return parseScenario(stringify({ seed, duration: 120, host, guests }), `honest-${seed}.yaml`);
 }
 
-/** What is reclaimed on the hosts of the baseline, GiB·h, and who dies there. */
-export async function reclaimedNow(options: SimulationOptions = {}): Promise<{ readonly reclaimed: number[]; readonly kills: number }> {
+/** What is reclaimed on the first hosts of the baseline, GiB·h, and how many guests die there. */
+export async function reclaimedNow(
+  options: SimulationOptions = {},
+  hosts = BASELINE.reclaimed.length,
+): Promise<{ readonly reclaimed: number[]; readonly kills: number }> {
   const reclaimed: number[] = [];
   let kills = 0;
-  for (let seed = 0; seed < BASELINE.reclaimed.length; seed++) {
+  for (let seed = 0; seed < hosts; seed++) {
     const { host, guests } = await simulate(honestHost(seed), options);
     reclaimed.push(host.reclaimedGiBh);
     kills += guests.filter((guest) => guest.kills > 0).length;

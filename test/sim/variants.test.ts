@@ -99,6 +99,11 @@ const variants: readonly Variant[] = [
     violates: 'starves',
   },
   {
+    name: 'the thrash rule switched off: guests that fault or swap after a shrink do not get it back',
+    limits: { THRASH_SWAP_IN: 1e12, THRASH_FAULTS: 1e12 },
+    violates: 'thrash',
+  },
+  {
     name: 'a recording that leaves reboots out',
     recording: {
       toLine: ({ sample, ...rest }: recording.RecordedSample) => recording.toLine({ sample: { ...sample, rebooted: new Set() }, ...rest }),
