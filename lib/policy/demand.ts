@@ -108,15 +108,17 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   // What it holds and cannot give (rule 5) others must be asked for.
   const ceiling = Math.max(draft.ceiling, Math.min(charge(draft), used + critical));
   const floor = draft.phase === 'stuck' ? Math.min(ceiling, Math.max(draft.floor, draft.reachable)) : Math.min(draft.floor, ceiling);
-  const within = (size: number) => Math.min(ceiling, Math.max(floor, size));
+  const within = (size: number, from = floor) => Math.min(ceiling, Math.max(from, size));
+  // The floor by default lifts nobody in need.
+  const from = draft.floorIsSet ? floor : Math.min(floor, charge(draft));
   draft.ceiling = ceiling;
   draft.floor = floor;
   // One that seems safe is left to the sweeps.
   draft.reaction = isCovered(draft, statsPeriodMs, config) ? reactionTime(config.intervalMs, statsPeriodMs, config) : nowMs;
   // Memory that its process has not touched is in nobody's use, whatever the guest says: more of it is no need.
   const evident = rss > 0 ? rss - overhead(draft) + least + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
-  draft.need = Math.min(within(used + least), Math.max(within(evident), charge(draft)));
-  draft.critical = Math.min(draft.need, within(used + critical));
+  draft.need = Math.min(within(used + least, from), Math.max(within(evident, from), charge(draft)));
+  draft.critical = Math.min(draft.need, within(used + critical, from));
   draft.want = Math.max(draft.need, within(used + cushion));
 }
 

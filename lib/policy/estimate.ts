@@ -113,9 +113,8 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
   // Its process is killed at a hard limit, whatever the guest makes of it.
   const hard = facts?.hardLimit == null ? maximum : Math.max(0, facts.hardLimit - overhead(draft));
   const ceiling = Math.min(amountOf(max ?? maximum, maximum), maximum, hard);
-  // What is set is kept in any case; the floor by default protects what a guest had, and lifts nobody above it.
-  const usual = Math.min(Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), draft.original || Number.POSITIVE_INFINITY);
-  const floor = min === undefined ? usual : amountOf(min, maximum);
+  const floor = min === undefined ? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)) : amountOf(min, maximum);
+  draft.floorIsSet = min !== undefined;
   draft.maximum = maximum;
   draft.floor = Math.min(floor, ceiling);
   // One that did not come when it was last grown is not asked for more before its pause is over.

@@ -50,13 +50,15 @@ t.test('start rejects with the error of the connection', async (t) => {
   await t.rejects(coordinator.start(), { message: 'no libvirtd here' });
 });
 
-t.test('with no guest it says so once and takes in the one that starts later', async (t) => {
+t.test('with no guest it says so once and takes in the one that starts later, after its rest', async (t) => {
   const { host, coordinator, notices, moves, stop } = coordinate([]);
   await coordinator.start();
   await host.pass(10_000);
   t.equal(notices.filter(({ kind }) => kind === 'no-guests').length, 1);
   host.start(idle('late'));
-  await host.pass(20_000);
+  await host.pass(110_000);
+  t.same(moves, []);
+  await host.pass(30_000);
   t.ok(moves.some(({ name, applied }) => name === 'late' && applied));
   host.stop('late');
   await host.pass(3000);
@@ -65,17 +67,29 @@ t.test('with no guest it says so once and takes in the one that starts later', a
   await stop();
 });
 
-t.test('a guest that starts is charged its maximum at once, and the others make room', async (t) => {
+t.test('a guest that starts is seen at once, and is not charged but counted by what it holds', async (t) => {
   const { host, coordinator, stop } = coordinate([idle('a', { current: 1500 * MiB }), idle('b', { current: 1500 * MiB })], { pool: 3 });
   await coordinator.start();
-  await host.pass(2000);
+  await host.pass(5000);
   host.start(idle('new', { driver: false, current: 2 * GiB }));
   await host.pass(200);
-  const seen = coordinator.snapshot?.guests.find(({ name }) => name === 'new');
-  t.equal(seen?.phase, 'booting', 'seen by its event, before the next sweep is due');
-  t.ok((coordinator.snapshot?.host.charged ?? 0) >= 5 * GiB - 100 * MiB);
-  await host.pass(30_000);
-  t.ok(host.guest('a').actual + host.guest('b').actual + 2 * GiB <= 3 * GiB, 'the others made room');
+  const { host: account, guests } = coordinator.snapshot ?? {};
+  const seen = guests?.find(({ name }) => name === 'new');
+  t.match(seen, { phase: 'booting', controlled: false }, 'seen by its event, before the next sweep is due');
+  t.equal(account?.charged, host.guest('a').actual + host.guest('b').actual);
+  t.equal(account?.uncontrolled, host.guest('new').rss);
+  t.ok((seen?.untouched ?? 0) >= 2 * GiB - host.guest('new').rss, 'it may still take its maximum');
+  await stop();
+});
+
+t.test('guests in need grow beside one that starts and could take more than the host has', async (t) => {
+  const { host, coordinator, stop } = coordinate([idle('a', { ...uses(700), current: 720 * MiB })], { pool: 64 });
+  await coordinator.start();
+  await host.pass(2000);
+  host.start(idle('new', { driver: false, maximum: 64 * GiB, current: 64 * GiB }));
+  await host.pass(5000);
+  t.ok((coordinator.snapshot?.host.optionalRoom ?? 0) < 0, 'no room for cushions');
+  t.ok(host.guest('a').actual >= 800 * MiB, 'need is paid');
   await stop();
 });
 
@@ -594,7 +608,7 @@ t.test('what a guest is forbidden stays forbidden while libvirt does not describ
   await stopped;
 });
 
-t.test('a guest that libvirt has never described is charged its maximum and not moved', async (t) => {
+t.test('a guest that libvirt has never described is not charged and not moved', async (t) => {
   const host = new SimHost({ total: 23 * GiB, guests: [idle('dark')] });
   host.guest('dark').setPeriod(1);
   const { coordinator, moves } = coordinate([], {
@@ -604,7 +618,10 @@ t.test('a guest that libvirt has never described is charged its maximum and not 
   await coordinator.start();
   await host.pass(20_000);
   t.same(moves, []);
-  t.match(coordinator.snapshot, { host: { charged: 2 * GiB }, guests: [{ phase: 'booting', why: /not described/ }] });
+  t.match(coordinator.snapshot, {
+    host: { charged: 0, uncontrolled: host.guest('dark').rss },
+    guests: [{ phase: 'booting', why: /not described/ }],
+  });
   const stopped = coordinator.stop();
   await host.pass(5000);
   await stopped;
@@ -861,7 +878,7 @@ t.test('on-exit restore gives every guest what it had, donors first, and says wh
   t.equal(now.lean, 528, 'what it uses and 48 MiB, not the 500 MiB of before');
   t.match(
     notices.filter(({ kind }) => kind === 'not-restored').map(({ message }) => message),
-    [/^lean is left with 528MiB, not the 500MiB of before: it uses 480MiB, and 48MiB to spare are left to it$/],
+    [/^lean is left with 528MiB, not the 500MiB of before: it uses 480MiB, and some spare is left to it$/],
   );
   t.same([...state.guests.keys()], [host.guest('lean').uuid], 'only what is still owed is remembered');
   t.same(
@@ -874,10 +891,10 @@ t.test('on-exit restore gives every guest what it had, donors first, and says wh
   );
 });
 
-t.test('release stays within the capacity of the host, at every moment, and keeps its reserve', async (t) => {
+t.test('release gives back no more than the host can spare above its reserve, and says so', async (t) => {
   const state = kept();
   const guests = [idle('one', { current: 1800 * MiB }), idle('two', { current: 1800 * MiB })];
-  const host = new SimHost({ total: 6 * GiB, guests });
+  const host = new SimHost({ total: 4 * GiB, guests });
   const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
   const first = new Coordinator(options);
   await first.start();
@@ -887,27 +904,25 @@ t.test('release stays within the capacity of the host, at every moment, and keep
   const stopped = first.stop();
   await host.pass(10_000);
   await stopped;
-  const next = new Coordinator({ ...options, config: { ...defaultConfig(), reserve: 1200 * MiB } });
+  const next = new Coordinator({ ...options, config: { ...defaultConfig(), reserve: 600 * MiB } });
   const started = next.start();
-  await host.pass(100);
+  await host.pass(3000);
   await started;
+  const charged = () => host.guests.reduce((sum, { actual, target }) => sum + Math.max(actual, target), 0);
+  const before = charged();
+  const { room = 0, liability = 0 } = next.snapshot?.host ?? {};
   const released = next.release();
   let most = 0;
   host.onStep = () => {
-    most = Math.max(
-      most,
-      host.guests.reduce((sum, { actual, target }) => sum + Math.max(actual, target), 0),
-    );
+    most = Math.max(most, charged());
   };
   await host.pass(70_000);
   const fates = new Map((await released).map((fate) => [fate.name, fate]));
-  t.ok(most <= 6 * GiB - 1200 * MiB, `${Math.round(most / MiB)} MiB`);
+  const given = most - before;
+  t.ok(given > 0 && given <= room + liability, `${Math.round(given / MiB)} MiB of ${Math.round((room + liability) / MiB)}`);
   const short = [...fates.values()].filter(({ why }) => why !== null && why !== 'memcoord has not moved it, as far as is known');
-  t.match(
-    short.map(({ why }) => why),
-    [/^the host can spare no more: \d+MiB above its reserve of 1200MiB$/],
-  );
-  t.ok(most > 6 * GiB - 1200 * MiB - 300 * MiB, 'what there is, is given');
+  t.ok(short.length > 0);
+  for (const { why } of short) t.match(why, /^the host can spare no more: \d+MiB above its reserve of 600MiB$/);
   t.match(fates.get('new'), { original: Number.NaN, why: 'memcoord has not moved it, as far as is known' });
 });
 
@@ -979,8 +994,8 @@ t.test('a guest that lets go of its cache while it is squeezed does not keep rel
   await coordinator.start();
   await host.pass(60_000);
   const released = coordinator.release();
-  await host.pass(60_000);
-  t.match(await released, [{ name: 'drifts', why: /^it uses 5\d\dMiB, and 48MiB to spare are left to it$/ }]);
+  await host.pass(90_000);
+  t.match(await released, [{ name: 'drifts', why: /^it uses 5\d\dMiB, and some spare is left to it$/ }]);
   const restores = moves.filter(({ reason }) => reason === 'restore');
   t.ok(restores.length <= 5, `${restores.length} moves`);
 });

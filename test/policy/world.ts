@@ -46,10 +46,12 @@ export interface WorldGuest {
 }
 
 export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGuest {
-  const actual = settings.actual ?? 512 * MiB;
+  const maximum = settings.maximum ?? 2 * GiB;
+  // A balloon that no driver has ever held is empty.
+  const actual = settings.actual ?? (settings.driver === false ? maximum : 512 * MiB);
   return {
     name,
-    maximum: 2 * GiB,
+    maximum,
     actual,
     used: 150 * MiB,
     target: actual,
