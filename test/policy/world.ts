@@ -13,7 +13,7 @@ export const CONFIG: PolicyConfig = defaultConfig();
 
 const KERNEL = 69 * MiB;
 /** What a guest's process usually takes beside the guest's memory. */
-const OVERHEAD = 48 * MiB;
+export const OVERHEAD = 48 * MiB;
 
 /** All KiB. Change what you like between two samples. */
 export interface WorldGuest {
