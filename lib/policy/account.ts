@@ -58,8 +58,7 @@ function mayYetTake(guest: Belief): number {
 /** Step 3 over all guests of a sample. */
 export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'at' | 'host'>, config: PolicyConfig): Account {
   const reserve = reserveOf(host, config);
-  /** Before others have seen a rise and given for it, KiB. */
-  const atOnce = (config.burstKiBs * (config.intervalMs + UNSEEN)) / 1000;
+  const atOnce = (ms: number) => (config.burstKiBs * ms) / 1000;
   const rises: number[] = [];
   let files = 0;
   let charged = 0;
@@ -80,7 +79,8 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     const pending = Math.min(guest.granted, left) + raised;
     all += left + raised;
     granted += pending;
-    rises.push(Math.min(Math.max(0, left - pending), atOnce));
+    // A guest at risk is seen earlier than one that only the host's memory tells of.
+    rises.push(Math.min(Math.max(0, left - pending), atOnce(Math.min(UNSEEN, guest.reaction || UNSEEN))));
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
   rises.sort((a, b) => b - a);
@@ -104,7 +104,7 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     poolRoom,
     room,
     optionalRoom: Math.min(available - reserve - all, room),
-    newcomer: atOnce,
+    newcomer: atOnce(UNSEEN),
     shortage: Math.max(0, reserve - available, -poolRoom),
   };
 }
