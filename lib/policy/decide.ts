@@ -338,11 +338,15 @@ function note(draft: Draft, { move, outcome }: Order, at: number): void {
     return;
   }
   const before = charge(draft);
+  if (outcome === 'unknown') {
+    // The call was waited for in vain, and so it will be the next time.
+    draft.refusedUntil = at + draft.refusedPause;
+    draft.refusedPause = Math.min(2 * draft.refusedPause, LAST_REFUSED_PAUSE);
+  } else draft.refusedPause = FIRST_REFUSED_PAUSE;
   draft.target = outcome === 'unknown' ? Math.max(move.from, move.to) : move.to;
   draft.orderedAt = at;
   draft.orderedFrom = move.from;
   draft.orderedTo = move.to;
-  draft.refusedPause = FIRST_REFUSED_PAUSE;
   openWindow(draft, at);
   draft.rollback = null;
   draft.lastReason = move.reason;
