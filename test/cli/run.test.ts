@@ -86,12 +86,12 @@ t.test('a dry run tells moves, and changes neither sizes nor stats periods, over
   t.equal(host.guest('fat').target, 1500 * MiB);
 });
 
-t.test('without guests it waits, says so once, and takes in a guest that starts', async (t) => {
+t.test('without guests it waits, says so once, and takes in a guest that starts, after its rest', async (t) => {
   const host = hostWith();
   const { log } = await runWhile(host, {}, async () => {
     await host.pass(5000);
     host.start(idle('late', { current: 1500 * MiB }));
-    await host.pass(15_000);
+    await host.pass(135_000);
   });
   t.equal(log.filter(({ kind }) => kind === 'no-guests').length, 1);
   t.ok(log.some(({ msg, guest }) => msg === 'move' && guest === 'late'));

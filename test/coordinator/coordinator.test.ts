@@ -263,7 +263,7 @@ t.test('the host is read before and after its guests, and the less is believed',
 t.test('activity checks are paid by virtual CPU: with too many none are made', async (t) => {
   for (const [vcpus, made] of [
     [64, true],
-    [5000, false],
+    [50_000, false],
   ] as const) {
     const host = new SimHost({ total: 23 * GiB, guests: [idle('a'), idle('b')] });
     let checks = 0;
@@ -791,7 +791,8 @@ t.test('a growth under way is also counted after a lost connection', async (t) =
   up = false;
   await host.pass(1500);
   up = true;
-  t.ok(host.guest('slow').actual < 700 * MiB);
+  const { actual } = host.guest('slow');
+  t.ok(actual > 512 * MiB && actual < 800 * MiB, `${Math.round(actual / MiB)} MiB`);
   await host.pass(8000);
   t.match(seen[0], { phase: 'booting', target: 900 * MiB }, 'nothing else is believed');
   const stopped = coordinator.stop();
@@ -1057,12 +1058,14 @@ t.test('a guest that hangs is told of once when it is set aside, with what to do
   );
   status = MISSED;
   await host.pass(1500);
+  const before = moves.length;
   status = SET_ASIDE;
   await host.pass(30_000);
   t.match(told(), [{ kind: 'set-aside', level: 'warn', guest: 'hangs', message: /virsh domstate hangs/ }]);
   t.equal(told().length, 1, 'that it is silent too is not told');
   t.match(coordinator.snapshot?.guests[0], { phase: 'silent', why: 'does not answer' });
-  t.notOk(moves.some(({ name }, i) => name === 'hangs' && i > 10));
+  const made = moves.slice(before).filter(({ name }) => name === 'hangs');
+  t.ok(made.length <= 1 && made.every(({ reason }) => reason === 'silent'), 'only a shrink under way is taken back');
   status = READ;
   await host.pass(5000);
   t.same(
