@@ -213,7 +213,7 @@ export function nextSample(
   }
   const most = Math.max(0, Math.floor(savings / SAMPLE_COST));
   const endangered = least(risks, (belief) => lasts.get(belief) ?? 0, most);
-  const guests = [...new Set([...coming, ...endangered])].slice(0, most);
+  const guests = [...new Set([...endangered, ...coming])].slice(0, most);
   // Those that give must not spend what is saved for many that rise at once: half of what an interval earns is theirs.
   const settles = Math.floor((config.samplingBudget * intervalMs) / SAMPLE_COST / 2);
   // Until what is to be sampled can be paid for.

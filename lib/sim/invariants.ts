@@ -139,7 +139,8 @@ export class Invariants {
   move({ uuid, name, from, to, reason, applied }: MoveOutcome): void {
     this.#moves.push({ at: this.#host.now, name, from, to });
     const guest = this.#host.find(uuid);
-    if (guest !== undefined) this.#checkBounds(guest, from, to);
+    // What one that hangs holds the coordinator has not seen since; a shrink that is taken back may aim above its ceiling.
+    if (guest !== undefined && !(guest.hung && to > from)) this.#checkBounds(guest, from, to);
     const order = this.#orders.get(uuid);
     if (!applied || order === undefined || to >= from) return;
     // A growth that is taken back takes nothing.
