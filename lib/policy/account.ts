@@ -13,7 +13,16 @@
  */
 import { amountOf } from '../common/units.js';
 import { type Belief, charge, isControlled, overhead, untouched } from './guest.js';
-import { DEFAULT_RESERVE, LEAST_RESERVE, RESERVE_FRACTION, RISE_AT_ONCE, RIVAL_SEEN, RIVAL_SHARE, UNSEEN } from './limits.js';
+import {
+  DEFAULT_RESERVE,
+  LEAST_OVERHEAD,
+  LEAST_RESERVE,
+  RESERVE_FRACTION,
+  RISE_AT_ONCE,
+  RIVAL_SEEN,
+  RIVAL_SHARE,
+  UNSEEN,
+} from './limits.js';
 import type { PolicyConfig, Sample } from './types.js';
 
 /** The host's account, KiB. */
@@ -36,6 +45,8 @@ export interface Account {
   readonly poolRoom: number;
   /** What relief and need may spend; negative where the host is short. */
   readonly room: number;
+  /** What relief may spend: of what was granted and has not shown yet, what is about to be taken counts alone. */
+  readonly reliefRoom: number;
   /** What optional growth may spend. */
   readonly optionalRoom: number;
   /** What a guest that is started next can take before we react: surplus leaves it. */
@@ -52,15 +63,16 @@ export function reserveOf({ total, hugePages }: Pick<Sample['host'], 'total' | '
 
 /** What a guest could take of the host's memory at its maximum, KiB. */
 function mayYetTake(guest: Belief): number {
-  return Math.max(untouched(guest), guest.maximum + overhead(guest) - (guest.rss > 0 ? guest.rss : charge(guest)));
+  return Math.max(untouched(guest), guest.maximum + LEAST_OVERHEAD - (guest.rss > 0 ? guest.rss : charge(guest)));
 }
 
 /** Step 3 over all guests of a sample. */
 export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'at' | 'host'>, config: PolicyConfig): Account {
   const reserve = reserveOf(host, config);
-  /** Before others have seen a rise and given for it, KiB. */
-  const atOnce = (config.burstKiBs * (config.intervalMs + UNSEEN)) / 1000;
+  const atOnce = (ms: number) => (config.burstKiBs * ms) / 1000;
   const rises: number[] = [];
+  let rising = 0;
+  let expected = 0;
   let files = 0;
   let charged = 0;
   let overheads = 0;
@@ -80,18 +92,30 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     const pending = Math.min(guest.granted, left) + raised;
     all += left + raised;
     granted += pending;
-    rises.push(Math.min(Math.max(0, left - pending), atOnce));
+    // A guest at risk is seen earlier than one that only the host's memory tells of.
+    rises.push(Math.min(Math.max(0, left - pending), atOnce(Math.min(UNSEEN, guest.reaction || UNSEEN))));
+    // What it is about to take if it goes on as it does.
+    const soon = (guest.trend * UNSEEN) / 1000;
+    rising += Math.min(Math.max(0, left - pending), soon);
+    expected += Math.min(pending, soon + raised);
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
   rises.sort((a, b) => b - a);
-  const liability = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
+  // Those that rise now are known; of the others, a few may begin to.
+  const liability = Math.max(
+    rising,
+    rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0),
+  );
   const available = Math.min(host.available + host.arc, host.cgroupRoom ?? Number.POSITIVE_INFINITY) - files;
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
   // The ARC shrinks slowly: no more at once than is free without it.
   const atOnceHas = host.available - files - LEAST_RESERVE;
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
-  const room = Math.min(left > 0 && rival ? left * RIVAL_SHARE : left, poolRoom);
+  const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
+  const room = shared(left);
+  // Who starves is not refused for what others were granted and seem to leave.
+  const relief = shared(Math.min(left + granted - expected, atOnceHas));
   return {
     available,
     reserve,
@@ -103,8 +127,9 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     granted,
     poolRoom,
     room,
+    reliefRoom: Math.max(room, relief),
     optionalRoom: Math.min(available - reserve - all, room),
-    newcomer: atOnce,
+    newcomer: atOnce(UNSEEN),
     shortage: Math.max(0, reserve - available, -poolRoom),
   };
 }

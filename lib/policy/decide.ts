@@ -59,7 +59,7 @@ export interface Subjects {
 /** Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
 export function decide({ guests, claims, restores }: Subjects, sample: Sample, config: PolicyConfig, books: Account): Decision {
   const { at } = sample;
-  const free = Math.max(0, books.room);
+  const free = Math.max(0, books.reliefRoom);
   const shrinking = guests.filter((guest) => guest.target < guest.actual && isMovable(guest));
   const fund = reliefFund(shrinking, books.charged + free);
   const back = takeBack(
@@ -92,9 +92,10 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
     () => 'relief',
   );
   budget -= cost(relief, starving, at);
+  budget -= free - Math.max(0, books.room);
   const needs = grow(short, ({ allocation, need }) => Math.min(allocation, need), budget - fund, at, growthReason);
   budget -= cost(needs, short, at);
-  const spent = free - budget;
+  const spent = Math.max(0, books.room) - budget;
   const left = sample.host.pressure ? 0 : Math.min(budget - fund, books.optionalRoom - spent);
   const cushions = grow(optional, ({ allocation }) => allocation, left, at, growthReason);
 
@@ -109,7 +110,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const ready = donors.filter((guest) => readyToShrink(guest, sample, sample.contexts.get(guest.uuid), config));
   const taken = take(ready, at, books, { taker, restores, underWay: inTransit(shrinking, at) });
   if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true };
-  const boots = boot(guests, at, books.optionalRoom - spent);
+  const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent);
   return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 };
 }
 
@@ -189,13 +190,14 @@ function takeBack(failed: readonly Belief[], free: number, at: number): Move[] {
  * Rule 17: a guest that boots inside its QEMU is given its ceiling back as far as there is optional room, before its software sizes itself
  * by the memory that it sees. It may hold its maximum as it boots, so that the room has counted that already.
  */
-function boot(guests: readonly Belief[], at: number, optionalRoom: number): Move[] {
+function boot(guests: readonly Belief[], at: number, optionalRoom: number, poolRoom: number): Move[] {
   const moves: Move[] = [];
   for (const guest of guests) {
-    const { phase, rebootedAt, orderedAt, target, ceiling, actual } = guest;
+    const { phase, rebootedAt, orderedAt, target, ceiling, actual, rss } = guest;
     if (phase !== 'booting' || at - rebootedAt >= REBOOT_BLIND || orderedAt >= rebootedAt || at < guest.refusedUntil) continue;
     if (!(guest.restUntil > at) || !(target > 0) || Number.isNaN(actual)) continue;
-    const to = pages(ceiling + Math.min(0, optionalRoom));
+    // Against the pool it counts with its resident memory, and with its target once it is controlled.
+    const to = pages(Math.min(ceiling + Math.min(0, optionalRoom), poolRoom + (rss || 0)));
     if (to - target >= SAME) moves.push(move(guest, to, 'boot'));
   }
   return moves;
@@ -338,16 +340,20 @@ function note(draft: Draft, { move, outcome }: Order, at: number): void {
     return;
   }
   const before = charge(draft);
+  if (outcome === 'unknown') {
+    // The call was waited for in vain, and so it will be the next time.
+    draft.refusedUntil = at + draft.refusedPause;
+    draft.refusedPause = Math.min(2 * draft.refusedPause, LAST_REFUSED_PAUSE);
+  } else draft.refusedPause = FIRST_REFUSED_PAUSE;
   draft.target = outcome === 'unknown' ? Math.max(move.from, move.to) : move.to;
   draft.orderedAt = at;
   draft.orderedFrom = move.from;
   draft.orderedTo = move.to;
-  draft.refusedPause = FIRST_REFUSED_PAUSE;
   openWindow(draft, at);
   draft.rollback = null;
   draft.lastReason = move.reason;
-  // One that boots may take its maximum anyway: that is no grant.
-  if (isControlled(draft)) draft.granted = Math.max(0, draft.granted + charge(draft) - before);
+  // What is given in need will be taken. A cushion may be, and one that boots may take its maximum anyway.
+  if (isControlled(draft) && move.reason !== 'surplus') draft.granted = Math.max(0, draft.granted + charge(draft) - before);
   if (move.to >= move.from) {
     draft.grownAt = at;
     return;

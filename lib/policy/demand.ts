@@ -213,13 +213,15 @@ export function nextSample(
   }
   const most = Math.max(0, Math.floor(savings / SAMPLE_COST));
   const endangered = least(risks, (belief) => lasts.get(belief) ?? 0, most);
-  const guests = [...new Set([...coming, ...endangered])].slice(0, most);
+  const guests = [...new Set([...endangered, ...coming])].slice(0, most);
+  // Those that give must not spend what is saved for many that rise at once: half of what an interval earns is theirs.
+  const settles = Math.floor((config.samplingBudget * intervalMs) / SAMPLE_COST / 2);
   // Until what is to be sampled can be paid for.
   const short = guests.length === 0 && (risks.length > 0 || coming.length > 0);
   const paidMs = config.samplingBudget > 0 ? Math.max(LEAST_SAMPLE, (SAMPLE_COST - savings) / config.samplingBudget) : intervalMs;
   return {
     guests: guests.map(uuidOf),
-    settling: moved.slice(0, Math.max(0, most - guests.length)).map(uuidOf),
+    settling: moved.slice(0, Math.min(most - guests.length, settles)).map(uuidOf),
     againMs: Math.min(short ? Math.min(intervalMs, paidMs) : againMs, arrives),
   };
 }

@@ -18,7 +18,7 @@ import {
   STRIDE,
   SWAP_IN,
 } from '../sweep.js';
-import { type Belief, type Draft, Drafts, type Figure, isSame, type Model, overhead, type Rollback } from './guest.js';
+import { type Belief, charge, type Draft, Drafts, type Figure, isSame, type Model, overhead, type Rollback } from './guest.js';
 import {
   ADOPTED_QUIET,
   DEFAULT_SHARE,
@@ -124,7 +124,8 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
 }
 
 /**
- * The most that it may hold while we do not control it: what its balloon leaves it, which is its maximum where no driver has ever held it.
+ * The most that it may hold while we do not control it: what its balloon leaves it, or will once it follows its target, which is its maximum
+ * where no driver has ever held it.
  * After a boot `actual` tells nothing before the driver has answered again, nor does it of a guest that hangs or whose memory is pinned.
  */
 function settleLimit(draft: Draft, context: GuestContext | undefined): void {
@@ -132,7 +133,7 @@ function settleLimit(draft: Draft, context: GuestContext | undefined): void {
   const booted = Number.isFinite(draft.rebootedAt) && draft.samples === 0;
   const held = draft.actual > 0 && !booted && !hangs(draft) && facts?.obstacles.length === 0;
   if (facts?.backing === 'hugepages') draft.limit = 0;
-  else draft.limit = (held ? draft.actual : draft.maximum) + (facts?.virtioMem ?? 0);
+  else draft.limit = (held ? charge(draft) : draft.maximum) + (facts?.virtioMem ?? 0);
 }
 
 /**
@@ -178,7 +179,10 @@ function judge(draft: Draft, figure: Figure, sample: Sample, context: GuestConte
     return 'booting';
   }
   const period = (context?.statsPeriod ?? 0) * 1000;
-  if (at - Math.max(draft.figuresAt, draft.stoodAt) > 5 * Math.max(period, config.intervalMs) + 2000) {
+  const stale = at - Math.max(draft.figuresAt, draft.stoodAt) > 5 * Math.max(period, config.intervalMs) + 2000;
+  // A balloon that went to the maximum by itself, and no figures since: the driver was taken out, or it boots and nothing told of that.
+  const left = draft.adoptedAt > draft.figuresAt && isSame(draft.actual, draft.maximum);
+  if (stale || (left && at - draft.adoptedAt > Math.max(REBOOT_SILENCE, 2 * period))) {
     // Stale figures of a running guest mean distress: a shrink under way is taken back.
     if (draft.target < draft.actual - SAME) draft.rollback = { reason: 'silent', to: draft.actual };
     draft.why = hangs(draft) ? 'hangs' : silence(draft, context);

@@ -304,12 +304,13 @@ export const EMPTY_MODEL: Model = {
 };
 
 /**
- * Rule 3. A guest that we control: its driver answers and we may move it, or both were so until a moment ago. All others are outside the
+ * Rule 3. A guest that we control: its driver answers, or would if it were not paused, and we may move it. All others are outside the
  * account.
  */
 export function isControlled({ phase, samples, actual }: Belief): boolean {
   // A guest can be paused while it boots.
-  return phase !== 'excluded' && phase !== 'booting' && !(phase === 'paused' && samples < 2) && Number.isFinite(actual);
+  const answers = phase === 'steady' || phase === 'stuck' || (phase === 'paused' && samples >= 2);
+  return answers && Number.isFinite(actual);
 }
 
 /** Rule 9 and the phases: only a guest that runs, answers and may be coordinated is moved. */

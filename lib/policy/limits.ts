@@ -103,12 +103,15 @@ export const UNTOUCHED_LEAST = 128 * MiB;
 /** Overhead of a domain's process where its resident memory does not show more. */
 export const LEAST_OVERHEAD = 48 * MiB;
 /**
- * What a guest can take before others have given for it: burst × (the interval + this): a rise is seen at the next sample, and what donors
- * are asked for then is there after BALLOON_LATENCY and the next sample of them. Chosen: at half and at double 400 random hosts lose as many.
+ * A guest of which no figures tell can take memory for so long, ms, before others have given for it: a second until a sample shows it, a
+ * second until what donors are asked for is there. At 200 MiB/s that is 400 MiB.
  */
-export const UNSEEN = 1000;
-/** Guests that are taken to rise in the same second, where each may. Chosen: two or ten make little difference in 400 random hosts. */
-export const RISE_AT_ONCE = 3;
+export const UNSEEN = 2000;
+/**
+ * Guests that are taken to rise in the same second, where each may. More would refuse need beside a GiB that the host really has: with
+ * three at 400 MiB guests died so in 3 of 300 random hosts.
+ */
+export const RISE_AT_ONCE = 2;
 /** Another coordinator is taken to be at work for so long after a move that was not ours; need then spends no more than this part of the room. */
 export const RIVAL_SEEN = 10_000;
 export const RIVAL_SHARE = 1 / 2;

@@ -344,7 +344,8 @@ export class HarmJudge {
   #judgeThrashing(standing: Standing, outside: boolean): void {
     const { guest } = standing;
     const { spec, swapIn, swapOut, majorFault } = guest;
-    if (spec.swap === undefined && spec.hot === undefined) return;
+    // A rival sets other sizes where it sees others: then the two hosts differ by more than the coordinator's doing.
+    if ((spec.swap === undefined && spec.hot === undefined) || Number.isFinite(this.#otherAt)) return;
     if (outside) this.judged.thrash = true;
     // What went out for want of room comes in again once there is some.
     else standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);

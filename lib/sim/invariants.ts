@@ -64,6 +64,8 @@ interface Shown {
 interface Ordered {
   readonly stored: Stored;
   readonly at: number;
+  /** The target that was ordered: somebody else may have set another since. */
+  readonly to: number;
   readonly actual: number;
   /** When the guest had last answered, and when it had last been given a target by the coordinator. */
   readonly figuresAt: number;
@@ -137,7 +139,8 @@ export class Invariants {
   move({ uuid, name, from, to, reason, applied }: MoveOutcome): void {
     this.#moves.push({ at: this.#host.now, name, from, to });
     const guest = this.#host.find(uuid);
-    if (guest !== undefined) this.#checkBounds(guest, from, to);
+    // What one that hangs holds the coordinator has not seen since; a shrink that is taken back may aim above its ceiling.
+    if (guest !== undefined && !(guest.hung && to > from)) this.#checkBounds(guest, from, to);
     const order = this.#orders.get(uuid);
     if (!applied || order === undefined || to >= from) return;
     // A growth that is taken back takes nothing.
@@ -195,7 +198,7 @@ export class Invariants {
     const foreign = this.#foreign.delete(guest) || last?.stored.by === 'late';
     const figuresAt = guest.figures?.at ?? Number.NEGATIVE_INFINITY;
     const used = this.#usedSince(guest, figuresAt - this.#config.intervalMs - 1000 * guest.period);
-    this.#orders.set(guest.uuid, { stored, at: this.#host.now, actual: guest.actual, figuresAt, before, used, foreign });
+    this.#orders.set(guest.uuid, { stored, at: this.#host.now, to: guest.target, actual: guest.actual, figuresAt, before, used, foreign });
   }
 
   /** What it held when the order was thought of: taking a shrink back under way costs nothing. */
@@ -228,21 +231,23 @@ export class Invariants {
     return Math.min(guest.used, ...past.map(({ used }) => used));
   }
 
-  #checkSpare({ stored, at, actual, used }: Ordered): void {
+  #checkSpare({ stored, at, to, used, ...rest }: Ordered): void {
+    // What it holds beyond its target is on its way already.
+    const actual = Math.min(rest.actual, Math.max(stored.target, to));
     const { guest } = stored;
     this.#given = this.#given.filter((each) => each.at > at - PACED_MS + CALL_MS);
-    this.#given.push({ guest, at, size: actual - guest.target });
+    this.#given.push({ guest, at, size: actual - to });
     const given = this.#given.reduce((sum, each) => sum + (each.guest === guest ? each.size : 0), 0);
     const pace = Math.max(BRISK_RATE, guest.spec.maximum * PACE_FRACTION);
     if (given > (pace * (PACED_MS + 1000)) / 1000)
       this.#violate('spare', guest, `is shrunk by ${formatSize(given)} in ${PACED_MS / 1000} s`);
-    const left = guest.target - used;
+    const left = to - used;
     // The half is of what counts as spare for it.
     const { watermarks } = this.#settings(guest);
     const spare = actual - used + watermarks;
     if (left < CRITICAL_SPARE - SAME) this.#violate('spare', guest, `is left ${formatSize(left)} more than it used`);
-    else if (actual - guest.target > spare / 2 + SAME)
-      this.#violate('spare', guest, `is shrunk by ${formatSize(actual - guest.target)} of ${formatSize(spare)} to spare`);
+    else if (actual - to > spare / 2 + SAME)
+      this.#violate('spare', guest, `is shrunk by ${formatSize(actual - to)} of ${formatSize(spare)} to spare`);
   }
 
   #checkFreshness({ stored, at, actual, figuresAt, before, foreign }: Ordered): void {

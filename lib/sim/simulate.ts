@@ -5,6 +5,7 @@ import { Coordinator, type MoveOutcome } from '../coordinator/coordinator.js';
 import type { Notice } from '../coordinator/messages.js';
 import { fromLine, type RecordedSample, replay } from '../coordinator/recording.js';
 import { stage } from './faults.js';
+import type { SimHost } from './host.js';
 import { type Invariant, Invariants, type Violation } from './invariants.js';
 import type { Scenario } from './scenario.js';
 import { fateOf, type GuestFate, HostAccount, type HostFate, runUnmanaged } from './unmanaged.js';
@@ -84,7 +85,7 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
   });
   const started = coordinator.start();
   await host.pass(duration);
-  await started;
+  await settled(host, started);
   invariants.finish();
   // What comes now is the coordinator's end, and nobody's account.
   host.onStep = () => {};
@@ -102,9 +103,7 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
     const fate = fateOf(guest);
     return { name, ...fate, moves: movesOf.get(name) ?? 0, unmanaged: unmanaged.guests.get(name) ?? fate };
   });
-  const stopped = coordinator.stop();
-  await host.pass(5000);
-  await stopped;
+  await settled(host, coordinator.stop());
   return {
     seed,
     duration,
@@ -117,4 +116,15 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
     guests,
     violations: invariants.violations,
   };
+}
+
+/** Lets time pass until a promise of somebody who sleeps on the simulated clock is settled: calls that hang take their deadlines, one after another. */
+async function settled<T>(host: SimHost, promise: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const end = () => {
+    isSettled = true;
+  };
+  promise.then(end, end);
+  while (!isSettled) await host.pass(1000);
+  return promise;
 }

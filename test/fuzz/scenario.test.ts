@@ -98,7 +98,10 @@ const document = some<unknown>(
     seed: often(fc.maxSafeInteger()),
     duration: second,
     host: often(
-      some<unknown>({ memory: large, used: size, arc: size, 'arc-min': size, hugepages: size, cgroup: fc.oneof(size, large) }, 'memory'),
+      some<unknown>(
+        { memory: large, used: size, arc: size, 'arc-min': often(fc.constant('0MiB')), hugepages: size, cgroup: large },
+        'memory',
+      ),
     ),
     config: often(
       some<unknown>({

@@ -155,7 +155,8 @@ t.test('a coordinator that does nothing harms nobody, though guests may be left 
       const { violations, guests } = await simulate(scenarioOf(text), { coordinator: Idle });
       killed += guests.filter(({ kills }) => kills > 0).length;
       return (
-        violations.every(({ invariant }) => invariant === 'starves') && guests.every(({ kills, unmanaged }) => kills === unmanaged.kills)
+        violations.every(({ invariant }) => invariant === 'starves') &&
+        guests.every(({ kills, unmanaged }) => kills > 0 === unmanaged.kills > 0)
       );
     }),
     { numRuns: 30, seed: 1 },
