@@ -12,7 +12,7 @@
  * and both no more than the pool has left.
  */
 import { amountOf } from '../common/units.js';
-import { type Belief, charge, isControlled, overhead, untouched } from './guest.js';
+import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
 import {
   DEFAULT_RESERVE,
   LEAST_OVERHEAD,
@@ -45,7 +45,7 @@ export interface Account {
   readonly poolRoom: number;
   /** What relief and need may spend; negative where the host is short. */
   readonly room: number;
-  /** What relief may spend: of what was granted and has not shown yet, what is about to be taken counts alone. */
+  /** What may keep guests alive: of all that others can take, only what they are about to take is left to them. */
   readonly reliefRoom: number;
   /** What optional growth may spend. */
   readonly optionalRoom: number;
@@ -94,8 +94,8 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     granted += pending;
     // A guest at risk is seen earlier than one that only the host's memory tells of.
     rises.push(Math.min(Math.max(0, left - pending), atOnce(Math.min(UNSEEN, guest.reaction || UNSEEN))));
-    // What it is about to take if it goes on as it does.
-    const soon = (guest.trend * UNSEEN) / 1000;
+    // What it is about to take if it goes on as it does; figures that stand tell nothing of that.
+    const soon = isMovable(guest) ? atOnce(UNSEEN) * Math.min(1, guest.trend / config.burstKiBs) : 0;
     rising += Math.min(Math.max(0, left - pending), soon);
     expected += Math.min(pending, soon + raised);
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
@@ -114,8 +114,8 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
   const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
   const room = shared(left);
-  // Who starves is not refused for what others were granted and seem to leave.
-  const relief = shared(Math.min(left + granted - expected, atOnceHas));
+  // Who starves is not refused for what others may never take.
+  const relief = shared(Math.min(available - reserve - expected, atOnceHas));
   return {
     available,
     reserve,
