@@ -71,7 +71,6 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const reserve = reserveOf(host, config);
   const atOnce = (ms: number) => (config.burstKiBs * ms) / 1000;
   const rises: number[] = [];
-  let rising = 0;
   let expected = 0;
   let files = 0;
   let charged = 0;
@@ -96,16 +95,11 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     rises.push(Math.min(Math.max(0, left - pending), atOnce(Math.min(UNSEEN, guest.reaction || UNSEEN))));
     // What it is about to take if it goes on as it does; figures that stand tell nothing of that.
     const soon = isMovable(guest) ? atOnce(UNSEEN) * Math.min(1, guest.trend / config.burstKiBs) : 0;
-    rising += Math.min(Math.max(0, left - pending), soon);
     expected += Math.min(pending, soon + raised);
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
   rises.sort((a, b) => b - a);
-  // Those that rise now are known; of the others, a few may begin to.
-  const liability = Math.max(
-    rising,
-    rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0),
-  );
+  const liability = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
   const available = Math.min(host.available + host.arc, host.cgroupRoom ?? Number.POSITIVE_INFINITY) - files;
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
