@@ -105,6 +105,7 @@ export class HarmJudge {
   #awayUntil = 0;
   #otherAt = Number.NEGATIVE_INFINITY;
   #hostSound = false;
+  #hostShaken = false;
   #hostViolated = false;
 
   constructor(host: SimHost, config: Config, unmanaged: Unmanaged, violate: (harm: Harm, guest: SimGuest | null, message: string) => void) {
@@ -164,8 +165,8 @@ export class HarmJudge {
     this.#grants = this.#grants.filter(({ at }) => now - at < GRANT_MS);
     const away = this.#isAway();
     this.#note();
-    this.#judgeHost(away || fast);
     const standings = this.#host.guests.map((guest) => this.#standingOf(guest));
+    this.#judgeHost(standings, away, fast);
     const hasRoom = this.#room >= ROOM;
     for (const standing of standings) {
       this.#see(standing, away, fast);
@@ -257,9 +258,12 @@ export class HarmJudge {
   }
 
   /** (d) Since it last had its reserve, could the host be kept from harm? */
-  #judgeHost(disturbed: boolean): void {
+  #judgeHost(standings: readonly Standing[], away: boolean, fast: boolean): void {
     const { available } = this.#host;
-    if (disturbed) this.#hostSound = false;
+    // After a rise that was too fast the host has what it needs once it can bear the rises that were counted with again.
+    if (fast) this.#hostShaken = true;
+    else if (available >= this.#reserve + this.#risesOf(standings)) this.#hostShaken = false;
+    if (away || this.#hostShaken) this.#hostSound = false;
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
@@ -318,13 +322,17 @@ export class HarmJudge {
   /** What need may be paid from. */
   #payable(standings: readonly Standing[]): number {
     const { available, memAvailable, now } = this.#host;
-    const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
-    const rises = standings.map(({ guest }) => Math.min(guest.mayTake, reaction)).sort((a, b) => b - a);
-    const risen = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
-    const room = available - this.#reserve - risen - this.#outstanding();
+    const room = available - this.#reserve - this.#risesOf(standings) - this.#outstanding();
     // Another coordinator that is seen leaves half.
     const share = now - this.#otherAt < OTHER_MS ? 1 / 2 : 1;
     return Math.min(share * room, memAvailable - LEAST_RESERVE, this.#pool - balloonsOf(this.#host, this.#settings));
+  }
+
+  /** What guests can take before a coordinator reacts. */
+  #risesOf(standings: readonly Standing[]): number {
+    const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
+    const rises = standings.map(({ guest }) => Math.min(guest.mayTake, reaction)).sort((a, b) => b - a);
+    return rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
   }
 
   /** Grants that have not shown in what the guests hold. */
