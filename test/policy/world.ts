@@ -11,6 +11,10 @@ import * as sweep from '../../lib/sweep.js';
 
 export const CONFIG: PolicyConfig = defaultConfig();
 
+const KERNEL = 69 * MiB;
+/** What a guest's process usually takes beside the guest's memory. */
+export const OVERHEAD = 48 * MiB;
+
 /** All KiB. Change what you like between two samples. */
 export interface WorldGuest {
   name: string;
@@ -34,6 +38,8 @@ export interface WorldGuest {
   obstacles: string[];
   /** Memory of the guest that its process has touched and the balloon has not taken: at least what it uses, at most what it may hold. */
   touched: number;
+  /** What its process takes beside that. */
+  overhead: number;
   /** `fixed`: MemTotal stays at the maximum whatever the balloon does; `nousable`: no MemAvailable. */
   figures: 'linux' | 'fixed' | 'nousable';
   backing: DomainFacts['backing'];
@@ -66,6 +72,7 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
     overrides: {},
     obstacles: [],
     touched: 0,
+    overhead: OVERHEAD,
     figures: 'linux',
     backing: 'anonymous',
     autodeflate: false,
@@ -76,10 +83,6 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
     ...settings,
   };
 }
-
-const KERNEL = 69 * MiB;
-/** What a guest's process takes beside the guest's memory. */
-export const OVERHEAD = 48 * MiB;
 
 /** The figures of the guest's own, in this order. */
 const SHOWN = [sweep.UNUSED, sweep.AVAILABLE, sweep.USABLE, sweep.LAST_UPDATE, sweep.SWAP_IN, sweep.MAJOR_FAULT] as const;
@@ -186,12 +189,12 @@ export class World {
     const each = this.find(name);
     // VFIO holds every page of its guest.
     const held = each.obstacles.some((obstacle) => obstacle.startsWith('vfio')) ? each.maximum : each.touched;
-    return (each.backing === 'hugepages' ? 0 : held) + OVERHEAD;
+    return (each.backing === 'hugepages' ? 0 : held) + each.overhead;
   }
 
   /** What the guests' processes hold and the host does not count as available; pages of a file it does. */
   #heldAlone(): number {
-    return this.guests.reduce((sum, { name, backing }) => sum + (backing === 'file' ? OVERHEAD : this.rss(name)), 0);
+    return this.guests.reduce((sum, { name, backing, overhead }) => sum + (backing === 'file' ? overhead : this.rss(name)), 0);
   }
 
   #context(each: WorldGuest): GuestContext {
