@@ -12,7 +12,7 @@
  * and both no more than the pool has left.
  */
 import { amountOf } from '../common/units.js';
-import { type Belief, charge, isControlled, overhead, untouched } from './guest.js';
+import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
 import {
   DEFAULT_RESERVE,
   LEAST_OVERHEAD,
@@ -45,7 +45,7 @@ export interface Account {
   readonly poolRoom: number;
   /** What relief and need may spend; negative where the host is short. */
   readonly room: number;
-  /** What relief may spend: of what was granted and has not shown yet, what is about to be taken counts alone. */
+  /** What may keep guests alive: of all that others can take, only what they are about to take is left to them. */
   readonly reliefRoom: number;
   /** What optional growth may spend. */
   readonly optionalRoom: number;
@@ -71,7 +71,6 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const reserve = reserveOf(host, config);
   const atOnce = (ms: number) => (config.burstKiBs * ms) / 1000;
   const rises: number[] = [];
-  let rising = 0;
   let expected = 0;
   let files = 0;
   let charged = 0;
@@ -94,18 +93,13 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     granted += pending;
     // A guest at risk is seen earlier than one that only the host's memory tells of.
     rises.push(Math.min(Math.max(0, left - pending), atOnce(Math.min(UNSEEN, guest.reaction || UNSEEN))));
-    // What it is about to take if it goes on as it does.
-    const soon = (guest.trend * UNSEEN) / 1000;
-    rising += Math.min(Math.max(0, left - pending), soon);
+    // What it is about to take if it goes on as it does; figures that stand tell nothing of that.
+    const soon = isMovable(guest) ? atOnce(UNSEEN) * Math.min(1, guest.trend / config.burstKiBs) : 0;
     expected += Math.min(pending, soon + raised);
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
   rises.sort((a, b) => b - a);
-  // Those that rise now are known; of the others, a few may begin to.
-  const liability = Math.max(
-    rising,
-    rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0),
-  );
+  const liability = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
   const available = Math.min(host.available + host.arc, host.cgroupRoom ?? Number.POSITIVE_INFINITY) - files;
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
@@ -114,8 +108,8 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
   const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
   const room = shared(left);
-  // Who starves is not refused for what others were granted and seem to leave.
-  const relief = shared(Math.min(left + granted - expected, atOnceHas));
+  // Who starves is not refused for what others may never take.
+  const relief = shared(Math.min(available - reserve - expected, atOnceHas));
   return {
     available,
     reserve,

@@ -84,13 +84,10 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   }
   let budget = free - cost(back, guests, at);
   // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
-  const relief = grow(
-    starving,
-    ({ allocation }) => allocation,
-    budget,
-    at,
-    () => 'relief',
-  );
+  // Beyond the room that need has, no more than keeps it alive until the next sample.
+  const alive = ({ allocation, critical, trend, reaction }: Belief) =>
+    books.room > 0 ? allocation : Math.min(allocation, critical + (trend * reaction) / 1000);
+  const relief = grow(starving, alive, budget, at, () => 'relief');
   budget -= cost(relief, starving, at);
   budget -= free - Math.max(0, books.room);
   const needs = grow(short, ({ allocation, need }) => Math.min(allocation, need), budget - fund, at, growthReason);

@@ -166,7 +166,9 @@ export function readFigures(
   // After a gap in the readings (libvirt or QEMU hung) they can be as old as the last reading, a refresh or not: it may not have answered that.
   const gap = sample.at - before.actualAt > 2 * Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs);
   const at = gap ? Math.max(before.actualAt, draft.figuresAt || 0) : seenAt;
-  const used = size - spare;
+  // Where two sizes are possible, the use that is believed stands as far as it agrees with either.
+  const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
+  const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, draft.used));
   const elapsed = at - draft.figuresAt;
   if (elapsed > 0) {
     draft.trend = trend(draft, used, elapsed);

@@ -2,7 +2,7 @@
  * Do no harm: nobody may fare worse than if nobody managed the host. Judged in truth, beside the same scenario unmanaged.
  *
  * Every judgement is about a guest, or a host, that could be helped: libvirt and the guest could be reached since it last had what it needs,
- * its balloon is as fast as `burst`, and nobody rises faster than `burst`. Each exclusion below is a blind spot, so each has its reason.
+ * its balloon is as fast as `burst`, and it does not rise faster than `burst`; nor does anybody else where memory is not plainly there. Each exclusion below is a blind spot, so each has its reason.
  */
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
@@ -64,8 +64,10 @@ interface Standing {
   readonly used: number[];
   /** It is not known to answer before this time. */
   awayUntil: number;
-  /** Could be helped: it had its need, and since then it could be reached and nobody rose too fast. */
+  /** Could be helped: it had its need, and since then it could be reached and did not rise too fast. */
   sound: boolean;
+  /** Nor did anybody else: what they took so fast, others had no time to give. */
+  quiet: boolean;
   /** Since when it has been short beside memory that it could have. */
   shortSince: number | null;
   /** Of what it suffered: what came while the host had no room for it. */
@@ -105,6 +107,7 @@ export class HarmJudge {
   #awayUntil = 0;
   #otherAt = Number.NEGATIVE_INFINITY;
   #hostSound = false;
+  #hostShaken = false;
   #hostViolated = false;
 
   constructor(host: SimHost, config: Config, unmanaged: Unmanaged, violate: (harm: Harm, guest: SimGuest | null, message: string) => void) {
@@ -147,28 +150,30 @@ export class HarmJudge {
 
   killed(guest: SimGuest, by: Killer): void {
     const standing = this.#standings.get(guest);
-    if (standing === undefined || this.#risesFast()) return;
+    if (standing === undefined || this.#risesFast(standing)) return;
     // Who dies because the host does need not have been moved, nor be one that can be.
     if (by === 'host' ? !this.#hostSound : !standing.sound) return;
+    const quiet = standing.quiet && !this.#anyoneRisesFast();
     const killer = { guest: 'runs out of memory', host: 'is killed by a host that ran out', limit: 'is killed at its hard limit' }[by];
     const left = `${formatSize(guest.used)} used of ${formatSize(guest.size)}, ${formatSize(this.#host.available)} available`;
-    if (this.judged.dies) this.#report('dies', standing, `${killer}: ${left}`);
+    if (this.judged.dies && quiet) this.#report('dies', standing, `${killer}: ${left}`);
     if (standing.lives && this.#room >= ROOM) this.#report('outlives', standing, `${killer}, and lives unmanaged: ${left}`);
   }
 
   step(): void {
     const { now } = this.#host;
     if (now - this.#tickedAt < TICK_MS) return;
-    const fast = this.#risesFast();
+    const fast = new Set([...this.#standings.values()].filter((standing) => this.#risesFast(standing)));
+    const quiet = fast.size === 0 && !this.#hostRisesFast();
     this.#tickedAt = now;
     this.#grants = this.#grants.filter(({ at }) => now - at < GRANT_MS);
     const away = this.#isAway();
     this.#note();
-    this.#judgeHost(away || fast);
     const standings = this.#host.guests.map((guest) => this.#standingOf(guest));
+    this.#judgeHost(standings, away, quiet);
     const hasRoom = this.#room >= ROOM;
     for (const standing of standings) {
-      this.#see(standing, away, fast);
+      this.#see(standing, away, fast.has(standing), quiet);
       const isOutside = hasRoom && standing.lives && standing.sound;
       this.judged.outlives ||= isOutside;
       this.#judgeThrashing(standing, isOutside);
@@ -201,16 +206,27 @@ export class HarmJudge {
     return this.#lostSince !== null || now < this.#awayUntil;
   }
 
-  /** Somebody, or the host itself, takes memory faster than `burst`: nothing was promised for that. */
-  #risesFast(): boolean {
+  /** It takes memory faster than `burst`: nothing was promised for that. */
+  #risesFast({ guest, used }: Standing): boolean {
+    return this.#isFast(used, guest.used);
+  }
+
+  #hostRisesFast(): boolean {
+    return this.#isFast(this.#ownUse, this.#hostsOwn);
+  }
+
+  #anyoneRisesFast(): boolean {
+    return this.#hostRisesFast() || [...this.#standings.values()].some((standing) => this.#risesFast(standing));
+  }
+
+  /** @param before what was used at the last ticks, the latest first */
+  #isFast(before: readonly number[], used: number): boolean {
     const ms = this.#host.now - this.#tickedAt;
-    const isFast = (before: readonly number[], used: number) =>
-      [0, RISE_TICKS - 1].some((back) => {
-        const then = before[back];
-        const most = (1.02 * this.#config.burstKiBs * (ms + back * TICK_MS)) / 1000 + RISE_SLACK;
-        return then !== undefined && used - then > most;
-      });
-    return isFast(this.#ownUse, this.#hostsOwn) || [...this.#standings.values()].some(({ guest, used }) => isFast(used, guest.used));
+    return [0, RISE_TICKS - 1].some((back) => {
+      const then = before[back];
+      const most = (1.02 * this.#config.burstKiBs * (ms + back * TICK_MS)) / 1000 + RISE_SLACK;
+      return then !== undefined && used - then > most;
+    });
   }
 
   /** What is taken at once when a device pins a guest is nobody's growth either. */
@@ -234,6 +250,7 @@ export class HarmJudge {
       used: [],
       awayUntil: 0,
       sound: false,
+      quiet: false,
       shortSince: null,
       excusedSwap: 0,
       excusedFaults: 0,
@@ -246,7 +263,7 @@ export class HarmJudge {
     return standing;
   }
 
-  #see(standing: Standing, away: boolean, fast: boolean): void {
+  #see(standing: Standing, away: boolean, fast: boolean, quiet: boolean): void {
     const { guest } = standing;
     const { now } = this.#host;
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
@@ -254,12 +271,16 @@ export class HarmJudge {
     const slow = (guest.spec.speed ?? BALLOON_SPEED) < this.#config.burstKiBs;
     if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
     else if (lackOf(standing) <= SAME) standing.sound = true;
+    standing.quiet = quiet && standing.sound && (standing.quiet || lackOf(standing) <= SAME);
   }
 
   /** (d) Since it last had its reserve, could the host be kept from harm? */
-  #judgeHost(disturbed: boolean): void {
+  #judgeHost(standings: readonly Standing[], away: boolean, quiet: boolean): void {
     const { available } = this.#host;
-    if (disturbed) this.#hostSound = false;
+    // After a rise that was too fast the host has what it needs once it can bear the rises that were counted with again.
+    if (!quiet) this.#hostShaken = true;
+    else if (available >= this.#reserve + this.#risesOf(standings)) this.#hostShaken = false;
+    if (away || this.#hostShaken) this.#hostSound = false;
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
@@ -318,13 +339,17 @@ export class HarmJudge {
   /** What need may be paid from. */
   #payable(standings: readonly Standing[]): number {
     const { available, memAvailable, now } = this.#host;
-    const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
-    const rises = standings.map(({ guest }) => Math.min(guest.mayTake, reaction)).sort((a, b) => b - a);
-    const risen = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
-    const room = available - this.#reserve - risen - this.#outstanding();
+    const room = available - this.#reserve - this.#risesOf(standings) - this.#outstanding();
     // Another coordinator that is seen leaves half.
     const share = now - this.#otherAt < OTHER_MS ? 1 / 2 : 1;
     return Math.min(share * room, memAvailable - LEAST_RESERVE, this.#pool - balloonsOf(this.#host, this.#settings));
+  }
+
+  /** What guests can take before a coordinator reacts. */
+  #risesOf(standings: readonly Standing[]): number {
+    const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
+    const rises = standings.map(({ guest }) => Math.min(guest.mayTake, reaction)).sort((a, b) => b - a);
+    return rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
   }
 
   /** Grants that have not shown in what the guests hold. */

@@ -124,6 +124,10 @@ export async function runUnmanaged(scenario: Scenario): Promise<Unmanaged> {
     guests: new Map(host.everyone.map((guest) => [guest.spec.name, fateOf(guest)])),
     withinPool: account.withinPool,
     // At the beginning of the second: what came in it counts for the guest that is compared.
-    sufferedAt: (name, at) => series.get(name)?.[Math.floor(at / 1000)] ?? NOTHING,
+    // What comes after the end, while the coordinator stops, is compared with the end.
+    sufferedAt: (name, at) => {
+      const suffered = series.get(name);
+      return suffered?.[Math.min(Math.floor(at / 1000), suffered.length - 1)] ?? NOTHING;
+    },
   };
 }
