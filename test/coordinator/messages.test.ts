@@ -58,9 +58,9 @@ t.test('why a guest did not get back what it had is said with the figures that d
   const account = { available: 0, reserve: GiB, charged: 0, overhead: 0, uncontrolled: 0, untouched: 0, liability: 0, granted: 0 };
   const rooms = { poolRoom: Number.POSITIVE_INFINITY, room: 300 * MiB, reliefRoom: 0, optionalRoom: 0, newcomer: 0, shortage: 0 };
   const fate = { uuid: 'u', name: 'vm1', size: 500 * MiB, original: GiB, used: 450 * MiB };
-  const told = (why: Parameters<typeof restoredOf>[0]['why']) => restoredOf({ ...fate, why }, { ...account, ...rooms }, null);
-  t.match(told('no-room').why, /300MiB above its reserve of 1GiB/);
-  t.match(told('in-use').why, /^it uses 450MiB/);
-  t.match(told('hangs').why, whyText('hangs'));
-  t.same(told(null), { uuid: 'u', name: 'vm1', size: 500 * MiB, original: GiB, why: null });
+  const restored = (why: Parameters<typeof restoredOf>[0]['why']) => restoredOf({ ...fate, why }, { ...account, ...rooms }, null);
+  t.match(restored('no-room').why, /300MiB above its reserve of 1GiB/);
+  t.match(restored('in-use').why, /^it uses 450MiB/);
+  t.match(restored('hangs').why, whyText('hangs'));
+  t.same(restored(null), { uuid: 'u', name: 'vm1', size: 500 * MiB, original: GiB, why: null });
 });

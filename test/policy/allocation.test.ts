@@ -73,7 +73,7 @@ t.test('where there is enough for all everyone has its upper bound to the last b
   t.same([...fill(vessels([0.1, 0, 3.8, 3], [0, 0, 1, 1]), 10)], [3.8, 1]);
 });
 
-t.test('where rounding cannot tell the bounds of a vessel apart no other vessel is filled for it', async (t) => {
+t.test('where the bounds of a vessel are the same after rounding no other vessel is filled for it', async (t) => {
   t.same([...fill(vessels([1e18, 0, 1, 1], [0, 0, 1, 1]), 0.5)], [0, 0]);
 });
 
@@ -205,9 +205,9 @@ t.test('no guest is given less than its floor or more than its ceiling, and all 
 });
 
 t.test('overcommitted: what one guest holds beyond its critical spare goes to the one with the least spare', async (t) => {
-  const rich = claimOf(400 * MiB, 120 * MiB, { holds: 600 * MiB });
-  const poor = claimOf(900 * MiB, 120 * MiB, { holds: 850 * MiB });
-  const { state, sizes } = allocate([rich, poor], roomFor([rich, poor], 1350 * MiB), 'host');
+  const holder = claimOf(400 * MiB, 120 * MiB, { holds: 600 * MiB });
+  const starving = claimOf(900 * MiB, 120 * MiB, { holds: 850 * MiB });
+  const { state, sizes } = allocate([holder, starving], roomFor([holder, starving], 1350 * MiB), 'host');
   t.equal(state, 'overcommitted');
   t.same([...sizes], [448 * MiB, 902 * MiB]);
 });

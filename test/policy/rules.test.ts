@@ -71,7 +71,7 @@ t.test(
   },
 );
 
-t.test('rule 3: counters that fall after the guest reported nothing for a while are a reboot that nobody told of', async (t) => {
+t.test('rule 3: counters that fall after the guest reported nothing for a while are a reboot that nobody reported', async (t) => {
   const world = new World([guest('a', { majorFault: 5000 })]);
   world.run(3);
   world.find('a').answers = false;
@@ -81,7 +81,7 @@ t.test('rule 3: counters that fall after the guest reported nothing for a while 
   t.equal(world.model.guests[0]?.phase, 'booting');
 });
 
-t.test('a guest that goes silent after it was steady is charged max(target, actual), is not moved, and is told of once', async (t) => {
+t.test('a guest that goes silent after it was steady is charged max(target, actual), is not moved, and is reported once', async (t) => {
   const world = new World([guest('a')]);
   world.run(10);
   world.find('a').answers = false;
@@ -261,7 +261,7 @@ t.test('rule 9: nobody moves a paused guest', async (t) => {
   t.same(world.run(5), []);
 });
 
-t.test('rule 9: a paused guest stays paused in samples of others, and is told of once', async (t) => {
+t.test('rule 9: a paused guest stays paused in samples of others, and is reported once', async (t) => {
   const world = new World([guest('paused'), guest('b')]);
   world.run(2, { arrive: false });
   world.find('paused').state = 3;
@@ -308,7 +308,7 @@ t.test('rule 11: a SetMemory that timed out keeps the higher charge', async (t) 
   t.equal(world.model.guests[0]?.target, move.from);
 });
 
-t.test('rule 13: what somebody else set is adopted, not shrunk for five intervals, and told once', async (t) => {
+t.test('rule 13: what somebody else set is adopted, not shrunk for five intervals, and reported once', async (t) => {
   const world = new World([guest('a')]);
   world.run(12);
   world.find('a').actual = 512 * MiB;
@@ -320,7 +320,7 @@ t.test('rule 13: what somebody else set is adopted, not shrunk for five interval
   );
 });
 
-t.test('rule 13: somebody who goes on moving a guest is told of once a minute', async (t) => {
+t.test('rule 13: somebody who goes on moving a guest is reported once a minute', async (t) => {
   const world = new World([guest('a')]);
   world.run(12);
   for (let round = 0; round < 50; round++) {
@@ -485,7 +485,7 @@ t.test('a guest that somebody is raising is not stopped on its way by a grant of
   t.match(world.sample(100).moves, [{ reason: 'need' }], 'once it is there, it gets what it needs');
 });
 
-t.test('a growth that does not come stays charged until libvirt has been told otherwise', async (t) => {
+t.test('a growth that does not come stays charged until libvirt has been asked otherwise', async (t) => {
   const world = new World([guest('a', { actual: 462 * MiB, used: 330 * MiB })]);
   world.run(4);
   world.find('a').used = 440 * MiB;
