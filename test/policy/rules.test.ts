@@ -57,6 +57,7 @@ t.test(
     ]);
     world.run(3);
     world.rebooted = new Set(['reboots']);
+    world.find('reboots').answers = false;
     const { account } = world.sample();
     t.equal(account.charged, 0);
     t.same(world.model.guests.map(isControlled), [false, false, false]);
@@ -70,6 +71,18 @@ t.test(
     );
   },
 );
+
+t.test('rule 3: figures that come with the event of a reboot are of before it: the guest may still take its maximum', async (t) => {
+  const world = new World([guest('a')]);
+  world.run(3);
+  world.rebooted = new Set(['a']);
+  world.sample();
+  world.find('a').answers = false;
+  for (let second = 0; second < 4; second++) {
+    t.equal(untouched(world.model.guests[0] as never) / MiB, 2048 - 150, `after ${second} s`);
+    world.sample();
+  }
+});
 
 t.test('rule 3: counters that fall after the guest reported nothing for a while are a reboot that nobody reported', async (t) => {
   const world = new World([guest('a', { majorFault: 5000 })]);
@@ -535,7 +548,7 @@ t.test('a guest paused before it ever answered, or in its reboot, may take its m
   const world = new World([guest('never', { driver: false, state: 3 }), guest('rebooted')]);
   world.run(4);
   world.rebooted = new Set(['rebooted']);
-  world.find('rebooted').state = 3;
+  Object.assign(world.find('rebooted'), { state: 3, answers: false });
   world.sample();
   t.same(
     world.model.guests.map((belief) => untouched(belief) / MiB),
