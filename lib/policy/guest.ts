@@ -101,8 +101,10 @@ const NUMBERS = {
   rss: UNKNOWN,
   /** Part of it that the host counts as available too: pages of a file. */
   rssFile: 0,
-  /** Granted memory that has not shown in `rss` yet. */
+  /** Granted memory that has not shown in `rss` yet: since `grantedSince`, and in the span of as long before that. */
   granted: 0,
+  grantedBefore: 0,
+  grantedSince: NEVER,
 
   // The guest's own figures.
 

@@ -76,8 +76,16 @@ function readProcess(draft: Draft, figure: Figure, at: number): void {
   const rss = figure(RSS);
   draft.rssFile = figure(RSS_FILE) || 0;
   const taken = rss - draft.rss;
-  if (taken > 0) draft.granted = Math.max(0, draft.granted - taken);
-  if (at - draft.grownAt > GRANT_SHOWS || !(rss > 0)) draft.granted = 0;
+  if (taken > 0) {
+    const left = taken - draft.grantedBefore;
+    draft.grantedBefore = Math.max(0, -left);
+    draft.granted = Math.max(0, draft.granted - Math.max(0, left));
+  }
+  if (at - draft.grantedSince >= GRANT_SHOWS / 2) {
+    draft.grantedBefore = at - draft.grantedSince >= GRANT_SHOWS ? 0 : draft.granted;
+    draft.granted = 0;
+    draft.grantedSince = at;
+  }
   draft.rss = rss;
 }
 
