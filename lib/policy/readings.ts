@@ -19,7 +19,6 @@ import {
   GRANT_SHOWS,
   IDLE_AFTER,
   LAST_PAUSE,
-  LAST_REFUSED_PAUSE,
   LEAST_PROGRESS,
   MOST_FALLS,
   ORDER_GRACE,
@@ -112,7 +111,7 @@ export function progress(draft: Draft, at: number): void {
       }
       // A growth that does not come was ordered otherwise by somebody else, or is impossible: it is asked for again, ever less often.
       draft.growAfter = at + draft.growPause;
-      draft.growPause = Math.min(2 * draft.growPause, LAST_REFUSED_PAUSE);
+      draft.growPause = Math.min(2 * draft.growPause, LAST_PAUSE);
     }
   }
   openWindow(draft, at);
