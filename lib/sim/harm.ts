@@ -380,8 +380,8 @@ export class HarmJudge {
     // A rival sets other sizes where it sees others: then the two hosts differ by more than the coordinator's doing.
     if ((spec.swap === undefined && spec.hot === undefined) || Number.isFinite(this.#otherAt)) return;
     if (outside) this.judged.thrash = true;
-    // What went out for want of room comes in again once there is some.
-    else standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
+    // What went out for want of room comes in again once there is some; nobody helps a guest that has its ceiling.
+    if (!outside || guest.size >= standing.settings.ceiling - SAME) standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
     // The cache that its own programs have taken since it last gave memory: how much cache a guest works in is a question of its own (rule 16).
     if (!outside || guest.used > standing.usedAtShrink + SHRUNK_SLACK)
       standing.excusedFaults += Math.max(0, majorFault - standing.majorFault);
