@@ -62,6 +62,8 @@ const CLOSE_DEADLINE_MS = 3000;
  * unknown then, and the higher charge is kept (rule 11).
  */
 const ORDER_DEADLINE_MS = 700;
+/** A daemon that is restarted is tried for so long without growing pauses, ms. */
+const RESTARTING_MS = 10_000;
 /** The way back takes no longer, ms: service managers commonly kill after 90 s. */
 const RESTORE_DEADLINE_MS = 60_000;
 /** It is over where nothing has moved for so long, ms: guests answer within two stats periods, balloons within PROGRESS_WINDOW. */
@@ -304,6 +306,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   async #run(): Promise<void> {
     let retry = FIRST_RETRY_MS;
+    let lostAt: number | null = null;
     let told = false;
     let failed: Hypervisor | null = null;
     while (!this.#stopping) {
@@ -323,6 +326,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         }
         await this.#sample(hypervisor, next, sweep, check.cpu);
         retry = FIRST_RETRY_MS;
+        lostAt = null;
         // A daemon that hung for a moment has kept the connection: that it answers again is told all the same.
         if (told && hypervisor === failed) this.emit('connected', hypervisor.uri);
         told = false;
@@ -330,12 +334,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         failed = this.#hypervisor;
         if (failed?.isAlive() !== true) this.#lost = true;
         // One answer that is late is no sign: libvirtd lists no guests while it waits for the process of one that was destroyed to end.
-        const late = !this.#lost && retry === FIRST_RETRY_MS && isLate(error);
+        const late = !this.#lost && lostAt === null && isLate(error);
         if (!told && !late) this.emit('lost', error instanceof Error ? error : new Error(String(error)));
         told ||= !late;
         // Full jitter, so that many hosts do not come back at the same moment, over a pause that is none too short.
         await this.#sleep(LEAST_SAMPLE + retry * this.#random());
-        retry = Math.min(2 * retry, LAST_RETRY_MS);
+        lostAt ??= this.#time.now();
+        // A daemon that is upgraded is back within seconds: who looks for it once a second helps its guests, and hurts nobody.
+        retry = Math.min(2 * retry, this.#time.now() - lostAt < RESTARTING_MS ? FIRST_RETRY_MS : LAST_RETRY_MS);
       }
     }
   }

@@ -88,7 +88,7 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     const left = Math.min(untouched(guest), host.total);
     // Where somebody else raises a guest nobody tells how far.
     const raised = guest.rising ? Math.min(mayYetTake(guest) - left, (guest.speed * config.intervalMs) / 1000) : 0;
-    const pending = Math.min(guest.granted, left) + raised;
+    const pending = Math.min(guest.granted + guest.grantedBefore, left) + raised;
     all += left + raised;
     granted += pending;
     // A guest at risk is seen earlier than one that only the host's memory tells of.

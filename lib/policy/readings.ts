@@ -19,7 +19,6 @@ import {
   GRANT_SHOWS,
   IDLE_AFTER,
   LAST_PAUSE,
-  LAST_REFUSED_PAUSE,
   LEAST_PROGRESS,
   MOST_FALLS,
   ORDER_GRACE,
@@ -76,8 +75,16 @@ function readProcess(draft: Draft, figure: Figure, at: number): void {
   const rss = figure(RSS);
   draft.rssFile = figure(RSS_FILE) || 0;
   const taken = rss - draft.rss;
-  if (taken > 0) draft.granted = Math.max(0, draft.granted - taken);
-  if (at - draft.grownAt > GRANT_SHOWS || !(rss > 0)) draft.granted = 0;
+  if (taken > 0) {
+    const left = taken - draft.grantedBefore;
+    draft.grantedBefore = Math.max(0, -left);
+    draft.granted = Math.max(0, draft.granted - Math.max(0, left));
+  }
+  if (at - draft.grantedSince >= GRANT_SHOWS / 2) {
+    draft.grantedBefore = at - draft.grantedSince >= GRANT_SHOWS ? 0 : draft.granted;
+    draft.granted = 0;
+    draft.grantedSince = at;
+  }
   draft.rss = rss;
 }
 
@@ -104,7 +111,7 @@ export function progress(draft: Draft, at: number): void {
       }
       // A growth that does not come was ordered otherwise by somebody else, or is impossible: it is asked for again, ever less often.
       draft.growAfter = at + draft.growPause;
-      draft.growPause = Math.min(2 * draft.growPause, LAST_REFUSED_PAUSE);
+      draft.growPause = Math.min(2 * draft.growPause, LAST_PAUSE);
     }
   }
   openWindow(draft, at);

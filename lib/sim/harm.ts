@@ -84,8 +84,9 @@ interface Standing {
 interface Grant {
   readonly guest: SimGuest;
   readonly at: number;
-  readonly size: number;
-  readonly held: number;
+  /** What of it has not shown yet, and what the guest held when that was noted. */
+  left: number;
+  held: number;
 }
 
 export class HarmJudge {
@@ -142,10 +143,14 @@ export class HarmJudge {
       this.#otherAt = now;
       // What somebody else has just done the coordinator has yet to see.
       const standing = this.#standings.get(guest);
-      if (standing !== undefined) standing.shortSince = null;
+      if (standing !== undefined) {
+        standing.shortSince = null;
+        // An order to take what it uses: its balloon is faster than anybody who would help.
+        if (guest.target < guest.used + LEAST_SPARE) standing.sound = false;
+      }
     } else if (guest.target < target) this.#standingOf(guest).usedAtShrink = guest.used;
     else if (guest.target > target)
-      this.#grants.push({ guest, at: now, size: Math.max(0, guest.target - Math.max(target, charge)), held: guest.held });
+      this.#grants.push({ guest, at: now, left: Math.max(0, guest.target - Math.max(target, charge)), held: guest.held });
   }
 
   killed(guest: SimGuest, by: Killer): void {
@@ -166,6 +171,7 @@ export class HarmJudge {
     const fast = new Set([...this.#standings.values()].filter((standing) => this.#risesFast(standing)));
     const quiet = fast.size === 0 && !this.#hostRisesFast();
     this.#tickedAt = now;
+    this.#outstanding();
     this.#grants = this.#grants.filter(({ at }) => now - at < GRANT_MS);
     const away = this.#isAway();
     this.#note();
@@ -352,16 +358,18 @@ export class HarmJudge {
     return rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
   }
 
-  /** Grants that have not shown in what the guests hold. */
+  /** Grants that have not shown in what the guests hold: what they take is of the oldest. */
   #outstanding(): number {
-    const byGuest = new Map<SimGuest, { size: number; held: number }>();
-    for (const { guest, size, held } of this.#grants) {
-      const sum = byGuest.get(guest) ?? { size: 0, held };
-      sum.size += size;
-      byGuest.set(guest, sum);
-    }
+    const taken = new Map<SimGuest, number>();
     let outstanding = 0;
-    for (const [guest, { size, held }] of byGuest) outstanding += Math.max(0, size - Math.max(0, guest.held - held));
+    for (const grant of this.#grants) {
+      const { guest } = grant;
+      const rest = taken.get(guest) ?? Math.max(0, guest.held - grant.held);
+      taken.set(guest, Math.max(0, rest - grant.left));
+      grant.left = Math.max(0, grant.left - rest);
+      outstanding += grant.left;
+    }
+    for (const grant of this.#grants) grant.held = grant.guest.held;
     return outstanding;
   }
 
@@ -372,8 +380,8 @@ export class HarmJudge {
     // A rival sets other sizes where it sees others: then the two hosts differ by more than the coordinator's doing.
     if ((spec.swap === undefined && spec.hot === undefined) || Number.isFinite(this.#otherAt)) return;
     if (outside) this.judged.thrash = true;
-    // What went out for want of room comes in again once there is some.
-    else standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
+    // What went out for want of room comes in again once there is some; nobody helps a guest that has its ceiling.
+    if (!outside || guest.size >= standing.settings.ceiling - SAME) standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
     // The cache that its own programs have taken since it last gave memory: how much cache a guest works in is a question of its own (rule 16).
     if (!outside || guest.used > standing.usedAtShrink + SHRUNK_SLACK)
       standing.excusedFaults += Math.max(0, majorFault - standing.majorFault);
