@@ -248,9 +248,10 @@ function noteFollowing(draft: Draft, available: number, context: GuestContext | 
 function pair({ actual, follows, kernel: known, kernelSeen: seen }: Belief, before: number, available: number, resting: boolean) {
   const kernelSeen = follows && resting && available <= actual ? actual - available : seen;
   const kernel = isSame(kernelSeen, seen) ? kernelSeen : known;
+  if (resting) return { kernel, kernelSeen, size: actual, paired: true };
   if (follows && Number.isFinite(kernel + available)) return { kernel, kernelSeen, size: available + kernel, paired: true };
   // The larger of the sizes that it can have been: too much use is assumed, never too little.
-  return { kernel, kernelSeen, size: resting ? actual : Math.max(actual, before), paired: resting };
+  return { kernel, kernelSeen, size: Math.max(actual, before), paired: false };
 }
 
 /** A guest may say anything: figures that can't be are taken for no answer at all. */
