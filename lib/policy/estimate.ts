@@ -151,7 +151,7 @@ function seemsRebooted(draft: Draft, figure: Figure, at: number): boolean {
 function forget(draft: Draft, at: number): void {
   draft.rebootedAt = at;
   draft.samples = draft.falls = draft.trend = draft.reachable = draft.usualFaults = 0;
-  draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
+  draft.lastUpdate = draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
   draft.paired = false;
   draft.rollback = null;
 }

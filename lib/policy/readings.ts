@@ -277,6 +277,7 @@ function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, confi
   if (draft.falls > MOST_FALLS) return;
   const swapped = ((figure(SWAP_IN) - draft.swapIn) / elapsed) * 1000;
   const faults = ((figure(MAJOR_FAULT) - draft.majorFault) / elapsed) * 1000;
+  if (swapped < 0 || faults < 0) return;
   const { actual, original, size, sound, shrunkFrom, rollback } = draft;
   if (!(swapped > THRASH_SWAP_IN || faults > THRASH_FAULTS + 4 * draft.usualFaults)) {
     if (Number.isFinite(faults)) draft.usualFaults += 0.1 * (faults - draft.usualFaults);
