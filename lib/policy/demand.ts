@@ -92,7 +92,7 @@ export interface Reaction {
  *
  *     critical = used + the spare that nobody takes
  *     need     = used + max(100 MiB, used / 10) + trend × reaction
- *     want     = used + critical spare + min(max(trend, burst) × reaction, a quarter of the maximum), at least `need`
+ *     want     = used + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
  */

@@ -162,7 +162,9 @@ export function readFigures(
 
   const resting = isResting(draft, sample, context);
   if (resting) noteFollowing(draft, figure(AVAILABLE), context);
-  const { kernel, kernelSeen, size, paired } = pair(draft, before.actual, figure(AVAILABLE), resting);
+  const found = pair(draft, before.actual, figure(AVAILABLE), resting);
+  const { kernel, kernelSeen } = found;
+  let { size, paired } = found;
   // More spare than memory: the figures are of another size than we think.
   if (spare > size) {
     take(draft, figure);
@@ -173,6 +175,11 @@ export function readFigures(
   // After a gap in the readings (libvirt or QEMU hung) they can be as old as the last reading, a refresh or not: it may not have answered that.
   const gap = sample.at - before.actualAt > 2 * Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs);
   const at = gap ? Math.max(before.actualAt, draft.figuresAt || 0) : seenAt;
+  // Figures of a size that the balloon has not had of late: MemTotal does not follow it, whatever it did before.
+  if (size < oldestSize(draft, before.actual) - SAME) {
+    size = oldestSize(draft, before.actual);
+    paired = false;
+  }
   // Where two sizes are possible, the use that is believed stands as far as it agrees with either.
   const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
   const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, draft.used));
@@ -216,6 +223,11 @@ function changed(belief: Belief, figure: Figure): boolean {
     Object.is(figure(MAJOR_FAULT), belief.majorFault) &&
     Object.is(figure(SWAP_IN), belief.swapIn)
   );
+}
+
+/** The least size that the balloon can have had when figures were taken that are new now. */
+function oldestSize({ actual, orderedFrom, windowActual }: Belief, before: number): number {
+  return Math.min(actual, before || actual, orderedFrom || actual, windowActual || actual);
 }
 
 /** The figure that counts as spare. Linux before 4.6 and old drivers of Windows report no `usable`: there it is `unused`. */

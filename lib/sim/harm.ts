@@ -6,7 +6,7 @@
  */
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
-import { LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, SAME } from '../policy/limits.js';
+import { CRITICAL_SPARE, LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, SAME } from '../policy/limits.js';
 import { isNonsense } from './figures.js';
 import { type Killer, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
@@ -31,6 +31,8 @@ const RISE_SLACK = 4 * MiB;
 /** What the managed host must have above its reserve for a death in it to be the coordinator's doing. */
 const ROOM = GiB;
 /** A host may be left so much less: what guests take between a sample and its moves. */
+/** What guests hold beyond that is less than figures are good for. */
+const GIVEN_LEAST = 16 * MiB;
 const HOST_SLACK = 64 * MiB;
 /** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
 const SHORT_BAND = 16 * MiB;
@@ -109,6 +111,8 @@ export class HarmJudge {
   #lostSince: number | null = 0;
   #awayUntil = 0;
   #otherAt = Number.NEGATIVE_INFINITY;
+  /** Since when the host has room for whoever is in need. */
+  #roomSince = 0;
   #hostSound = false;
   #hostShaken = false;
   #hostViolated = false;
@@ -156,6 +160,7 @@ export class HarmJudge {
   }
 
   killed(guest: SimGuest, by: Killer): void {
+    const { now } = this.#host;
     const standing = this.#standings.get(guest);
     if (standing === undefined || this.#risesFast(standing)) return;
     // Who dies because the host does need not have been moved, nor be one that can be.
@@ -164,7 +169,9 @@ export class HarmJudge {
     const killer = { guest: 'runs out of memory', host: 'is killed by a host that ran out', limit: 'is killed at its hard limit' }[by];
     const left = `${formatSize(guest.used)} used of ${formatSize(guest.size)}, ${formatSize(this.#host.available)} available`;
     if (this.judged.dies && quiet) this.#report('dies', standing, `${killer}: ${left}`);
-    if (standing.lives && this.#room >= ROOM) this.#report('outlives', standing, `${killer}, and lives unmanaged: ${left}`);
+    // Room that has just come, as where the host has killed somebody, nobody has seen yet.
+    if (standing.lives && now - this.#roomSince >= NOTICED_MS)
+      this.#report('outlives', standing, `${killer}, and lives unmanaged: ${left}`);
   }
 
   step(): void {
@@ -180,6 +187,8 @@ export class HarmJudge {
     const standings = this.#host.guests.map((guest) => this.#standingOf(guest));
     this.#judgeHost(standings, away, quiet);
     const hasRoom = this.#room >= ROOM;
+    if (!hasRoom) this.#roomSince = Number.POSITIVE_INFINITY;
+    else if (this.#roomSince === Number.POSITIVE_INFINITY) this.#roomSince = now;
     for (const standing of standings) {
       this.#see(standing, away, fast.has(standing), quiet);
       const isOutside = hasRoom && standing.lives && standing.sound;
@@ -283,6 +292,15 @@ export class HarmJudge {
   }
 
   /** (d) Since it last had its reserve, could the host be kept from harm? */
+  /** Whether anybody has more than what nobody is made to give; one that does not say what it uses cannot be asked. */
+  #couldGive(standings: readonly Standing[]): boolean {
+    const given = standings.map(({ guest, settings }) => {
+      const kept = Math.max(settings.floor, guest.used + CRITICAL_SPARE);
+      return isControlled(guest, settings) && !isNonsense(guest.spec.figures) ? Math.max(0, guest.charge - kept) : 0;
+    });
+    return given.reduce((sum, each) => sum + each, 0) > GIVEN_LEAST;
+  }
+
   #judgeHost(standings: readonly Standing[], away: boolean, quiet: boolean): void {
     const { available } = this.#host;
     // After a rise that was too fast the host has what it needs once it can bear the rises that were counted with again.
@@ -292,7 +310,7 @@ export class HarmJudge {
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
-    if (!this.#hostSound || this.#hostViolated || available >= least - HOST_SLACK) return;
+    if (!this.#hostSound || this.#hostViolated || available >= least - HOST_SLACK || !this.#couldGive(standings)) return;
     this.#hostViolated = true;
     const unmanaged = formatSize(this.#unmanaged.host.leastAvailable);
     this.#violate(

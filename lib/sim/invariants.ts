@@ -231,7 +231,9 @@ export class Invariants {
     return Math.min(guest.used, ...past.map(({ used }) => used));
   }
 
-  #checkSpare({ stored, at, to, used, ...rest }: Ordered): void {
+  #checkSpare({ stored, at, to, used, foreign, ...rest }: Ordered): void {
+    // Nobody reads a target back: what somebody else had set it to was not seen.
+    if (foreign) return;
     // What it holds beyond its target is on its way already.
     const actual = Math.min(rest.actual, Math.max(stored.target, to));
     const { guest } = stored;
