@@ -1,4 +1,4 @@
-/** A guest that has idled suddenly takes 600 MiB: does its eater live? And does `memcoord status` tell beforehand what it would survive? */
+/** A guest that has idled suddenly takes 600 MiB: does its eater live? And does `memcoord status` say beforehand what it would survive? */
 import { say } from '../test/lab/agent.js';
 import type { Answer, Bench, HostName, Mode, Question } from './question.js';
 import { COORDINATORS, coordinated, eat, type Meal, rest, settle, survivableBurst, theLabOf } from './workload.js';
@@ -16,7 +16,7 @@ const RUNS = {
 
 /** A pool without room: four guests at their floor of 256 MiB, and nothing to give. */
 const NO_ROOM = ['--pool', '1024MiB'];
-/** How long the burst lasts that `status` tells of, s. */
+/** How long the burst lasts that `status` counts on, s. */
 const BURST_LASTS = 3;
 /** Parts of the shown burst that are tried. The guest should survive the first ones and not the last ones. */
 const TRIED: Readonly<Record<Mode, readonly number[]>> = {

@@ -22,6 +22,7 @@ import {
   RIVAL_SEEN,
   RIVAL_SHARE,
   UNSEEN,
+  UNTOUCHED_LEAST,
 } from './limits.js';
 import type { PolicyConfig, Sample } from './types.js';
 
@@ -91,8 +92,9 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     const pending = Math.min(guest.granted + guest.grantedBefore, left) + raised;
     all += left + raised;
     granted += pending;
-    // A guest at risk is seen earlier than one that only the host's memory tells of.
-    rises.push(Math.min(Math.max(0, left - pending), atOnce(Math.min(UNSEEN, guest.reaction || UNSEEN))));
+    // A rise that the guest's own figures show is seen earlier than one that only the host's memory tells of.
+    const tells = guest.rss + UNTOUCHED_LEAST >= guest.used && guest.reaction < UNSEEN;
+    rises.push(Math.min(Math.max(0, left - pending), atOnce(tells ? guest.reaction : UNSEEN)));
     // What it is about to take if it goes on as it does; figures that stand tell nothing of that.
     const soon = isMovable(guest) ? atOnce(UNSEEN) * Math.min(1, guest.trend / config.burstKiBs) : 0;
     expected += Math.min(pending, soon + raised);

@@ -22,6 +22,8 @@ export interface Claim {
 export interface Room {
   /** For need; negative where the host is short. */
   readonly room: number;
+  /** For what keeps guests alive: `room` at least. */
+  readonly reliefRoom: number;
   /** For optional growth. */
   readonly optionalRoom: number;
   /** What of it surplus leaves to a guest that is started next. */
@@ -46,12 +48,12 @@ export interface Allocation {
  *   room, which is negative where the host is short:
  *   - enough for every need: cushions give, `used_i + λ share_i` between need_i and what of want_i it holds.
  *   - contended, enough for Σ critical: `used_i + λ share_i` between critical_i and need_i. Spare per share is equal.
- *   - overcommitted: `used_i + λ share_i` between min(holds_i, critical_i) and critical_i. Nobody is pushed into its critical spare for
+ *   - overcommitted, the relief room added as far as Σ critical: `used_i + λ share_i` between min(holds_i, critical_i) and critical_i. Nobody is pushed into its critical spare for
  *     another; what someone holds beyond that goes to those with the least spare.
  */
 export function allocate(
   claims: readonly Claim[],
-  { room, optionalRoom, newcomer, shortage }: Room,
+  { room, reliefRoom, optionalRoom, newcomer, shortage }: Room,
   surplus: 'host' | 'guests',
 ): Allocation {
   const base = column(claims, ({ used }) => Math.max(0, used || 0));
@@ -69,12 +71,13 @@ export function allocate(
     const ceilings = () => column(claims, ({ ceiling }) => ceiling);
     return { state: 'ample', sizes: spreads ? level(want, ceilings(), total - newcomer) : level(cushioned, want, total) };
   }
-  const total = held + (unpaid ? room : -shortage);
+  const total = held + room;
   if (sum(need) <= total) return { state: 'ample', sizes: level(need, cushioned, total) };
   const critical = column(claims, (claim) => claim.critical);
   if (sum(critical) <= total) return { state: 'contended', sizes: level(critical, need, total) };
+  const least = Math.min(sum(critical), held + reliefRoom);
   const keeps = column(claims, ({ floor, holds, critical }) => Math.max(Math.min(floor, critical), Math.min(holds, critical)));
-  return { state: 'overcommitted', sizes: level(keeps, critical, total) };
+  return { state: 'overcommitted', sizes: level(keeps, critical, Math.max(total, least)) };
 }
 
 /** What guests bring to the filling, one number a guest in each array: its level is `base + λ · share`, held between `lower` and `upper`. */

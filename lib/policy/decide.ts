@@ -41,6 +41,7 @@ import {
   SAME,
 } from './limits.js';
 import { openWindow } from './readings.js';
+import { goalOf } from './restore.js';
 import type { GuestContext, Move, PolicyConfig, Reason, Sample } from './types.js';
 
 /** The moves of a sample, in the order in which they are to be carried out, and whether a guest lacks memory that others have yet to give. */
@@ -146,6 +147,8 @@ function take(
     // At least two donors share a step.
     const size = step(guest, brisk, at, waiting && !over && !restores ? Math.min(left, transit / 2) : left);
     const to = pages(target - size + PAGE - 1);
+    // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
+    if (restores && guest.need > goalOf(guest) + PAGE && target - guest.need < GIVE_MARGIN) continue;
     if (size === 0 || to >= target) continue;
     left -= size;
     const reason = restores ? 'restore' : target > ceiling ? 'bounds' : over ? 'over-capacity' : waiting ? 'make-room' : 'give';

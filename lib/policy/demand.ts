@@ -109,8 +109,8 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   const ceiling = Math.max(draft.ceiling, Math.min(charge(draft), used + critical));
   const floor = draft.phase === 'stuck' ? Math.min(ceiling, Math.max(draft.floor, draft.reachable)) : Math.min(draft.floor, ceiling);
   const within = (size: number, from = floor) => Math.min(ceiling, Math.max(from, size));
-  // The floor by default lifts nobody in need.
-  const from = draft.floorIsSet ? floor : Math.min(floor, charge(draft));
+  // The floor is where shrinking ends; who is under it is lifted by optional growth.
+  const from = Math.min(floor, charge(draft));
   draft.ceiling = ceiling;
   draft.floor = floor;
   // One that seems safe is left to the sweeps.

@@ -114,7 +114,6 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
   const hard = facts?.hardLimit == null ? maximum : Math.max(0, facts.hardLimit - overhead(draft));
   const ceiling = Math.min(amountOf(max ?? maximum, maximum), maximum, hard);
   const floor = min === undefined ? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)) : amountOf(min, maximum);
-  draft.floorIsSet = min !== undefined;
   draft.maximum = maximum;
   draft.floor = Math.min(floor, ceiling);
   // One that did not come when it was last grown is not asked for more before its pause is over.
@@ -126,12 +125,12 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
 /**
  * The most that it may hold while we do not control it: what its balloon leaves it, or will once it follows its target, which is its maximum
  * where no driver has ever held it.
- * After a boot `actual` tells nothing before the driver has answered again, nor does it of a guest that hangs or whose memory is pinned.
+ * After a boot `actual` tells nothing before the driver has answered again, nor does it of a guest whose memory is pinned.
  */
 function settleLimit(draft: Draft, context: GuestContext | undefined): void {
   const facts = context?.facts;
   const booted = Number.isFinite(draft.rebootedAt) && draft.samples === 0;
-  const held = draft.actual > 0 && !booted && !hangs(draft) && facts?.obstacles.length === 0;
+  const held = draft.actual > 0 && !booted && facts?.obstacles.length === 0;
   if (facts?.backing === 'hugepages') draft.limit = 0;
   else draft.limit = (held ? charge(draft) : draft.maximum) + (facts?.virtioMem ?? 0);
 }
@@ -152,7 +151,7 @@ function seemsRebooted(draft: Draft, figure: Figure, at: number): boolean {
 function forget(draft: Draft, at: number): void {
   draft.rebootedAt = at;
   draft.samples = draft.falls = draft.trend = draft.reachable = draft.usualFaults = 0;
-  draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
+  draft.lastUpdate = draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
   draft.paired = false;
   draft.rollback = null;
 }

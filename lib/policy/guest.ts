@@ -179,8 +179,6 @@ const WORDS = {
   why: null as Why | null,
   /** The figure that counts as its spare: what is set, or `unused` where it does not report `usable`. */
   signal: 'usable' as Signal,
-  /** Its floor was set by somebody, and is a need; by default it is where shrinking ends. */
-  floorIsSet: false,
   /** True where the hypervisor refuses to have it take new figures: it is seen no more often than it reports by itself. */
   refusesRefresh: false,
   /** True where `size` is known and not only assumed. */

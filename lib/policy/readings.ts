@@ -19,7 +19,6 @@ import {
   GRANT_SHOWS,
   IDLE_AFTER,
   LAST_PAUSE,
-  LAST_REFUSED_PAUSE,
   LEAST_PROGRESS,
   MOST_FALLS,
   ORDER_GRACE,
@@ -112,7 +111,7 @@ export function progress(draft: Draft, at: number): void {
       }
       // A growth that does not come was ordered otherwise by somebody else, or is impossible: it is asked for again, ever less often.
       draft.growAfter = at + draft.growPause;
-      draft.growPause = Math.min(2 * draft.growPause, LAST_REFUSED_PAUSE);
+      draft.growPause = Math.min(2 * draft.growPause, LAST_PAUSE);
     }
   }
   openWindow(draft, at);
@@ -249,9 +248,10 @@ function noteFollowing(draft: Draft, available: number, context: GuestContext | 
 function pair({ actual, follows, kernel: known, kernelSeen: seen }: Belief, before: number, available: number, resting: boolean) {
   const kernelSeen = follows && resting && available <= actual ? actual - available : seen;
   const kernel = isSame(kernelSeen, seen) ? kernelSeen : known;
+  if (resting) return { kernel, kernelSeen, size: actual, paired: true };
   if (follows && Number.isFinite(kernel + available)) return { kernel, kernelSeen, size: available + kernel, paired: true };
   // The larger of the sizes that it can have been: too much use is assumed, never too little.
-  return { kernel, kernelSeen, size: resting ? actual : Math.max(actual, before), paired: resting };
+  return { kernel, kernelSeen, size: Math.max(actual, before), paired: false };
 }
 
 /** A guest may say anything: figures that can't be are taken for no answer at all. */
@@ -277,6 +277,7 @@ function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, confi
   if (draft.falls > MOST_FALLS) return;
   const swapped = ((figure(SWAP_IN) - draft.swapIn) / elapsed) * 1000;
   const faults = ((figure(MAJOR_FAULT) - draft.majorFault) / elapsed) * 1000;
+  if (swapped < 0 || faults < 0) return;
   const { actual, original, size, sound, shrunkFrom, rollback } = draft;
   if (!(swapped > THRASH_SWAP_IN || faults > THRASH_FAULTS + 4 * draft.usualFaults)) {
     if (Number.isFinite(faults)) draft.usualFaults += 0.1 * (faults - draft.usualFaults);

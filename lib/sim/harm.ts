@@ -42,6 +42,8 @@ const NOTICED_MS = 1200;
 const KNOWN_MS = 2000;
 /** A coordinator that lost its connection tries again at least so often (registry.ts: 30 s, and the pause before), ms. */
 const RETRY_MS = 31_000;
+/** A balloon that somebody else has sent below what its guest uses takes so long to get there at most, ms. */
+const CUT_MS = 10_000;
 /** Guests whose rise before the next sample is counted with: they do not all rise in the same second. */
 const RISE_AT_ONCE = 3;
 /** A grant that has not shown in resident memory after so long never will, ms. */
@@ -126,7 +128,7 @@ export class HarmJudge {
   /** The host had room for all as they stood, and so had the pool: a smaller one is an order to take from them. */
   get #couldLiveUnmanaged(): boolean {
     const { host, guests, withinPool } = this.#unmanaged;
-    return withinPool && host.leastAvailable >= this.#reserve && [...guests.values()].every(({ kills }) => kills === 0);
+    return withinPool && host.leastAvailable >= this.#reserve + HOST_SLACK && [...guests.values()].every(({ kills }) => kills === 0);
   }
 
   /** The coordinator has sampled all guests. */
@@ -146,7 +148,7 @@ export class HarmJudge {
       if (standing !== undefined) {
         standing.shortSince = null;
         // An order to take what it uses: its balloon is faster than anybody who would help.
-        if (guest.target < guest.used + LEAST_SPARE) standing.sound = false;
+        if (guest.target < guest.used + LEAST_SPARE) standing.awayUntil = Math.max(standing.awayUntil, now + CUT_MS);
       }
     } else if (guest.target < target) this.#standingOf(guest).usedAtShrink = guest.used;
     else if (guest.target > target)
@@ -380,8 +382,8 @@ export class HarmJudge {
     // A rival sets other sizes where it sees others: then the two hosts differ by more than the coordinator's doing.
     if ((spec.swap === undefined && spec.hot === undefined) || Number.isFinite(this.#otherAt)) return;
     if (outside) this.judged.thrash = true;
-    // What went out for want of room comes in again once there is some.
-    else standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
+    // What went out for want of room comes in again once there is some; nobody helps a guest that has its ceiling.
+    if (!outside || guest.size >= standing.settings.ceiling - SAME) standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
     // The cache that its own programs have taken since it last gave memory: how much cache a guest works in is a question of its own (rule 16).
     if (!outside || guest.used > standing.usedAtShrink + SHRUNK_SLACK)
       standing.excusedFaults += Math.max(0, majorFault - standing.majorFault);

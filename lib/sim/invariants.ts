@@ -157,11 +157,11 @@ export class Invariants {
     // A guest that does not do what it is told is asked again and again, ever less often: the others must not be moved for it.
     const unruly = new Set(this.#host.guests.filter(isUnruly).map(({ spec }) => spec.name));
     const travelled = new Map<string, number>();
-    // What such a guest gives at last, and for good, goes to others.
+    // What such a guest gives or is asked to take at last moves others by as much.
     let given = 0;
     for (const { at, name, from, to } of this.#moves) {
       if (at <= this.#host.now - REST_MS) continue;
-      if (unruly.has(name)) given += from - to;
+      if (unruly.has(name)) given += Math.abs(from - to);
       else travelled.set(name, (travelled.get(name) ?? 0) + Math.abs(to - from));
     }
     for (const [name, way] of travelled)

@@ -155,7 +155,7 @@ t.test('a daemon that hangs does not keep the command from stopping', async (t) 
   t.ok(Date.now() - asked < 20_000);
 });
 
-t.test('a connection that is lost is told, and made again when the daemon answers', async (t) => {
+t.test('a connection that is lost is reported, and made again when the daemon answers', async (t) => {
   const { uri, pid } = await startDaemon(t);
   const running = start(['run', '-c', uri, '--interval', '0.5']);
   await running.says(/"kind":"guest-appeared"/);

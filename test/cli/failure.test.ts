@@ -18,7 +18,7 @@ t.test('an error that is known speaks for itself, a defect shows its stack', asy
   t.match(explain(new TypeError('undefined is not')).message, /failure\.test\.ts/);
 });
 
-t.test('what is told holds nothing that a terminal acts on, and no line that was not ours', async (t) => {
+t.test('what is reported holds nothing that a terminal acts on, and no line that was not ours', async (t) => {
   t.equal(explain(new UsageError('option --pool: \x1b[2J')).message, 'option --pool: ?[2J');
   t.equal(explain(new ConfigError('f:1: a\nf:2: \x9b')).message, 'f:1: a\nf:2: ?');
   const { message } = explain(new UnreachableError('qemu:///a\x1b[31m\nb', new Error('Permission denied')));

@@ -63,7 +63,7 @@ t.test('guests are coordinated until SIGTERM, which puts their stats periods bac
   t.equal(process.listenerCount('SIGTERM'), listeners, 'no listener is left behind');
 });
 
-t.test('a dry run tells moves, and changes neither sizes nor stats periods, over a read-only connection', async (t) => {
+t.test('a dry run reports moves, and changes neither sizes nor stats periods, over a read-only connection', async (t) => {
   const host = hostWith(idle('fat', { current: 1500 * MiB }));
   host.guest('fat').setPeriod(1);
   const rights: boolean[] = [];
@@ -140,7 +140,7 @@ t.test('a host that has another id after its daemon was started anew is held by 
   for (const each of ids) await (await takeLock(each)).release();
 });
 
-t.test('what must outlive the process is kept while it runs, and a broken record of the last one is told', async (t) => {
+t.test('what must outlive the process is kept while it runs, and a broken record of the last one is reported', async (t) => {
   const id = randomUUID();
   process.env.STATE_DIRECTORY = t.testdir();
   t.teardown(() => delete process.env.STATE_DIRECTORY);
@@ -183,10 +183,10 @@ t.test('SIGHUP reads the configuration again; a bad one is refused and the old o
     await hangUp('pool: 5GiB\nconnect: test:///default\n');
     await hangUp('pol: 6GiB\n');
   });
-  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(told[0], 'configuration read again; connect: test:///default takes a restart');
-  t.match(told[1], /refused, the old one stays: .*f\.yaml:1: pol: no such setting, did you mean 'pool'\?/);
-  t.equal(told.length, 2);
+  const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(reported[0], 'configuration read again; connect: test:///default takes a restart');
+  t.match(reported[1], /refused, the old one stays: .*f\.yaml:1: pol: no such setting, did you mean 'pool'\?/);
+  t.equal(reported.length, 2);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
 });
@@ -214,8 +214,8 @@ t.test('SIGHUP with a file that is gone, a folder in its place, or YAML that nob
     await hangUp();
   });
   t.equal(code, 0);
-  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(told, [/refused, the old one stays: .*ENOENT/, /refused.*it is a folder/, /refused/, /configuration read again/]);
+  const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(reported, [/refused, the old one stays: .*ENOENT/, /refused.*it is a folder/, /refused/, /configuration read again/]);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
 });
@@ -233,8 +233,8 @@ t.test('SIGHUP with a pipe in place of the file keeps the old configuration, and
     t.match(await readFile('/proc/meminfo', 'utf8'), /MemAvailable/);
     await new Promise((resolve) => setTimeout(resolve, 100));
   });
-  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(told, new Array(5).fill(/refused, the old one stays: .*it is a pipe/));
+  const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(reported, new Array(5).fill(/refused, the old one stays: .*it is a pipe/));
 });
 
 t.test('SIGHUP while the file is saved, and empty for a moment, keeps the old configuration; {} stands for all defaults', async (t) => {
@@ -250,8 +250,8 @@ t.test('SIGHUP while the file is saved, and empty for a moment, keeps the old co
       await host.pass(2000);
     }
   });
-  const told = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(told, [/refused, the old one stays: .*f\.yaml: is empty/, /configuration read again/]);
+  const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
+  t.match(reported, [/refused, the old one stays: .*f\.yaml: is empty/, /configuration read again/]);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, null]);
 });
@@ -332,7 +332,7 @@ t.test('SIGHUP without a configuration file changes nothing, and says so', async
   t.ok(log.some(({ msg }) => msg === 'SIGHUP: there is no --config file to read again'));
 });
 
-t.test('a lost connection is told once, with what to do, and made again', async (t) => {
+t.test('a lost connection is reported once, with what to do, and made again', async (t) => {
   const host = hostWith(idle('one'));
   let fail = false;
   const connect = connectTo(host, (real) => ({
@@ -359,7 +359,7 @@ t.test('a lost connection is told once, with what to do, and made again', async 
   t.ok(log.filter(({ kind }) => kind === 'connected').length >= 2);
 });
 
-t.test('a daemon that has ended is told with the command that starts it', async (t) => {
+t.test('a daemon that has ended is reported with the command that starts it', async (t) => {
   const host = hostWith(idle('one'));
   let up = true;
   const connect: Connect = (uri, options) =>

@@ -34,7 +34,7 @@ t.test('hosts do not get in each other’s way', async (t) => {
   await Promise.all(locks.map((lock) => lock.release()));
 });
 
-t.test('a second coordinator is told the pid of the first, whose death by SIGKILL leaves no stale lock', async (t) => {
+t.test('a second coordinator learns the pid of the first, whose death by SIGKILL leaves no stale lock', async (t) => {
   const id = randomUUID();
   const child = await holder(id);
   await t.rejects(takeLock(id), new LockedError(child.pid ?? 0));
@@ -62,7 +62,7 @@ t.test('whose the lock is, the kernel says, also of a holder that hangs', async 
   t.equal(await lockOwner(id), null);
 });
 
-t.test('a socket whose path looks like a line about the lock makes nobody its owner', async (t) => {
+t.test('a socket whose path reads like a line about the lock makes nobody its owner', async (t) => {
   const id = randomUUID().slice(0, 8);
   const lock = await takeLock(id);
   t.equal(await lockOwner(id), process.pid);

@@ -43,7 +43,7 @@ t.test('a recording gives the same moves again, the changed configuration includ
   t.equal(samples.filter(({ config }) => config !== undefined).length, 2, 'it is written where it changes');
 });
 
-t.test('a recording that was tampered with is told, sample by sample', async (t) => {
+t.test('a recording that was tampered with is reported, sample by sample', async (t) => {
   const samples = samplesOf(await recorded());
   const at = samples.findIndex(({ moves }) => moves.length > 0);
   const sample = samples[at] as RecordedSample;
@@ -92,7 +92,7 @@ function changed(value: unknown, [first, ...rest]: readonly number[], other: unk
 t.test('whatever is changed in a recording, it is planned again or refused', async (t) => {
   const lines = (await recorded()).slice(0, 12);
   const remembered = { original: GiB, target: GiB, orderedAt: 0, speed: 400 * MiB, reachable: 0, shrinkAfter: 0, pause: 15_000 };
-  const rich = lines.map((line) => {
+  const varied = lines.map((line) => {
     const sample = JSON.parse(line);
     const contexts = Object.entries<object>(sample.contexts).map(([uuid, each]) => [
       uuid,
@@ -100,7 +100,7 @@ t.test('whatever is changed in a recording, it is planned again or refused', asy
     ]);
     return { ...sample, contexts: Object.fromEntries(contexts) };
   });
-  t.equal(replay(samplesOf(rich.map((sample) => JSON.stringify(sample))), config).samples, lines.length);
+  t.equal(replay(samplesOf(varied.map((sample) => JSON.stringify(sample))), config).samples, lines.length);
   const seen = { planned: 0, refused: 0 };
   fc.assert(
     fc.property(
@@ -108,7 +108,7 @@ t.test('whatever is changed in a recording, it is planned again or refused', asy
       fc.array(fc.nat(), { maxLength: 5 }),
       fc.oneof(fc.jsonValue(), fc.double(), fc.integer(), fc.constant({})),
       (which, way, value) => {
-        const text = rich.map((sample, i) => JSON.stringify(i === which ? changed(sample, way, value) : sample));
+        const text = varied.map((sample, i) => JSON.stringify(i === which ? changed(sample, way, value) : sample));
         try {
           replay(samplesOf(text), config);
           seen.planned++;

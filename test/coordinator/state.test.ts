@@ -110,7 +110,7 @@ test('whatever stands in the file, it is never fatal, and never believed where i
   );
 });
 
-test('a file that cannot be written is told once, and again after it could be', async (t) => {
+test('a file that cannot be written is reported once, and again after it could be', async (t) => {
   const folder = t.testdir({ 'in-the-way': '' });
   const warnings: string[] = [];
   const state = fileState(join(folder, 'in-the-way/host.json'), null, (line) => warnings.push(line));
@@ -133,7 +133,7 @@ test('what stands in the place of the new file is neither followed nor kept', as
   t.equal(readFileSync(join(folder, 'theirs'), 'utf8'), 'theirs');
 });
 
-test('a folder in place of the file is told, and nothing is believed', async (t) => {
+test('a folder in place of the file is reported, and nothing is believed', async (t) => {
   const path = join(t.testdir(), 'host.json');
   mkdirSync(path);
   chmodSync(path, 0o700);

@@ -9,7 +9,7 @@ import * as sweep from '../../lib/sweep.js';
 import { guest, World } from '../policy/world.js';
 
 /** What a guest can say, through QEMU, which checks none of it. */
-const TOLD = [
+const REPORTED = [
   sweep.ACTUAL,
   sweep.UNUSED,
   sweep.AVAILABLE,
@@ -33,7 +33,7 @@ const KNOWN = [
   sweep.CPU_TIME,
 ] as const;
 
-/** QEMU subtracts what the guest says from its memory without a sample of the sign: what is told may be near 2^64 bytes, and its unit is the KiB. */
+/** QEMU subtracts what the guest says from its memory without a check of the sign: what is reported may be near 2^64 bytes, and its unit is the KiB. */
 const figure = fc.oneof(fc.constantFrom(Number.NaN, 0, -1, 1, 2 ** 54, 2 ** 63, 2 ** 64), fc.integer({ min: -4 * GiB, max: 8 * GiB }));
 const plausible = fc.integer({ min: 0, max: 2 * GiB });
 
@@ -57,18 +57,18 @@ const lies = (rows: number, fields: readonly number[], values = figure) =>
 
 t.test('whatever the figures, a plan is made, and every target is whole, over 0 and no more than the maximum', async (t) => {
   let moved = 0;
-  const rounds = fc.array(lies(4, [...TOLD, ...KNOWN], fc.oneof(figure, plausible)), { minLength: 4, maxLength: 12 });
+  const rounds = fc.array(lies(4, [...REPORTED, ...KNOWN], fc.oneof(figure, plausible)), { minLength: 4, maxLength: 12 });
   const settings = fc.record({
     surplus: fc.constantFrom('host' as const, 'guests' as const),
     signal: fc.constantFrom('usable' as const, 'unused' as const),
   });
   fc.assert(
-    fc.property(rounds, settings, fc.integer({ min: 200 * MiB, max: 8 * GiB }), (told, { surplus, signal }, maximum) => {
+    fc.property(rounds, settings, fc.integer({ min: 200 * MiB, max: 8 * GiB }), (reported, { surplus, signal }, maximum) => {
       const guests = ['a', 'b', 'c', 'd'].map((name, i) =>
         guest(name, { maximum, actual: Math.round(maximum * 0.25 * (i + 1)), cpu: i % 2 === 0 ? 0 : Number.NaN }),
       );
       const world = new World(guests, { surplus, signal, pool: 4 * GiB });
-      for (const round of told) {
+      for (const round of reported) {
         const { moves, account, model } = readThrough(world, round);
         moved += moves.length;
         if (!moves.every(({ to }) => Number.isInteger(to) && to > 0 && to <= maximum)) return false;
@@ -89,12 +89,12 @@ t.test('whatever the figures, a plan is made, and every target is whole, over 0 
 
 t.test('a liar gets no more than its maximum, and takes no honest guest under what it uses and the spare that nobody takes', async (t) => {
   let taken = 0;
-  const rounds = fc.array(lies(1, TOLD, fc.oneof(figure, plausible)), { minLength: 10, maxLength: 25 });
+  const rounds = fc.array(lies(1, REPORTED, fc.oneof(figure, plausible)), { minLength: 10, maxLength: 25 });
   fc.assert(
-    fc.property(rounds, fc.integer({ min: 1, max: 4 }), (told, pool) => {
+    fc.property(rounds, fc.integer({ min: 1, max: 4 }), (reported, pool) => {
       const honest = ['b', 'c', 'd'].map((name, i) => guest(name, { actual: (400 + 200 * i) * MiB, used: (150 + 100 * i) * MiB }));
       const world = new World([guest('liar'), ...honest], { pool: pool * GiB });
-      for (const round of told) {
+      for (const round of reported) {
         const { moves } = readThrough(world, round);
         for (const { name, from, to } of moves) {
           if (name === 'liar' ? to > 2 * GiB : to < from && to < world.find(name).used + CRITICAL_SPARE) return false;

@@ -118,7 +118,7 @@ for (const [what, text] of [
   ['elements in elements', `${many(1300, () => '<a>')}`],
   ['an unknown entity', '<m min="&xxe;"/>'],
 ] as const) {
-  t.test(`${what}: ignored in no time, and told`, async (t) => {
+  t.test(`${what}: ignored in no time, and reported`, async (t) => {
     const took = timed(() => {
       const { overrides, problems } = parseMetadata(text);
       t.strictSame(overrides, {});

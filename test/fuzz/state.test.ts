@@ -8,7 +8,7 @@ import { hostileText } from './hostile.js';
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
 const WHOLE = `{"version":1,"boot":null,"periods":{"${UUID}":{"id":7,"original":10,"set":1}}}\n`;
 
-/** What is read out of a file with that text, what was told, and what was set aside. */
+/** What is read out of a file with that text, what was reported, and what was set aside. */
 async function read(path: string, text: string | Buffer | null) {
   rmSync(`${path}.bad`, { force: true });
   if (text === null) rmSync(path, { force: true });

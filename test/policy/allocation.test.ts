@@ -19,7 +19,7 @@ function claimOf(
 /** A host on which the guests together may have `total`, for need and for cushions. */
 function roomFor(claims: readonly Claim[], total: number, optional = total): Room {
   const held = claims.reduce((all, { holds }) => all + holds, 0);
-  return { room: total - held, optionalRoom: optional - held, newcomer: 0, shortage: Math.max(0, held - total) };
+  return { room: total - held, reliefRoom: total - held, optionalRoom: optional - held, newcomer: 0, shortage: Math.max(0, held - total) };
 }
 
 const size = (least: number, most: number) => fc.integer({ min: least, max: most }).map((mib) => mib * MiB);
@@ -73,7 +73,7 @@ t.test('where there is enough for all everyone has its upper bound to the last b
   t.same([...fill(vessels([0.1, 0, 3.8, 3], [0, 0, 1, 1]), 10)], [3.8, 1]);
 });
 
-t.test('where rounding cannot tell the bounds of a vessel apart no other vessel is filled for it', async (t) => {
+t.test('where the bounds of a vessel are the same after rounding no other vessel is filled for it', async (t) => {
   t.same([...fill(vessels([1e18, 0, 1, 1], [0, 0, 1, 1]), 0.5)], [0, 0]);
 });
 
@@ -103,7 +103,7 @@ t.test('surplus: guests leaves what a guest that is started next can take before
 
 t.test('surplus: guests spreads nothing while there is room for need alone', async (t) => {
   const claims = [claimOf(300 * MiB, 120 * MiB, { holds: 400 * MiB }), claimOf(700 * MiB, 120 * MiB)];
-  const { sizes } = allocate(claims, { room: 8 * GiB, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 }, 'guests');
+  const { sizes } = allocate(claims, { room: 8 * GiB, reliefRoom: 8 * GiB, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 }, 'guests');
   t.same([...sizes], [420 * MiB, 820 * MiB]);
 });
 
@@ -113,7 +113,11 @@ t.test('no room for cushions takes from nobody, and need is paid beside it', asy
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 420 * MiB }),
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 330 * MiB }),
   ];
-  const { state, sizes } = allocate(claims, { room: 100 * MiB, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 }, 'host');
+  const { state, sizes } = allocate(
+    claims,
+    { room: 100 * MiB, reliefRoom: 100 * MiB, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 },
+    'host',
+  );
   t.equal(state, 'ample');
   t.same([...sizes], [480 * MiB, 420 * MiB, 400 * MiB]);
 });
@@ -123,7 +127,7 @@ t.test('what there is for cushions goes to those with the least spare', async (t
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 400 * MiB }),
     claimOf(500 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 640 * MiB }),
   ];
-  const { sizes } = allocate(claims, { room: 8 * GiB, optionalRoom: 60 * MiB, newcomer: 0, shortage: 0 }, 'host');
+  const { sizes } = allocate(claims, { room: 8 * GiB, reliefRoom: 8 * GiB, optionalRoom: 60 * MiB, newcomer: 0, shortage: 0 }, 'host');
   t.same([...sizes], [450 * MiB, 650 * MiB]);
 });
 
@@ -133,7 +137,11 @@ t.test('cushions give where need cannot be paid, and no more than it lacks', asy
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB }),
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 330 * MiB }),
   ];
-  const { state, sizes } = allocate(claims, { room: 10 * MiB, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 }, 'host');
+  const { state, sizes } = allocate(
+    claims,
+    { room: 10 * MiB, reliefRoom: 10 * MiB, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 },
+    'host',
+  );
   t.equal(state, 'ample');
   t.same([...sizes], [450 * MiB, 450 * MiB, 400 * MiB]);
 });
@@ -144,7 +152,7 @@ t.test('nobody is taken below its need while the need of all can be paid from ro
       const room = Math.round(part * all.reduce((a, { holds }) => a + holds, 0));
       const { state, sizes } = allocate(
         all,
-        { room, optionalRoom: room - GiB, newcomer: 0, shortage: short ? Math.max(0, -room) : 0 },
+        { room, reliefRoom: room, optionalRoom: room - GiB, newcomer: 0, shortage: short ? Math.max(0, -room) : 0 },
         'host',
       );
       const enough = sum(column(all, ({ need }) => need)) <= sum(column(all, ({ holds }) => holds)) + room;
@@ -205,9 +213,9 @@ t.test('no guest is given less than its floor or more than its ceiling, and all 
 });
 
 t.test('overcommitted: what one guest holds beyond its critical spare goes to the one with the least spare', async (t) => {
-  const rich = claimOf(400 * MiB, 120 * MiB, { holds: 600 * MiB });
-  const poor = claimOf(900 * MiB, 120 * MiB, { holds: 850 * MiB });
-  const { state, sizes } = allocate([rich, poor], roomFor([rich, poor], 1350 * MiB), 'host');
+  const holder = claimOf(400 * MiB, 120 * MiB, { holds: 600 * MiB });
+  const starving = claimOf(900 * MiB, 120 * MiB, { holds: 850 * MiB });
+  const { state, sizes } = allocate([holder, starving], roomFor([holder, starving], 1350 * MiB), 'host');
   t.equal(state, 'overcommitted');
   t.same([...sizes], [448 * MiB, 902 * MiB]);
 });

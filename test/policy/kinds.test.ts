@@ -72,7 +72,7 @@ t.test('a counter that wraps around is no reboot', async (t) => {
   t.equal(believed(wrapped()).phase, 'steady');
 });
 
-t.test('a counter that wraps around tells nothing of what is usual: what comes after it is no thrashing', async (t) => {
+t.test('a counter that wraps around says nothing of what is usual: what comes after it is no thrashing', async (t) => {
   const world = wrapped();
   world.run(10);
   t.same(

@@ -86,6 +86,7 @@ t.test('growth spends no more than there is for it, and targets stay within floo
         // The worst case: every grant lands before every release.
         let spent = 0;
         let surplus = false;
+        let need = false;
         for (const { to, from, uuid, reason } of moves) {
           const belief = world.model.guests.find((each) => each.uuid === uuid);
           if (belief === undefined || !isControlled(belief)) throw new Error(`${uuid} is not controlled, ${reason}`);
@@ -94,8 +95,10 @@ t.test('growth spends no more than there is for it, and targets stay within floo
           if (to < from && to < belief.floor) throw new Error(`${uuid}: ${from} to ${to}, ${reason}, under its floor of ${belief.floor}`);
           spent += Math.max(0, to - charge(belief));
           surplus ||= reason === 'surplus' && to > charge(belief);
+          need ||= (reason === 'need' || reason === 'bounds') && to > charge(belief);
         }
-        if (spent > Math.max(0, account.room) + 1) throw new Error(`${spent} of ${account.room} were spent`);
+        if (spent > Math.max(0, account.reliefRoom) + 1) throw new Error(`${spent} of ${account.reliefRoom} were spent on relief`);
+        if (need && spent > account.room + 1) throw new Error(`${spent} of ${account.room} were spent on need`);
         if (surplus && spent > account.optionalRoom + 1) throw new Error(`${spent} of ${account.optionalRoom} were spent on surplus`);
         if (surplus) optional++;
         else if (spent > 0) needed++;

@@ -24,7 +24,7 @@ function next(world: World, ms: number, { savings = 50, ...check }: Partial<Acti
   return nextSample(world.model, contexts(world), CONFIG, { at: world.at + ms, cpu, savings, ...check });
 }
 
-/** A guest at rest with 110 MiB to spare, whose host tells what its virtual CPU does. */
+/** A guest at rest with 110 MiB to spare, whose host reports what its virtual CPU does. */
 const still = (name: string, settings: Partial<WorldGuest> = {}) => guest(name, { used: 402 * MiB, cpu: 1000, ...settings });
 
 /** Lets a second pass again and again, in which the virtual CPUs run for so long. */
@@ -54,13 +54,20 @@ t.test('the reaction time counts the age of the figures, the wait for the next s
   t.equal(reactionTime(1000, 1000, CONFIG), 1000 + 1000 + 150);
 });
 
-t.test('where the host tells nothing of their work, guests are sampled when the assumed burst may have used their spare up', async (t) => {
-  const world = new World([guest('safe', { actual: 1500 * MiB }), guest('some', { used: 300 * MiB }), guest('none', { used: 500 * MiB })]);
-  world.refreshed = new Set(['some']);
-  world.run(4, { arrive: false });
-  t.same(next(world, 100).guests, ['none'], 'the other could have lost 30 of its 212 MiB');
-  t.same(next(world, 900).guests, ['none', 'some'], 'most endangered first; the safe one is left to the sweep');
-});
+t.test(
+  'where the host reports nothing of their work, guests are sampled when the assumed burst may have used their spare up',
+  async (t) => {
+    const world = new World([
+      guest('safe', { actual: 1500 * MiB }),
+      guest('some', { used: 300 * MiB }),
+      guest('none', { used: 500 * MiB }),
+    ]);
+    world.refreshed = new Set(['some']);
+    world.run(4, { arrive: false });
+    t.same(next(world, 100).guests, ['none'], 'the other could have lost 30 of its 212 MiB');
+    t.same(next(world, 900).guests, ['none', 'some'], 'most endangered first; the safe one is left to the sweep');
+  },
+);
 
 t.test('a guest that does not run takes no memory: it is not sampled, however long', async (t) => {
   const world = new World([still('a')]);
@@ -111,7 +118,7 @@ t.test('a guest whose balloon is moved is not taken to be at work for it', async
   t.ok(isIdle(world.model.guests[0] as never, world.at));
 });
 
-t.test('one whose use rises is at work, whatever its CPU tells', async (t) => {
+t.test('one whose use rises is at work, whatever its CPU reports', async (t) => {
   const world = new World([still('a')]);
   pass(world, 8, 2);
   world.find('a').used += 10 * MiB;
@@ -119,7 +126,7 @@ t.test('one whose use rises is at work, whatever its CPU tells', async (t) => {
   t.notOk(isIdle(world.model.guests[0] as never, world.at));
 });
 
-t.test('where the host tells who is at work, spare is kept for two that rise at once; where not, for all', async (t) => {
+t.test('where the host reports who is at work, spare is kept for two that rise at once; where not, for all', async (t) => {
   const wants = (world: World) => {
     world.run(4, { arrive: false });
     return world.model.guests.map(({ want }) => want);
@@ -160,7 +167,7 @@ t.test('what somebody waits for is watched for as soon as it can have come, with
   const world = new World([guest('donor', { actual: 1500 * MiB }), guest('taker', { used: 480 * MiB })], { pool: 2012 * MiB });
   world.run(3, { arrive: false });
   t.ok(next(world, 100).againMs <= 50);
-  t.same(next(world, 150).guests, ['donor', 'taker']);
+  t.same(next(world, 150).guests, ['taker', 'donor'], 'those at risk come first');
 });
 
 t.test('while somebody waits, one that has more to give is sampled until its last move is seen to be done, ever later', async (t) => {
@@ -193,7 +200,7 @@ t.test('what somebody waits for is watched for though others were sampled meanwh
   world.run(3, { arrive: false });
   world.unread.add('donor');
   world.obey(world.sample(100).moves, { arrive: false });
-  t.same(next(world, 50).guests, ['donor', 'taker']);
+  t.same(next(world, 50).guests, ['taker', 'donor']);
 });
 
 t.test('where the hypervisor refuses to refresh figures, that is reported once, and the guest keeps spare for it', async (t) => {

@@ -24,7 +24,7 @@ export interface WorldGuest {
   target: number;
   id: number;
   state: number;
-  /** Time that its virtual CPUs have run, ms; NaN = the host does not tell. */
+  /** Time that its virtual CPUs have run, ms; NaN = the host does not report it. */
   cpu: number;
   /** What came of refreshing it. */
   refreshed: number;
