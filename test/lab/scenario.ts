@@ -27,8 +27,8 @@ const SETTLED_S = 3;
 const HUNGRY = (97 + 69 + 35 + 65) * MiB;
 /** How long the eaters pause for the plateau: 15 s, and one more for the observer's last sample. */
 const PLATEAU_S = 16;
-/** A move that the coordinator had under way can land after the runner's: then the guest is set once more, s. */
-const SET_AGAIN_S = 5;
+/** A move that the coordinator had under way can land after ours: then the guest is set once more, s. Before it may be shrunk again (5 intervals). */
+const SET_AGAIN_S = 2;
 /** An eater takes 114 s to fill the 2 GiB of a guest, and longer where it has to wait for memory; then something is wrong. */
 const EATING_LIMIT_S = 200;
 
