@@ -27,6 +27,8 @@ const SETTLED_S = 3;
 const HUNGRY = (97 + 69 + 35 + 65) * MiB;
 /** How long the eaters pause for the plateau: 15 s, and one more for the observer's last sample. */
 const PLATEAU_S = 16;
+/** A move that the coordinator had under way can land after ours: then the guest is set once more, s. Before it may be shrunk again (5 intervals). */
+const SET_AGAIN_S = 2;
 /** An eater takes 114 s to fill the 2 GiB of a guest, and longer where it has to wait for memory; then something is wrong. */
 const EATING_LIMIT_S = 200;
 
@@ -217,10 +219,20 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
     await waitFor(3, () => false);
 
     tell('setting all guests to 512 MiB behind the coordinator’s back');
-    await virsh.ask(names.map((name) => `setmem ${name} ${START}`));
+    const set = async (some: readonly string[]) => await virsh.ask(some.map((name) => `setmem ${name} ${START}`));
+    await set(names);
+    let again = now() + SET_AGAIN_S;
     await until('all guests to be at 512 MiB', 20_000, 200, async () => {
       check();
-      return samples.at(-1)?.actual.every((actual) => Math.abs(actual - START) <= 16 * MiB) === true ? true : undefined;
+      const last = samples.at(-1);
+      const away = names.filter((_, index) => !(Math.abs((last?.actual[index] ?? Number.NaN) - START) <= 16 * MiB));
+      if (away.length === 0) return true;
+      if (now() >= again) {
+        tell(`once more, since it is not at 512 MiB: ${away.join(', ')}`);
+        await set(away);
+        again = now() + SET_AGAIN_S;
+      }
+      return undefined;
     });
     const begun = samples.at(-1)?.t ?? now();
     let before = await reports();

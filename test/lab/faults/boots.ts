@@ -4,11 +4,14 @@ import { virsh } from '../daemon.js';
 import { add, balloon, type Guest, ready, remove } from '../guests.js';
 import { until } from '../shell.js';
 import { eat, grows, IDLE, pass, qemuOf, reaches, sizeOf, takesAndGives } from './harm.js';
-import { type Fault, fifth, PAUSE_S, type Scene } from './scene.js';
+import { type Fault, fifth, PAUSE_S, type Scene, START } from './scene.js';
 import { keepsGrowing, mib, said, seconds } from './verdicts.js';
 import { startMeals } from './watch.js';
 
 const MiB = 1024;
+/** memcoord's `boot-rest` in these faults, s: by default they would have to wait for two minutes before anything is given back. */
+const REST_S = 20;
+const RESTS = ['--boot-rest', String(REST_S)];
 
 /** Until its agent answers after a boot that began later than `since`, s on the scene's clock. */
 async function booted(scene: Scene, guest: Guest, since: number): Promise<number> {
@@ -27,6 +30,7 @@ export const BOOTS: readonly Fault[] = [
     // Less than its maximum and what the eater is given: a guest that reboots keeps nobody from memory that it does not hold.
     poolMiB: 2560,
     uncontrolled: ['aos_vm1'],
+    options: RESTS,
     async play(scene) {
       const [victim, first] = scene.guests;
       await eat(first, 300, 40);
@@ -39,7 +43,18 @@ export const BOOTS: readonly Fault[] = [
       const back = await booted(scene, victim, from);
       scene.tell(`${victim.name} is back after ${seconds(back - from)}`);
       await reaches(scene, first, 'be given what it needs', 30, (size) => size >= 680 * MiB);
-      return [keepsGrowing(await meals(), from, scene.now(), PAUSE_S), await takesAndGives(scene, victim)];
+      const grown = keepsGrowing(await meals(), from, scene.now(), PAUSE_S);
+      const raised = scene.run.moves.filter(({ guest, reason }) => guest === victim.name && reason === 'boot');
+      const most = Math.max(...raised.map(({ to }) => to));
+      return [
+        grown,
+        {
+          name: 'its target is raised while it boots',
+          ok: most >= 2 * START,
+          detail: raised.length === 0 ? 'it is not' : `to ${mib(most)} after ${seconds((raised[0]?.t ?? Number.NaN) - from)}`,
+        },
+        await takesAndGives(scene, victim),
+      ];
     },
   },
   {
@@ -72,8 +87,10 @@ export const BOOTS: readonly Fault[] = [
     poolMiB: 3584,
     // While it boots.
     uncontrolled: ['aos_vm5'],
+    options: RESTS,
     async play(scene) {
       const first = scene.guests[1];
+      const started = scene.now();
       const [guest] = (await add([fifth({ current: 1024 })], scene.signal)) as [Guest];
       scene.undo.push(async () => await remove([guest]));
       scene.come.push(guest);
@@ -84,9 +101,11 @@ export const BOOTS: readonly Fault[] = [
       const given = async (): Promise<true | undefined> => ((await balloon(guest.name)) <= IDLE ? true : undefined);
       await until(`${guest.name} to give what it does not need`, 60_000, 200, given, scene.signal);
       const gives = scene.now() - begun;
+      const taken = scene.run.moves.find((move) => move.guest === guest.name && move.to < move.from);
+      const rested = (taken?.t ?? Number.NaN) - started;
       await eat(guest, 300, 30);
-      const taken = async (): Promise<true | undefined> => ((await balloon(guest.name)) >= 520 * MiB ? true : undefined);
-      await until(`${guest.name} to be given memory`, 30_000, 200, taken, scene.signal);
+      const grown = async (): Promise<true | undefined> => ((await balloon(guest.name)) >= 520 * MiB ? true : undefined);
+      await until(`${guest.name} to be given memory`, 30_000, 200, grown, scene.signal);
       const meals = startMeals([first], scene.now);
       const from = scene.now();
       await virsh('destroy', guest.name);
@@ -98,6 +117,7 @@ export const BOOTS: readonly Fault[] = [
           ok: true,
           detail: `from 1024 MiB to an idle guest’s size in ${seconds(gives)}, and up as it eats`,
         },
+        { name: `it rests for ${REST_S} s after its start`, ok: rested >= REST_S, detail: `first asked to give after ${seconds(rested)}` },
         keepsGrowing(await meals(), from, to, PAUSE_S),
         said(scene.run.told, 'guest-appeared', 1, guest.name),
         said(scene.run.told, 'guest-gone', 1, guest.name),
