@@ -111,6 +111,8 @@ export class HarmJudge {
   #lostSince: number | null = 0;
   #awayUntil = 0;
   #otherAt = Number.NEGATIVE_INFINITY;
+  /** Since when somebody has something to give to a host that is short. */
+  #giveSince = Number.NEGATIVE_INFINITY;
   /** Since when the host has room for whoever is in need. */
   #roomSince = 0;
   #hostSound = false;
@@ -310,7 +312,10 @@ export class HarmJudge {
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
-    if (!this.#hostSound || this.#hostViolated || available >= least - HOST_SLACK || !this.#couldGive(standings)) return;
+    if (!this.#hostSound || this.#hostViolated || available >= least - HOST_SLACK) return;
+    // What a guest has only just come to have to spare nobody has seen yet.
+    if (!this.#couldGive(standings)) this.#giveSince = this.#host.now;
+    if (this.#host.now - this.#giveSince < this.#config.intervalMs + NOTICED_MS) return;
     this.#hostViolated = true;
     const unmanaged = formatSize(this.#unmanaged.host.leastAvailable);
     this.#violate(
