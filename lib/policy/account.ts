@@ -14,11 +14,14 @@
 import { amountOf } from '../common/units.js';
 import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
 import {
+  CRITICAL_SPARE,
   DEFAULT_RESERVE,
   LEAST_OVERHEAD,
   LEAST_RESERVE,
+  LEAST_SPARE,
   RESERVE_FRACTION,
   RISE_AT_ONCE,
+  RISING,
   RIVAL_SEEN,
   RIVAL_SHARE,
   UNSEEN,
@@ -46,7 +49,7 @@ export interface Account {
   readonly poolRoom: number;
   /** What relief and need may spend; negative where the host is short. */
   readonly room: number;
-  /** What may keep guests alive: of all that others can take, only what they are about to take is left to them. */
+  /** What may keep guests alive: of all that others can take, only what keeps those alive that rise is left to them. */
   readonly reliefRoom: number;
   /** What optional growth may spend. */
   readonly optionalRoom: number;
@@ -72,7 +75,8 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const reserve = reserveOf(host, config);
   const atOnce = (ms: number) => (config.burstKiBs * ms) / 1000;
   const rises: number[] = [];
-  let expected = 0;
+  let rising = 0;
+  let alive = 0;
   let files = 0;
   let charged = 0;
   let overheads = 0;
@@ -92,16 +96,21 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     const pending = Math.min(guest.granted + guest.grantedBefore, left) + raised;
     all += left + raised;
     granted += pending;
-    // A rise that the guest's own figures show is seen earlier than one that only the host's memory tells of.
-    const tells = guest.rss + UNTOUCHED_LEAST >= guest.used && guest.reaction < UNSEEN;
-    rises.push(Math.min(Math.max(0, left - pending), atOnce(tells ? guest.reaction : UNSEEN)));
-    // What it is about to take if it goes on as it does; figures that stand tell nothing of that.
-    const soon = isMovable(guest) ? atOnce(UNSEEN) * Math.min(1, guest.trend / config.burstKiBs) : 0;
-    expected += Math.min(pending, soon + raised);
+    const rest = Math.max(0, left - pending);
+    if (isMovable(guest) && guest.trend >= RISING) {
+      rising += Math.min(rest, Math.max(LEAST_SPARE, (guest.trend * UNSEEN) / 1000));
+      alive += Math.min(left, CRITICAL_SPARE);
+    } else {
+      // A rise that the guest's own figures show is seen earlier than one that only the host's memory tells of.
+      const tells = guest.rss + UNTOUCHED_LEAST >= guest.used && guest.reaction < UNSEEN;
+      rises.push(Math.min(rest, atOnce(tells ? guest.reaction : UNSEEN)));
+    }
+    alive += raised;
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
   rises.sort((a, b) => b - a);
-  const liability = rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
+  // Those that rise go on: they take their least spare, or more. Of the others a few may begin to.
+  const liability = rising + rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
   const available = Math.min(host.available + host.arc, host.cgroupRoom ?? Number.POSITIVE_INFINITY) - files;
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
@@ -110,8 +119,8 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
   const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
   const room = shared(left);
-  // Who starves is not refused for what others may never take.
-  const relief = shared(Math.min(available - reserve - expected, atOnceHas));
+  // Who starves is refused only what keeps those alive that rise as well.
+  const relief = shared(Math.min(available - reserve - alive, atOnceHas));
   return {
     available,
     reserve,

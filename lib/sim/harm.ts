@@ -6,7 +6,7 @@
  */
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
-import { CRITICAL_SPARE, LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, SAME } from '../policy/limits.js';
+import { CRITICAL_SPARE, LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, RISING, SAME } from '../policy/limits.js';
 import { isNonsense } from './figures.js';
 import { type Killer, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
@@ -79,6 +79,8 @@ interface Standing {
   excusedFaults: number;
   /** What it used when the coordinator last took memory from it. */
   usedAtShrink: number;
+  /** When its use last rose by RISING within a second. */
+  roseAt: number;
   swapOut: number;
   majorFault: number;
   readonly violated: Set<Harm>;
@@ -274,6 +276,7 @@ export class HarmJudge {
       excusedSwap: 0,
       excusedFaults: 0,
       usedAtShrink: 0,
+      roseAt: Number.NEGATIVE_INFINITY,
       swapOut: 0,
       majorFault: 0,
       violated: new Set(),
@@ -286,6 +289,7 @@ export class HarmJudge {
     const { guest } = standing;
     const { now } = this.#host;
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
+    if (guest.used - (standing.used[RISE_TICKS - 1] ?? guest.used) >= RISING) standing.roseAt = now;
     // A slow balloon cannot bring in time what is given.
     const slow = (guest.spec.speed ?? BALLOON_SPEED) < this.#config.burstKiBs;
     if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
@@ -379,8 +383,15 @@ export class HarmJudge {
   /** What guests can take before a coordinator reacts. */
   #risesOf(standings: readonly Standing[]): number {
     const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
-    const rises = standings.map(({ guest }) => Math.min(guest.mayTake, reaction)).sort((a, b) => b - a);
-    return rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
+    // Those that rose of late are known to rise, however many; of the others a few may begin to.
+    const known = standings.filter(({ roseAt }) => this.#host.now - roseAt < GRANT_MS);
+    const rises = standings.filter((each) => !known.includes(each)).map(({ guest }) => Math.min(guest.mayTake, reaction));
+    const taken = known.map(({ guest, used }) => {
+      const risen = Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
+      return Math.min(guest.mayTake, Math.max(LEAST_SPARE, 2 * risen));
+    });
+    const few = rises.sort((a, b) => b - a).slice(0, RISE_AT_ONCE);
+    return [...taken, ...few].reduce((sum, rise) => sum + rise, 0);
   }
 
   /** Grants that have not shown in what the guests hold: what they take is of the oldest. */
