@@ -99,7 +99,8 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     const rest = Math.max(0, left - pending);
     if (isMovable(guest) && guest.trend >= RISING) {
       rising += Math.min(rest, Math.max(LEAST_SPARE, (guest.trend * UNSEEN) / 1000));
-      alive += Math.min(left, CRITICAL_SPARE);
+      // What relief may have given it already counts in full.
+      alive += Math.min(left, CRITICAL_SPARE + (guest.trend * (guest.reaction || UNSEEN)) / 1000);
     } else {
       // A rise that the guest's own figures show is seen earlier than one that only the host's memory tells of.
       const tells = guest.rss + UNTOUCHED_LEAST >= guest.used && guest.reaction < UNSEEN;

@@ -6,7 +6,7 @@
  */
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
-import { CRITICAL_SPARE, LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, RISING, SAME } from '../policy/limits.js';
+import { LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, RISING, SAME } from '../policy/limits.js';
 import { isNonsense } from './figures.js';
 import { type Killer, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
@@ -31,8 +31,6 @@ const RISE_SLACK = 4 * MiB;
 /** What the managed host must have above its reserve for a death in it to be the coordinator's doing. */
 const ROOM = GiB;
 /** A host may be left so much less: what guests take between a sample and its moves. */
-/** What guests hold beyond that is less than figures are good for. */
-const GIVEN_LEAST = 16 * MiB;
 const HOST_SLACK = 64 * MiB;
 /** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
 const SHORT_BAND = 16 * MiB;
@@ -113,8 +111,6 @@ export class HarmJudge {
   #lostSince: number | null = 0;
   #awayUntil = 0;
   #otherAt = Number.NEGATIVE_INFINITY;
-  /** Since when somebody has something to give to a host that is short. */
-  #giveSince = Number.NEGATIVE_INFINITY;
   /** Since when the host has room for whoever is in need. */
   #roomSince = 0;
   #hostSound = false;
@@ -298,15 +294,6 @@ export class HarmJudge {
   }
 
   /** (d) Since it last had its reserve, could the host be kept from harm? */
-  /** Whether anybody has more than what nobody is made to give; one that does not say what it uses cannot be asked. */
-  #couldGive(standings: readonly Standing[]): boolean {
-    const given = standings.map(({ guest, settings }) => {
-      const kept = Math.max(settings.floor, guest.used + CRITICAL_SPARE);
-      return isControlled(guest, settings) && !isNonsense(guest.spec.figures) ? Math.max(0, guest.charge - kept) : 0;
-    });
-    return given.reduce((sum, each) => sum + each, 0) > GIVEN_LEAST;
-  }
-
   #judgeHost(standings: readonly Standing[], away: boolean, quiet: boolean): void {
     const { available } = this.#host;
     // After a rise that was too fast the host has what it needs once it can bear the rises that were counted with again.
@@ -316,10 +303,9 @@ export class HarmJudge {
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
-    if (!this.#hostSound || this.#hostViolated || available >= least - HOST_SLACK) return;
-    // What a guest has only just come to have to spare nobody has seen yet.
-    if (!this.#couldGive(standings)) this.#giveSince = this.#host.now;
-    if (this.#host.now - this.#giveSince < this.#config.intervalMs + NOTICED_MS) return;
+    // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
+    const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
+    if (!this.#hostSound || this.#hostViolated || lied || available >= least - HOST_SLACK) return;
     this.#hostViolated = true;
     const unmanaged = formatSize(this.#unmanaged.host.leastAvailable);
     this.#violate(
