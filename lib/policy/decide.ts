@@ -108,7 +108,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const ready = donors.filter((guest) => readyToShrink(guest, sample, sample.contexts.get(guest.uuid), config));
   const taken = take(ready, at, books, { taker, restores, underWay: inTransit(shrinking, at) });
   if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true };
-  const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent);
+  const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent - cost(cushions, optional, at));
   return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 };
 }
 
@@ -192,13 +192,18 @@ function takeBack(failed: readonly Belief[], free: number, at: number): Move[] {
  */
 function boot(guests: readonly Belief[], at: number, optionalRoom: number, poolRoom: number): Move[] {
   const moves: Move[] = [];
-  for (const guest of guests) {
-    const { phase, rebootedAt, orderedAt, target, ceiling, actual, rss } = guest;
-    if (phase !== 'booting' || at - rebootedAt >= REBOOT_BLIND || orderedAt >= rebootedAt || at < guest.refusedUntil) continue;
+  // Against the pool a guest that boots counts with its resident memory, and with its target once it is controlled.
+  const yet = (target: number, rss: number) => Math.max(0, target - (rss || 0)) || 0;
+  const booting = guests.filter(({ phase, rebootedAt }) => phase === 'booting' && Number.isFinite(rebootedAt));
+  let left = booting.reduce((room, { target, rss }) => room - yet(target, rss), poolRoom);
+  for (const guest of booting) {
+    const { rebootedAt, orderedAt, target, ceiling, actual, rss } = guest;
+    if (at - rebootedAt >= REBOOT_BLIND || orderedAt >= rebootedAt || at < guest.refusedUntil) continue;
     if (!(guest.restUntil > at) || !(target > 0) || Number.isNaN(actual)) continue;
-    // Against the pool it counts with its resident memory, and with its target once it is controlled.
-    const to = pages(Math.min(ceiling + Math.min(0, optionalRoom), poolRoom + (rss || 0)));
-    if (to - target >= SAME) moves.push(move(guest, to, 'boot'));
+    const to = pages(Math.min(ceiling + Math.min(0, optionalRoom), left + Math.max(target, rss || 0)));
+    if (to - target < SAME) continue;
+    left -= yet(to, rss) - yet(target, rss);
+    moves.push(move(guest, to, 'boot'));
   }
   return moves;
 }

@@ -62,7 +62,9 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
     draft.adopting = true;
     draft.adoptedAt = at;
     draft.rising = moved > 0;
-    draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
+    // In a boot nobody has set it: whoever waits for its memory waits no longer for that.
+    const boots = draft.phase === 'booting' && Number.isFinite(draft.rebootedAt);
+    if (!boots) draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
     return;
   }
   // Speed is learned only from a balloon that was seen on its way at both samples: one that arrived may have been faster.

@@ -211,3 +211,34 @@ t.test('and no further than the pool goes: what is given must not be taken back 
     [],
   );
 });
+
+t.test('the way of its balloon in a boot is nobody else’s move: it gives at once to a guest that waits', async (t) => {
+  const world = rebooted(64 * 1024);
+  world.config = { ...world.config, pool: 1100 * MiB };
+  const [a, b] = [world.find('a'), world.find('b')];
+  world.obey(world.sample().moves, { arrive: false });
+  const { target } = a;
+  a.actual = a.maximum;
+  world.run(4);
+  // Its driver is there again, and takes it to its target; meanwhile another guest has come to need what was left of the pool.
+  Object.assign(a, { actual: target, target, answers: true });
+  b.used += 200 * MiB;
+  const given = world.run(4).filter(({ name, from, to }) => name === 'a' && to < from);
+  t.ok(given.length > 0);
+});
+
+t.test('guests that reboot one after another are not given the same room in the pool', async (t) => {
+  const world = new World(['a', 'b', 'c'].map((name) => guest(name, { used: 300 * MiB, actual: 500 * MiB })));
+  world.config = { ...world.config, pool: 2560 * MiB };
+  world.run(20);
+  for (const names of [['a', 'b'], ['c']]) {
+    for (const name of names) {
+      world.rebooted.add(name);
+      world.find(name).answers = false;
+    }
+    world.obey(world.sample().moves, { arrive: false });
+  }
+  const targets = world.model.guests.map(({ target }) => target);
+  t.ok(targets.reduce((sum, target) => sum + target, 0) <= 2560 * MiB, targets.map((target) => target / MiB).join(', '));
+  t.ok((targets[0] ?? 0) > 1000 * MiB);
+});
