@@ -313,7 +313,9 @@ export function readyToShrink(guest: Belief, sample: Sample, context: GuestConte
 export function step(guest: Belief, brisk: boolean, at: number, most: number): number {
   const excess = guest.target - guest.allocation;
   if (brisk ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
-  const spare = spareToUse(guest);
+  // Less what it has taken since its figures, and will until it can be helped again.
+  const soon = (guest.trend * (at - guest.takenAfter + guest.reaction)) / 1000;
+  const spare = spareToUse(guest) - soon;
   const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(guest, brisk, at), spare / 2, spare - CRITICAL_SPARE);
   return taken < (brisk ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
 }

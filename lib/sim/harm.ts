@@ -31,6 +31,8 @@ const RISE_SLACK = 4 * MiB;
 /** What the managed host must have above its reserve for a death in it to be the coordinator's doing. */
 const ROOM = GiB;
 /** A host may be left so much less: what guests take between a sample and its moves. */
+/** Without extra samples a rise is seen a sweep later: for each second of the interval, KiB. */
+const SWEEPS_SLACK = 32 * MiB;
 const HOST_SLACK = 64 * MiB;
 /** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
 const SHORT_BAND = 16 * MiB;
@@ -304,8 +306,9 @@ export class HarmJudge {
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
     // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
+    const slack = HOST_SLACK + (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
-    if (!this.#hostSound || this.#hostViolated || lied || available >= least - HOST_SLACK) return;
+    if (!this.#hostSound || this.#hostViolated || lied || available >= least - slack) return;
     this.#hostViolated = true;
     const unmanaged = formatSize(this.#unmanaged.host.leastAvailable);
     this.#violate(
@@ -370,7 +373,7 @@ export class HarmJudge {
   #risesOf(standings: readonly Standing[]): number {
     const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
     // Those that rose of late are known to rise, however many; of the others a few may begin to.
-    const known = standings.filter(({ roseAt }) => this.#host.now - roseAt < GRANT_MS);
+    const known = standings.filter(({ guest, settings, roseAt }) => isControlled(guest, settings) && this.#host.now - roseAt < GRANT_MS);
     const rises = standings.filter((each) => !known.includes(each)).map(({ guest }) => Math.min(guest.mayTake, reaction));
     const taken = known.map(({ guest, used }) => {
       const risen = Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
