@@ -178,9 +178,9 @@ const variants: readonly Variant[] = [
     name: 'a burst shown that is four times what is so',
     policy: { demand: (own) => ({ survivableBurst: (...given) => 4 * own.survivableBurst(...given) }) },
     scenario: `
-      host: { memory: 16GiB }
-      duration: 40
-      guests: [{ name: a, max: 2GiB, size: 450MiB, uses: 300MiB, eats: [{ at: 30, size: 1500MiB, rate: 20MiB/s }] }]`,
+      host: { memory: 1500MiB, used: 300MiB }
+      duration: 60
+      guests: [{ name: a, max: 2GiB, size: 450MiB, uses: 300MiB, eats: [{ at: 30, size: 1500MiB, rate: 30MiB/s }] }]`,
     violates: ['burst'],
   },
   {
