@@ -3,9 +3,9 @@
  * and process namespaces of their own, where /etc has the rule and the user memcoord, and all end with the first process in it. Needs root.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { access, chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, chown, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { CLEAN_ENV, ROOT, until } from './support.js';
@@ -15,6 +15,10 @@ const { MEMCOORD_PREBUILD: _prebuild, NODE_OPTIONS: _options, ...ENV } = CLEAN_E
 
 const POLKITD = '/usr/lib/polkit-1/polkitd';
 const PROGRAMS = [POLKITD, '/usr/bin/dbus-daemon', '/usr/sbin/libvirtd', '/usr/bin/qemu-system-x86_64', '/usr/bin/nsenter'];
+/** Where polkitd reads what actions there are, and where scripts/setup has put libvirt's on a machine that does not have them. */
+const ACTIONS = '/usr/share/polkit-1/actions';
+const LIBVIRTS = [ACTIONS, join(ROOT, '.lab/cache/polkit-actions')];
+const LIBVIRT_ACTION = 'org.libvirt.api.policy';
 /** Nobody on the machine has this id. */
 const MEMCOORD = 64_123;
 
@@ -28,6 +32,8 @@ export async function hindrance(): Promise<string | false> {
     );
     if (!there) return `${program} is not there`;
   }
+  if ((await actionFiles()).every((file) => basename(file) !== LIBVIRT_ACTION))
+    return `${LIBVIRT_ACTION} is not there: run scripts/setup polkit`;
   const namespaces = await promisify(execFile)('unshare', [
     '--mount',
     '--pid',
@@ -42,6 +48,12 @@ export async function hindrance(): Promise<string | false> {
     () => false,
   );
   return namespaces ? false : 'the machine allows no namespaces';
+}
+
+/** All descriptions of actions that there are. */
+async function actionFiles(): Promise<string[]> {
+  const folders = LIBVIRTS.map(async (folder) => (await readdir(folder).catch(() => [])).map((name) => join(folder, name)));
+  return (await Promise.all(folders)).flat();
 }
 
 export interface Answer {
@@ -86,6 +98,7 @@ access_drivers = ["polkit"]
 
 const SCRIPT = `set -e
 for each in passwd group libvirt polkit-1/rules.d; do mount --bind "DIR/etc/$each" "/etc/$each"; done
+mount --bind DIR/actions ${ACTIONS}
 for each in /run/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do mount -t tmpfs none "$each"; done
 export DBUS_SYSTEM_BUS_ADDRESS=unix:path=DIR/bus
 dbus-daemon --config-file=DIR/bus.conf --nofork --nopidfile &
@@ -122,6 +135,8 @@ export async function startGuarded(rule: string): Promise<Guarded> {
     const missing = lines.filter((line) => !known.includes(`\n${line.slice(0, line.indexOf(':') + 1)}`));
     await writeFile(join(dir, 'etc', file), `${known.trimEnd()}\n${missing.join('\n')}\n`);
   }
+  await mkdir(join(dir, 'actions'));
+  for (const file of await actionFiles()) await copyFile(file, join(dir, 'actions', basename(file)));
   await writeFile(join(dir, 'bus.conf'), here(BUS));
   await writeFile(join(dir, 'etc/libvirt/qemu.conf'), QEMU_CONF);
   await writeFile(join(dir, 'etc/libvirt/libvirtd.conf'), here(LIBVIRTD_CONF));
