@@ -93,7 +93,7 @@ function noted(
 
 function stateNotice(state: HostState, { charged, room }: Account, guests: readonly Belief[]): PolicyNotice {
   const needs = guests.reduce((sum, { need }) => sum + (need || 0), 0);
-  const figures = { needs, capacity: charged + room, charged };
+  const figures = { needs: Math.round(needs), capacity: Math.round(charged + room), charged: Math.round(charged) };
   const kind = state === 'ample' ? 'contention-ended' : state;
   return { kind, level: state === 'overcommitted' ? 'warn' : 'info', figures };
 }
