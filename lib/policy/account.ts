@@ -19,8 +19,10 @@ import {
   LEAST_OVERHEAD,
   LEAST_RESERVE,
   LEAST_SPARE,
+  RELIEVED,
   RESERVE_FRACTION,
   RISE_AT_ONCE,
+  RISES_WITHIN,
   RISING,
   RIVAL_SEEN,
   RIVAL_SHARE,
@@ -70,6 +72,11 @@ function mayYetTake(guest: Belief): number {
   return Math.max(untouched(guest), guest.maximum + LEAST_OVERHEAD - (guest.rss > 0 ? guest.rss : charge(guest)));
 }
 
+/** A guest that takes memory now: by its trend, which is slow to fall, and by what its figures have shown of late. */
+function isRising(guest: Belief, at: number, { intervalMs }: PolicyConfig): boolean {
+  return isMovable(guest) && guest.trend >= RISING && at - guest.roseAt < Math.max(RISES_WITHIN, 2 * intervalMs);
+}
+
 /** Step 3 over all guests of a sample. */
 export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'at' | 'host'>, config: PolicyConfig): Account {
   const reserve = reserveOf(host, config);
@@ -97,10 +104,11 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
     all += left + raised;
     granted += pending;
     const rest = Math.max(0, left - pending);
-    if (isMovable(guest) && guest.trend >= RISING) {
-      rising += Math.min(rest, Math.max(LEAST_SPARE, (guest.trend * UNSEEN) / 1000));
+    if (isRising(guest, at, config)) {
+      const rate = Math.min(guest.trend, config.burstKiBs);
+      rising += Math.min(rest, Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
       // What relief may have given it already counts in full.
-      alive += Math.min(left, CRITICAL_SPARE + (guest.trend * (guest.reaction || UNSEEN)) / 1000);
+      alive += Math.min(left, CRITICAL_SPARE + (rate * Math.min(guest.reaction, RELIEVED)) / 1000);
     } else {
       // A rise that the guest's own figures show is seen earlier than one that only the host's memory tells of.
       const tells = guest.rss + UNTOUCHED_LEAST >= guest.used && guest.reaction < UNSEEN;

@@ -137,6 +137,8 @@ const NUMBERS = {
   used: UNKNOWN,
   /** Growth of `used`, fast up, slow down; never negative. */
   trend: 0,
+  /** When its figures last showed that its use had risen. */
+  roseAt: NEVER,
   /** Usual major faults a second, while not shrunk. */
   usualFaults: 0,
   /** Balloon size at the last figures before which it neither swapped nor faulted more than usual. */

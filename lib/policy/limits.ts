@@ -157,6 +157,10 @@ export const AT_ONCE = 2;
  * trend is below it within 11 s, so that one who has long stopped bars nobody.
  */
 export const RISING = 12 * MiB;
+/** It does no longer where its figures show no rise for so long, ms, or two sweeps. Chosen. */
+export const RISES_WITHIN = 2000;
+/** Who is kept alive is sampled again within this time, ms: a guest at risk, at the latest by the next sweep of the default interval. */
+export const RELIEVED = 1000;
 /** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */
 export const BURST_LASTS = 3000;
 /** virErrorNumbers by which a hypervisor refuses for good: no support (3), denied (29, 88), unsupported operation, argument or configuration (84, 74, 67). */

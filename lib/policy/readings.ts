@@ -195,6 +195,7 @@ export function readFigures(
   draft.takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
   draft.cpuAtFigures = refreshed ? draft.cpu : draft.cpuAtSweep;
   if (used - draft.used > BUSY_RISE) noteWork(draft, sample.at);
+  if (used - draft.used > SAME) draft.roseAt = sample.at;
   take(draft, figure);
   draft.kernel = kernel;
   draft.kernelSeen = kernelSeen;
