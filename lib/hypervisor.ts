@@ -7,7 +7,7 @@ import type { GuestIdentity, Sweep } from './sweep.js';
 export interface DomainFacts {
   /** Most that the balloon may have, KiB: `<memory>` less what is none of the balloon's ({@link deviceMemory}). */
   readonly maximum: number;
-  /** Part of `<memory>` that the balloon neither counts nor moves, KiB: NVDIMM, virtio-pmem, virtio-mem (BALLOON.md). */
+  /** Part of `<memory>` that the balloon neither counts nor moves, KiB: NVDIMM, virtio-pmem, virtio-mem (docs/ballooning.md). */
   readonly deviceMemory: number;
   /** What a virtio-mem device has plugged or was asked to plug, whichever is more, KiB; 0 where there is none. */
   readonly virtioMem: number;

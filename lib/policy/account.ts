@@ -1,15 +1,16 @@
 /**
- * Step 3, account: what memory there is and what each kind of use may spend of it (BALLOON.md, rules 3, 4 and 8).
+ * Step 3, account: what memory there is and what each kind of use may spend of it (docs/ballooning.md, rules 3, 4 and 8).
  *
  * A guest that we control is charged what its balloon may hold; what any other guest holds is already missing from the host's available
- * memory. Both can still take something (`untouched`, guest.ts). Three uses of memory, three tests of it:
+ * memory. Both can still take something (`untouched`, guest.ts). Four uses of memory, four tests of it:
  *
  *     available = min(MemAvailable + ARC above its minimum, room within the cgroup) − file pages of the guests
  *     need      may spend  available − reserve − what guests can take before we react − grants that have not shown yet
+ *     relief (what keeps a guest alive)  available − reserve − what keeps those alive that rise as well
  *     optional growth      available − reserve − all that all guests can still take
  *     a shrink below need  only while somebody waits in need and need cannot be paid, or `available` is under the reserve
  *
- * and both no more than the pool has left.
+ * and none of them more than the pool has left.
  */
 import { amountOf } from '../common/units.js';
 import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
@@ -43,13 +44,13 @@ export interface Account {
   readonly uncontrolled: number;
   /** All that all guests can still take, were each to take all that it may. */
   readonly untouched: number;
-  /** What of it they can take before we react: the few largest, each no more than burst × reaction. */
+  /** What of it they can take before we react: those that rise now, and the few largest of the others, each no more than burst × reaction. */
   readonly liability: number;
   /** Grants that have not shown yet in the memory of the guests' processes. */
   readonly granted: number;
   /** What the pool has left; Infinity where there is none. */
   readonly poolRoom: number;
-  /** What relief and need may spend; negative where the host is short. */
+  /** What need may spend; negative where the host is short. */
   readonly room: number;
   /** What may keep guests alive: of all that others can take, only what keeps those alive that rise is left to them. */
   readonly reliefRoom: number;

@@ -84,12 +84,12 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
     else if (guest.target > guest.allocation) donors.push(guest);
   }
   let budget = free - cost(back, guests, at);
-  // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
   // Beyond the room that need has, no more than keeps it alive until the next sample.
   const alive = ({ allocation, critical, trend, reaction }: Belief) =>
     books.room > 0 ? allocation : Math.min(allocation, critical + (trend * reaction) / 1000);
   const relief = grow(starving, alive, budget, at, () => 'relief');
   budget -= cost(relief, starving, at);
+  // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
   budget -= free - Math.max(0, books.room);
   const needs = grow(short, ({ allocation, need }) => Math.min(allocation, need), budget - fund, at, growthReason);
   budget -= cost(needs, short, at);
@@ -297,7 +297,7 @@ function allowance(guest: Belief, brisk: boolean, at: number): number {
 }
 
 /** Rule 6: figures that are fresh, of the size that the balloon has now, and newer than the last order, which has come true. */
-export function readyToShrink(guest: Belief, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): boolean {
+function readyToShrink(guest: Belief, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): boolean {
   const period = (context?.statsPeriod ?? 0) * 1000;
   const fresh = sample.at - guest.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
   const settled = isSame(guest.actual, guest.target) && isSame(guest.actual, guest.size) && guest.figuresAt > guest.orderedAt;

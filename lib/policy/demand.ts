@@ -55,7 +55,7 @@ export function reactionTime(sampleMs: number, statsPeriodMs: number, config: Po
 }
 
 /** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */
-export function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyConfig): boolean {
+function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyConfig): boolean {
   const rate = Math.max(belief.trend, config.burstKiBs);
   return (spareToUse(belief) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
 }

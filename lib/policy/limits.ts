@@ -108,8 +108,8 @@ export const LEAST_OVERHEAD = 48 * MiB;
  */
 export const UNSEEN = 2000;
 /**
- * Guests that are taken to rise in the same second, where each may. More would refuse need beside a GiB that the host really has: with
- * three at 600 MiB guests died so on 2 of 300 random hosts.
+ * Guests that are taken to rise in the same second, where each may. Chosen: with three at 400 MiB need could be
+ * refused beside more than a GiB that the host really has.
  */
 export const RISE_AT_ONCE = 2;
 /** Another coordinator is taken to be at work for so long after a move that was not ours; need then spends no more than this part of the room. */

@@ -132,7 +132,7 @@ export function stillOpen(belief: Belief, rollback: Rollback, at: number): boole
 }
 
 /** A failed shrink: none for a while, and for twice as long the next time. */
-export function setBack(draft: Draft, at: number, first = FIRST_PAUSE): void {
+function setBack(draft: Draft, at: number, first = FIRST_PAUSE): void {
   const { pause, shrinkAfter } = draft;
   // A pause that ended long ago is forgotten.
   const due = Math.max(first, at - shrinkAfter > pause && Number.isFinite(shrinkAfter) ? FIRST_PAUSE : pause);
@@ -325,7 +325,7 @@ export function readActivity(draft: Draft, cpu: number, sample: Sample): void {
 }
 
 /** Notes that the guest is at work. */
-export function noteWork(draft: Draft, at: number): void {
+function noteWork(draft: Draft, at: number): void {
   if (isIdle(draft, at)) draft.activeSince = at;
   draft.busyAt = at;
 }

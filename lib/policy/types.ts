@@ -35,7 +35,7 @@ export interface PolicyConfig {
   readonly surplus: 'host' | 'guests';
   /** Burst that a guest's spare should cover until we can react, KiB/s. */
   readonly burstKiBs: number;
-  /** How long a guest that was started is not shrunk unless somebody waits for memory, ms (BALLOON.md, rule 17). */
+  /** How long a guest that was started is not shrunk unless somebody waits for memory, ms (docs/ballooning.md, rule 17). */
   readonly bootRestMs: number;
   /** Budget for extra samples, as a fraction of one core. */
   readonly samplingBudget: number;

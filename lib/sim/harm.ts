@@ -30,9 +30,9 @@ const RISE_TICKS = 10;
 const RISE_SLACK = 4 * MiB;
 /** What the managed host must have above its reserve for a death in it to be the coordinator's doing. */
 const ROOM = GiB;
-/** A host may be left so much less: what guests take between a sample and its moves. */
 /** Without extra samples a rise is seen a sweep later: for each second of the interval, KiB. */
 const SWEEPS_SLACK = 32 * MiB;
+/** A host may be left so much less: what guests take between a sample and its moves. */
 const HOST_SLACK = 64 * MiB;
 /** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
 const SHORT_BAND = 16 * MiB;

@@ -1,5 +1,5 @@
 /**
- * Do no harm (BALLOON.md, rule 15): a guest that would live if nobody managed the host lives under memcoord too, and has what it wants.
+ * Do no harm (docs/ballooning.md, rule 15): a guest that would live if nobody managed the host lives under memcoord too, and has what it wants.
  * Beside it are guests that memcoord cannot control, or a limit that is lower than what the host has.
  */
 import { readFile } from 'node:fs/promises';

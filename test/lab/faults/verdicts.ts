@@ -83,7 +83,7 @@ export function keepsReading(
 
 /**
  * The sum of all balloons stays within the pool. A guest that memcoord does not control, or not all the time, counts with what it holds
- * (BALLOON.md, rule 3): its balloon may be its maximum while it boots, and that is neither used nor memcoord's to change.
+ * (docs/ballooning.md, rule 3): its balloon may be its maximum while it boots, and that is neither used nor memcoord's to change.
  */
 export function staysInPool(
   readings: readonly Reading[],
