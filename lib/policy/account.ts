@@ -15,12 +15,10 @@
 import { amountOf } from '../common/units.js';
 import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
 import {
-  CRITICAL_SPARE,
   DEFAULT_RESERVE,
   LEAST_OVERHEAD,
   LEAST_RESERVE,
   LEAST_SPARE,
-  RELIEVED,
   RESERVE_FRACTION,
   RISE_AT_ONCE,
   RISES_WITHIN,
@@ -109,7 +107,7 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
       const rate = Math.min(guest.trend, config.burstKiBs);
       rising += Math.min(rest, Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
       // What relief may have given it already counts in full.
-      alive += Math.min(left, CRITICAL_SPARE + (rate * Math.min(guest.reaction, RELIEVED)) / 1000);
+      alive += Math.min(left, Math.max(0, guest.critical - guest.used));
     } else {
       // A rise that the guest's own figures show is seen earlier than one that only the host's memory tells of.
       const tells = guest.rss + UNTOUCHED_LEAST >= guest.used && guest.reaction < UNSEEN;
@@ -129,8 +127,9 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
   const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
   const room = shared(left);
-  // Who starves is refused only what keeps those alive that rise as well.
-  const relief = shared(Math.min(available - reserve - alive, atOnceHas));
+  // Who starves is refused only what keeps those alive that rise as well, and not while there is more than that, half of it unspent.
+  const excess = available - reserve;
+  const relief = shared(Math.min(Math.max(excess - alive, excess / 2 - granted), atOnceHas));
   return {
     available,
     reserve,

@@ -13,6 +13,7 @@ import {
   isMovable,
   isSame,
   type Model,
+  mayGive,
   spareNow,
   spareToUse,
   surelyHeld,
@@ -42,7 +43,7 @@ import {
 } from './limits.js';
 import { openWindow } from './readings.js';
 import { goalOf } from './restore.js';
-import type { GuestContext, Move, PolicyConfig, Reason, Sample } from './types.js';
+import type { Move, PolicyConfig, Reason, Sample } from './types.js';
 
 /** The moves of a sample, in the order in which they are to be carried out, and whether a guest lacks memory that others have yet to give. */
 export interface Decision {
@@ -85,8 +86,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   }
   let budget = free - cost(back, guests, at);
   // Beyond the room that need has, no more than keeps it alive until the next sample.
-  const alive = ({ allocation, critical, trend, reaction }: Belief) =>
-    books.room > 0 ? allocation : Math.min(allocation, critical + (trend * reaction) / 1000);
+  const alive = ({ allocation, critical }: Belief) => (books.room > 0 ? allocation : Math.min(allocation, critical));
   const relief = grow(starving, alive, budget, at, () => 'relief');
   budget -= cost(relief, starving, at);
   // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
@@ -105,7 +105,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
     return lacking(guest, target, band) && target < guest.need - SAME;
   });
   const taker = most(waiters, ({ need, target }) => need - target)?.name ?? null;
-  const ready = donors.filter((guest) => readyToShrink(guest, sample, sample.contexts.get(guest.uuid), config));
+  const ready = donors.filter((guest) => readyToShrink(guest, sample, config, books));
   const taken = take(ready, at, books, { taker, restores, underWay: inTransit(shrinking, at) });
   if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true };
   const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent - cost(cushions, optional, at));
@@ -297,11 +297,11 @@ function allowance(guest: Belief, brisk: boolean, at: number): number {
 }
 
 /** Rule 6: figures that are fresh, of the size that the balloon has now, and newer than the last order, which has come true. */
-function readyToShrink(guest: Belief, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): boolean {
-  const period = (context?.statsPeriod ?? 0) * 1000;
+function readyToShrink(guest: Belief, sample: Sample, config: PolicyConfig, books: Account): boolean {
+  const period = (sample.contexts.get(guest.uuid)?.statsPeriod ?? 0) * 1000;
   const fresh = sample.at - guest.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
   const settled = isSame(guest.actual, guest.target) && isSame(guest.actual, guest.size) && guest.figuresAt > guest.orderedAt;
-  return guest.phase === 'steady' && fresh && settled && guest.paired && sample.at >= guest.shrinkAfter && guest.rollback === null;
+  return guest.phase === 'steady' && fresh && settled && guest.paired && mayGive(guest, sample.at, books);
 }
 
 /**

@@ -25,6 +25,7 @@ import {
   LEAST_SPARE_FRACTION,
   MOST_CUSHION_FRACTION,
   REFRESHED_AGE,
+  RELIEVED,
   RISING,
   SAME,
   SAMPLE_COST,
@@ -90,7 +91,7 @@ export interface Reaction {
 /**
  * What a guest needs and what it should have, were there room for all, each within its bounds:
  *
- *     critical = used + the spare that nobody takes
+ *     critical = used + the spare that nobody takes + trend × min(reaction, 1 s)
  *     need     = used + max(100 MiB, used / 10) + trend × reaction
  *     want     = used + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
  *
@@ -115,11 +116,13 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   draft.floor = floor;
   // One that seems safe is left to the sweeps.
   draft.reaction = isCovered(draft, statsPeriodMs, config) ? reactionTime(config.intervalMs, statsPeriodMs, config) : nowMs;
-  // Memory that its process has not touched is in nobody's use, whatever the guest says: more of it is no need.
-  const evident = rss > 0 ? rss - overhead(draft) + least + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
-  draft.need = Math.min(within(used + least, from), Math.max(within(evident, from), charge(draft)));
-  draft.critical = Math.min(draft.need, within(used + critical, from));
-  draft.want = Math.max(draft.need, within(used + cushion));
+  // Memory that its process has not touched is in nobody's use, whatever the guest says: it needs no more, and gets no more.
+  const touched = rss > 0 ? rss - overhead(draft) + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
+  const evident = (size: number, spare: number) => Math.min(size, Math.max(within(touched + spare, from), charge(draft)));
+  draft.need = evident(within(used + least, from), least);
+  const soon = (trend * Math.min(draft.reaction, RELIEVED)) / 1000;
+  draft.critical = Math.min(draft.need, within(used + critical + soon, from));
+  draft.want = Math.max(draft.need, evident(within(used + cushion), cushion));
 }
 
 /**

@@ -320,6 +320,15 @@ export function isMovable(belief: Belief): boolean {
   return (belief.phase === 'steady' || belief.phase === 'stuck') && Number.isFinite(belief.used) && Number.isFinite(belief.actual);
 }
 
+/**
+ * Whether it may be asked for memory, by what came of it before (rules 7 and 14). What made a guest swap or fault is asked for again all the
+ * same where the host has less than its reserve: a host that runs out kills.
+ */
+export function mayGive({ shrinkAfter, rollback, lastReason }: Belief, at: number, host: { available: number; reserve: number }): boolean {
+  if (rollback === null && at >= shrinkAfter) return true;
+  return host.available < host.reserve && (rollback?.reason ?? lastReason) === 'thrashing';
+}
+
 /** Memory that a controlled guest may hold, its process' overhead aside (rule 3). */
 export function charge(belief: Belief): number {
   return Math.max(belief.target, belief.actual);

@@ -5,7 +5,7 @@ import { allocate, type Claim } from './allocate.js';
 import { decide } from './decide.js';
 import { demand, reactions } from './demand.js';
 import { estimate } from './estimate.js';
-import { type Belief, charge, type Draft, type HostState, isMovable, type Model } from './guest.js';
+import { type Belief, charge, type Draft, type HostState, isMovable, type Model, mayGive } from './guest.js';
 import { RESERVE_MARGIN, STATE_HOLDS } from './limits.js';
 import { aim, isRestorable } from './restore.js';
 import type { Move, PolicyConfig, PolicyNotice, Sample } from './types.js';
@@ -39,24 +39,32 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
     if (restores) aim(draft);
   }
   const books = account(guests, sample, config);
-  const state = share(claims, books, config);
+  const state = share(claims, sample.at, books, config);
   const { moves, waiting } = decide({ guests, claims, restores }, sample, config, books);
   const model = { ...noted(before, state, books, sample, guests, notices), guests, numbers, waiting };
   return { model, moves, notices, account: books, state };
 }
 
 /** Step 4 over the guests that can be moved. */
-function share(claims: readonly Draft[], books: Account, { surplus }: PolicyConfig): HostState {
-  const { state, sizes } = allocate(claims.map(claimOf), books, surplus);
+function share(claims: readonly Draft[], at: number, books: Account, { surplus }: PolicyConfig): HostState {
+  const { state, sizes } = allocate(
+    claims.map((draft) => claimOf(draft, mayGive(draft, at, books))),
+    books,
+    surplus,
+  );
   claims.forEach((draft, i) => {
     draft.allocation = wholeMiB(sizes[i] ?? draft.need, draft);
   });
   return state;
 }
 
-function claimOf(draft: Draft): Claim {
+function claimOf(draft: Draft, gives: boolean): Claim {
   const { used, floor, ceiling, share, critical, need, want } = draft;
-  return { used, floor, ceiling, share, critical, need, want, holds: charge(draft) };
+  const holds = charge(draft);
+  // What cannot be had from it now others must be asked for.
+  const kept = gives ? 0 : Math.min(holds, ceiling);
+  const least = (size: number) => Math.max(size, kept);
+  return { used, floor, ceiling, share, critical: least(critical), need: least(need), want: least(want), holds };
 }
 
 /** Downwards so that the sum holds, but within the guest's bounds; what it needs exactly, where there is enough. */

@@ -255,7 +255,8 @@ export class SimGuest {
     const free = Math.max(0, this.size - this.used);
     const caches = this.#cached();
     // MemTotal stays where the driver takes memory away from the guest as any other program would.
-    const available = (autodeflate === true || figures === 'windows' ? maximum : this.actual) + this.plugged - kernel;
+    const total = (autodeflate === true || figures === 'windows' ? maximum : this.actual) + this.plugged - kernel;
+    const available = Math.max(free, total);
     this.earlier = this.figures;
     this.figures = {
       unused: Math.min(available, free + WATERMARK - caches),

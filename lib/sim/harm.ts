@@ -266,7 +266,8 @@ export class HarmJudge {
       guest,
       settings: this.#settings(guest),
       lives: this.#unmanaged.guests.get(guest.spec.name)?.kills === 0,
-      used: [],
+      // What a guest that is started takes at once is a rise as well.
+      used: this.#tickedAt > 0 ? new Array<number>(RISE_TICKS).fill(0) : [],
       awayUntil: 0,
       sound: false,
       quiet: false,
