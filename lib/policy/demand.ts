@@ -12,6 +12,7 @@ import {
   type Model,
   overhead,
   spareToUse,
+  untouched,
   watermarks,
 } from './guest.js';
 import {
@@ -55,10 +56,15 @@ export function reactionTime(sampleMs: number, statsPeriodMs: number, config: Po
   return age + sampleMs + BALLOON_LATENCY;
 }
 
+/** What a guest can take before it is short, whatever it says: memory that its process has not touched is in nobody's use. */
+function spareToTake(belief: Belief): number {
+  return Math.max(spareToUse(belief), untouched(belief) - overhead(belief) - UNTOUCHED_LEAST);
+}
+
 /** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */
 function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyConfig): boolean {
   const rate = Math.max(belief.trend, config.burstKiBs);
-  return (spareToUse(belief) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
+  return (spareToTake(belief) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
 }
 
 /**
@@ -205,7 +211,7 @@ export function nextSample(
     const rate = Math.max(belief.trend, config.burstKiBs);
     if (belief.actual < belief.ceiling && !isCovered(belief, period, config)) {
       againMs = Math.min(againMs, occasion);
-      const left = ((spareToUse(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
+      const left = ((spareToTake(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
         lasts.set(belief, left);
         risks.push(belief);

@@ -187,7 +187,8 @@ export function readFigures(
   const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, draft.used));
   const elapsed = at - draft.figuresAt;
   if (elapsed > 0) {
-    draft.trend = trend(draft, used, elapsed);
+    // Figures that came by themselves may be of any moment since the ones before them: in the middle it was half of that.
+    draft.trend = trend(draft, used, elapsed + (draft.figuresAt - draft.takenAfter) / 2);
     thrash(draft, figure, elapsed, sample.at, config);
   }
   const refreshed = sample.refreshed.has(draft.uuid);
