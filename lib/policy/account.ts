@@ -19,6 +19,7 @@ import {
   LEAST_OVERHEAD,
   LEAST_RESERVE,
   LEAST_SPARE,
+  RELIEVED,
   RESERVE_FRACTION,
   RISE_AT_ONCE,
   RISES_WITHIN,
@@ -76,8 +77,17 @@ function isRising(guest: Belief, at: number, { intervalMs }: PolicyConfig): bool
   return isMovable(guest) && guest.trend >= RISING && at - guest.roseAt < Math.max(RISES_WITHIN, 2 * intervalMs);
 }
 
-/** Step 3 over all guests of a sample. */
-export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'at' | 'host'>, config: PolicyConfig): Account {
+/**
+ * Step 3 over all guests of a sample.
+ *
+ * @param drain how fast the host's available memory falls, KiB/s
+ */
+export function account(
+  guests: readonly Belief[],
+  { at, host }: Pick<Sample, 'at' | 'host'>,
+  config: PolicyConfig,
+  drain = Number.POSITIVE_INFINITY,
+): Account {
   const reserve = reserveOf(host, config);
   const atOnce = (ms: number) => (config.burstKiBs * ms) / 1000;
   const rises: number[] = [];
@@ -127,9 +137,9 @@ export function account(guests: readonly Belief[], { at, host }: Pick<Sample, 'a
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
   const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
   const room = shared(left);
-  // Who starves is refused only what keeps those alive that rise as well, and not while there is more than that, half of it unspent.
+  // Who starves is refused only what keeps those alive that rise as well: no more than the host is seen to lose, nor than half of what it has.
   const excess = available - reserve;
-  const relief = shared(Math.min(Math.max(excess - alive, excess / 2 - granted), atOnceHas));
+  const relief = shared(Math.min(Math.max(excess - Math.min(alive, (drain * RELIEVED) / 1000), excess / 2 - granted), atOnceHas));
   return {
     available,
     reserve,

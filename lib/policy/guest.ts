@@ -284,6 +284,9 @@ export interface Model {
   readonly state: HostState;
   readonly stateSince: number;
   readonly pressure: boolean;
+  /** The host's available memory, KiB, and how fast it falls, KiB/s: fast up, slow down. */
+  readonly available: number;
+  readonly drain: number;
   /** True while the host has less available than its reserve. */
   readonly reserveInDanger: boolean;
   /** True once it was reported that the hypervisor refuses to have figures refreshed. */
@@ -300,6 +303,8 @@ export const EMPTY_MODEL: Model = {
   state: 'ample',
   stateSince: Number.NEGATIVE_INFINITY,
   pressure: false,
+  available: Number.NaN,
+  drain: Number.POSITIVE_INFINITY,
   reserveInDanger: false,
   reportedRefusal: false,
   waiting: false,

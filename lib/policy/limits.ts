@@ -161,6 +161,8 @@ export const RISING = 12 * MiB;
 export const RISES_WITHIN = 2000;
 /** Who is kept alive is sampled again within this time, ms: a guest at risk, at the latest by the next sweep of the default interval. */
 export const RELIEVED = 1000;
+/** The host is taken to lose memory as fast as it was seen to, half of it for each such time since, ms. Chosen. */
+export const DRAIN_HALVES = 500;
 /** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */
 export const BURST_LASTS = 3000;
 /** virErrorNumbers by which a hypervisor refuses for good: no support (3), denied (29, 88), unsupported operation, argument or configuration (84, 74, 67). */

@@ -6,7 +6,7 @@ import { decide } from './decide.js';
 import { demand, reactions } from './demand.js';
 import { estimate } from './estimate.js';
 import { type Belief, charge, type Draft, type HostState, isMovable, type Model, mayGive } from './guest.js';
-import { RESERVE_MARGIN, STATE_HOLDS } from './limits.js';
+import { DRAIN_HALVES, LEAST_SAMPLE, RESERVE_MARGIN, STATE_HOLDS } from './limits.js';
 import { aim, isRestorable } from './restore.js';
 import type { Move, PolicyConfig, PolicyNotice, Sample } from './types.js';
 
@@ -38,11 +38,21 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
     demand(draft, reaction(draft, periodMs), periodMs, config);
     if (restores) aim(draft);
   }
-  const books = account(guests, sample, config);
+  const drain = drained(before, sample);
+  const books = account(guests, sample, config, drain);
   const state = share(claims, sample.at, books, config);
   const { moves, waiting } = decide({ guests, claims, restores }, sample, config, books);
-  const model = { ...noted(before, state, books, sample, guests, notices), guests, numbers, waiting };
+  const model = { ...noted(before, state, books, sample, guests, notices), available: sample.host.available, drain, guests, numbers, waiting };
   return { model, moves, notices, account: books, state };
+}
+
+/** How fast the host's memory falls, KiB/s: at once where it falls faster, and half as much with every half second where it does not. */
+function drained({ at: then, available, drain }: Model, { at, host }: Sample): number {
+  const elapsed = at - then;
+  if (Number.isNaN(available) || !(elapsed > 0)) return drain;
+  const seen = Math.max(0, ((available - host.available) / Math.max(elapsed, LEAST_SAMPLE)) * 1000);
+  if (!Number.isFinite(drain)) return seen;
+  return Math.max(seen, drain * 2 ** (-elapsed / DRAIN_HALVES));
 }
 
 /** Step 4 over the guests that can be moved. */
@@ -80,7 +90,7 @@ function noted(
   { at, host }: Sample,
   guests: readonly Belief[],
   notices: PolicyNotice[],
-): Omit<Model, 'guests' | 'numbers' | 'waiting'> {
+): Omit<Model, 'guests' | 'numbers' | 'waiting' | 'available' | 'drain'> {
   const stateSince = state === before.state ? before.stateSince : at;
   const report = state !== before.reported && at - stateSince >= STATE_HOLDS;
   if (report) notices.push(stateNotice(state, books, guests));

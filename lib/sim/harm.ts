@@ -32,8 +32,9 @@ const RISE_SLACK = 4 * MiB;
 const ROOM = GiB;
 /** Without extra samples a rise is seen a sweep later: for each second of the interval, KiB. */
 const SWEEPS_SLACK = 32 * MiB;
-/** A host may be left so much less: what guests take between a sample and its moves. */
+/** A host may be left so much less: what guests take between a sample and its moves, or what they took in so long of the last second, ms. */
 const HOST_SLACK = 64 * MiB;
+const MOVED_WITHIN_MS = 150;
 /** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
 const SHORT_BAND = 16 * MiB;
 /** A shortage that is younger is none yet, ms. */
@@ -109,6 +110,8 @@ export class HarmJudge {
   #grants: Grant[] = [];
   #tickedAt = 0;
   #ownUse: number[] = [];
+  /** What was available at the last ticks, the latest first. */
+  #available: number[] = [];
   /** Since when the coordinator has no connection; null once it has sampled again. */
   #lostSince: number | null = 0;
   #awayUntil = 0;
@@ -256,6 +259,7 @@ export class HarmJudge {
   #note(): void {
     const ticks = Math.max(RISE_TICKS, this.#ticksOfInterval);
     remember(this.#ownUse, this.#hostsOwn, ticks);
+    remember(this.#available, this.#host.available, ticks);
     for (const { guest, used } of this.#standings.values()) remember(used, guest.used, ticks);
   }
 
@@ -307,7 +311,8 @@ export class HarmJudge {
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
     // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
-    const slack = HOST_SLACK + (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
+    const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
+    const slack = Math.max(HOST_SLACK, (lost * MOVED_WITHIN_MS) / 1000) + (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
     if (!this.#hostSound || this.#hostViolated || lied || available >= least - slack) return;
     this.#hostViolated = true;
