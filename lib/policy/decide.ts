@@ -21,6 +21,7 @@ import {
 import {
   BALLOON_LATENCY,
   BRISK_RATE,
+  BRISK_WITHIN,
   CRITICAL_SPARE,
   EVEN_BAND,
   FIRST_PAUSE,
@@ -133,7 +134,7 @@ function take(
   const waiting = taker !== null || restores;
   const over = books.shortage > 0;
   // Idle memory comes back faster where the host may soon have too little.
-  const brisk = waiting || over || books.room < 0;
+  const rate = waiting || over || books.room < 0 ? briskRate(books) : GENTLE_RATE;
   const transit = Math.max(IN_TRANSIT, books.charged * IN_TRANSIT_FRACTION);
   let left = waiting && !over && !restores ? transit - underWay : Number.POSITIVE_INFINITY;
   const moves: Move[] = [];
@@ -145,7 +146,7 @@ function take(
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
     if (!waiting && !over && rests) continue;
     // At least two donors share a step.
-    const size = step(guest, brisk, at, waiting && !over && !restores ? Math.min(left, transit / 2) : left);
+    const size = step(guest, rate, at, waiting && !over && !restores ? Math.min(left, transit / 2) : left);
     const to = pages(target - size + PAGE - 1);
     // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
     if (restores && guest.need > goalOf(guest) + PAGE && target - guest.need < GIVE_MARGIN) continue;
@@ -286,14 +287,19 @@ function lacksNeed(guest: Belief): boolean {
   return guest.target < guest.need - SAME && lacking(guest, guest.target);
 }
 
-/** Pace of taking from a guest, KiB/s. */
-export function pace({ maximum, speed }: Belief, brisk: boolean): number {
-  return Math.max(brisk ? BRISK_RATE : GENTLE_RATE, Math.min(maximum * PACE_FRACTION, speed / 2));
+/** What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host lacks for what may come. */
+export function briskRate({ room }: Pick<Account, 'room'>): number {
+  return Math.max(BRISK_RATE, (1000 * Math.max(0, -room)) / BRISK_WITHIN);
+}
+
+/** Pace of taking from a guest where `rate` is asked of it, KiB/s. */
+export function pace({ maximum, speed }: Belief, rate: number): number {
+  return Math.max(Math.min(rate, BRISK_RATE), Math.min(Math.max(rate, maximum * PACE_FRACTION), speed / 2));
 }
 
 /** What may be taken from a guest at `at`, KiB: no more than a second's worth of the pace at once. */
-function allowance(guest: Belief, brisk: boolean, at: number): number {
-  return (pace(guest, brisk) * Math.min(PACE_WINDOW, Math.max(0, at - guest.paidAt))) / 1000;
+function allowance(guest: Belief, rate: number, at: number): number {
+  return (pace(guest, rate) * Math.min(PACE_WINDOW, Math.max(0, at - guest.paidAt))) / 1000;
 }
 
 /** Rule 6: figures that are fresh, of the size that the balloon has now, and newer than the last order, which has come true. */
@@ -310,13 +316,14 @@ function readyToShrink(guest: Belief, sample: Sample, config: PolicyConfig, book
  * Rules 5 (never under floor, which the part is above, nor critical spare, which a ceiling may be under), 7 (bounded steps: the pace,
  * and never more than half of the spare) and 14 (least move). `most` is what may be taken at all in this sample.
  */
-export function step(guest: Belief, brisk: boolean, at: number, most: number): number {
+export function step(guest: Belief, rate: number, at: number, most: number): number {
+  const brisk = rate > GENTLE_RATE;
   const excess = guest.target - guest.allocation;
   if (brisk ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
   // Less what it has taken since its figures, and will until it can be helped again.
   const soon = (guest.trend * (at - guest.takenAfter + guest.reaction)) / 1000;
   const spare = spareToUse(guest) - soon;
-  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(guest, brisk, at), spare / 2, spare - CRITICAL_SPARE);
+  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(guest, rate, at), spare / 2, spare - CRITICAL_SPARE);
   return taken < (brisk ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
 }
 
@@ -335,12 +342,12 @@ export function ordered(model: Model, orders: readonly Order[], at: number): Mod
   model.guests.forEach(({ uuid }, row) => {
     const draft = drafts.keep(row);
     const order = byGuest.get(uuid);
-    if (order !== undefined) note(draft, order, at);
+    if (order !== undefined) note(draft, order, at, model.briskRate);
   });
   return { ...model, guests: drafts.guests, numbers: drafts.numbers };
 }
 
-function note(draft: Draft, { move, outcome }: Order, at: number): void {
+function note(draft: Draft, { move, outcome }: Order, at: number, rate: number): void {
   if (outcome === 'failed') {
     draft.refusedUntil = at + draft.refusedPause;
     draft.refusedPause = Math.min(2 * draft.refusedPause, LAST_REFUSED_PAUSE);
@@ -368,7 +375,7 @@ function note(draft: Draft, { move, outcome }: Order, at: number): void {
   // A growth that is taken back takes nothing from the guest.
   if (move.reason === 'no-progress') return;
   const taken = Math.max(0, Math.min(draft.actual, move.from) - move.to);
-  draft.paidAt = Math.max(draft.paidAt, at - PACE_WINDOW) + (taken / pace(draft, move.reason !== 'give')) * 1000;
+  draft.paidAt = Math.max(draft.paidAt, at - PACE_WINDOW) + (taken / pace(draft, move.reason === 'give' ? GENTLE_RATE : rate)) * 1000;
   draft.shrunkAt = at;
   draft.shrunkFrom = move.from;
 }

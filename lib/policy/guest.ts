@@ -12,6 +12,7 @@
 import type { GuestIdentity } from '../sweep.js';
 import {
   BALLOON_SPEED,
+  BRISK_RATE,
   CRITICAL_SPARE,
   DEFAULT_SHARE,
   FIRST_PAUSE,
@@ -287,6 +288,8 @@ export interface Model {
   /** The host's available memory, KiB, and how fast it falls, KiB/s: fast up, slow down. */
   readonly available: number;
   readonly drain: number;
+  /** What is asked of donors, KiB/s, where somebody waits (decide.ts). */
+  readonly briskRate: number;
   /** True while the host has less available than its reserve. */
   readonly reserveInDanger: boolean;
   /** True once it was reported that the hypervisor refuses to have figures refreshed. */
@@ -305,6 +308,7 @@ export const EMPTY_MODEL: Model = {
   pressure: false,
   available: Number.NaN,
   drain: Number.POSITIVE_INFINITY,
+  briskRate: BRISK_RATE,
   reserveInDanger: false,
   reportedRefusal: false,
   waiting: false,

@@ -2,7 +2,7 @@
 import { MiB } from '../common/units.js';
 import { type Account, account } from './account.js';
 import { allocate, type Claim } from './allocate.js';
-import { decide } from './decide.js';
+import { briskRate, decide } from './decide.js';
 import { demand, reactions } from './demand.js';
 import { estimate } from './estimate.js';
 import { type Belief, charge, type Draft, type HostState, isMovable, type Model, mayGive } from './guest.js';
@@ -42,7 +42,8 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
   const books = account(guests, sample, config, drain);
   const state = share(claims, sample.at, books, config);
   const { moves, waiting } = decide({ guests, claims, restores }, sample, config, books);
-  const model = { ...noted(before, state, books, sample, guests, notices), available: sample.host.available, drain, guests, numbers, waiting };
+  const host = { available: sample.host.available, drain, briskRate: briskRate(books) };
+  const model = { ...noted(before, state, books, sample, guests, notices), ...host, guests, numbers, waiting };
   return { model, moves, notices, account: books, state };
 }
 
@@ -90,7 +91,7 @@ function noted(
   { at, host }: Sample,
   guests: readonly Belief[],
   notices: PolicyNotice[],
-): Omit<Model, 'guests' | 'numbers' | 'waiting' | 'available' | 'drain'> {
+): Omit<Model, 'guests' | 'numbers' | 'waiting' | 'available' | 'drain' | 'briskRate'> {
   const stateSince = state === before.state ? before.stateSince : at;
   const report = state !== before.reported && at - stateSince >= STATE_HOLDS;
   if (report) notices.push(stateNotice(state, books, guests));

@@ -60,6 +60,8 @@ const SWAP_RATE = 100 * MiB;
 const MOST_FAULTS = 2000;
 /** From a reboot until the balloon driver is there: till then the guest holds its maximum, and libvirt shows the figures from before [M]. */
 const REBOOT_MS = 4500;
+/** [M: 400 to 600 MiB/s] */
+const BALLOON_SPEED = 500 * MiB;
 /** From the start of a guest until its balloon driver is there. */
 export const BOOT_MS = 5000;
 
@@ -146,6 +148,11 @@ export class SimGuest {
   /** What it has swapped out. */
   get swapped(): number {
     return this.#swapped;
+  }
+
+  /** How fast its balloon gives, KiB/s; it takes twice as fast. */
+  get speed(): number {
+    return this.spec.speed ?? BALLOON_SPEED;
   }
 
   /** What virtio-mem adds to its balloon. */
@@ -297,7 +304,7 @@ export class SimGuest {
 
   #moveBalloon(elapsed: number): void {
     if (this.#rests) return;
-    const reach = ((this.spec.speed ?? 500 * MiB) * elapsed) / 1000;
+    const reach = (this.speed * elapsed) / 1000;
     // It takes what is free, down to the last of it, and no more [M]; and never gives while it takes.
     const least = Math.min(this.actual, Math.max(this.spec.limit ?? 0, this.used - this.plugged));
     const gap = Math.min(Math.max(this.target, least), Math.max(this.spec.most ?? this.target, this.actual)) - this.actual;

@@ -58,7 +58,6 @@ const MOST_SWAP_IN = 64 * MiB;
 const MOST_FAULTS = 10_000;
 /** Use that has grown by less since a shrink is the same: noise, KiB. */
 const SHRUNK_SLACK = 16 * MiB;
-const BALLOON_SPEED = 500 * MiB;
 
 /** How things stand with a guest. */
 interface Standing {
@@ -294,7 +293,7 @@ export class HarmJudge {
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
     if (guest.used - (standing.used[RISE_TICKS - 1] ?? guest.used) >= RISING) standing.roseAt = now;
     // A slow balloon cannot bring in time what is given.
-    const slow = (guest.spec.speed ?? BALLOON_SPEED) < this.#config.burstKiBs;
+    const slow = guest.speed < this.#config.burstKiBs;
     if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
     else if (lackOf(standing) <= SAME) standing.sound = true;
     standing.quiet = quiet && standing.sound && (standing.quiet || lackOf(standing) <= SAME);
@@ -353,7 +352,7 @@ export class HarmJudge {
   #mayBeShort({ guest, settings, awayUntil }: Standing): boolean {
     const { spec } = guest;
     if (this.#lostSince !== null || this.#host.now < Math.max(awayUntil, this.#awayUntil)) return false;
-    return isControlled(guest, settings) && !isNonsense(spec.figures) && (spec.speed ?? BALLOON_SPEED) >= this.#config.burstKiBs;
+    return isControlled(guest, settings) && !isNonsense(spec.figures) && guest.speed >= this.#config.burstKiBs;
   }
 
   /** What it lacks by what it used at the last sample: nobody can know yet what it has taken since. */
@@ -366,10 +365,19 @@ export class HarmJudge {
     return Math.ceil(this.#config.intervalMs / TICK_MS) + 1;
   }
 
+  /** What is left for need, KiB. */
+  get needRoom(): number {
+    return this.#needRoom(this.#host.guests.map((guest) => this.#standingOf(guest)));
+  }
+
+  #needRoom(standings: readonly Standing[]): number {
+    return this.#host.available - this.#reserve - this.#risesOf(standings) - this.#outstanding();
+  }
+
   /** What need may be paid from. */
   #payable(standings: readonly Standing[]): number {
-    const { available, memAvailable, now } = this.#host;
-    const room = available - this.#reserve - this.#risesOf(standings) - this.#outstanding();
+    const { memAvailable, now } = this.#host;
+    const room = this.#needRoom(standings);
     // Another coordinator that is seen leaves half.
     const share = now - this.#otherAt < OTHER_MS ? 1 / 2 : 1;
     return Math.min(share * room, memAvailable - LEAST_RESERVE, this.#pool - balloonsOf(this.#host, this.#settings));

@@ -51,6 +51,9 @@ const REST_MS = 20_000;
 /** What a guest gives in so long is compared with the pace, ms: the pace allows one second's worth at once on top. */
 const PACED_MS = 2000;
 
+/** What the coordinator may take rises for larger than they are, KiB: then it hurries with less reason. */
+const NEED_SLACK = 512 * MiB;
+
 /** What guests did is remembered for so long: a burst, and the age of the figures before it. */
 const MEMORY_MS = BURST_LASTS + 6000;
 
@@ -101,6 +104,8 @@ export class Invariants {
   #shown: Shown[] = [];
   #history = new Map<SimGuest, Past[]>();
   #moves: { readonly at: number; readonly name: string; readonly to: number; readonly from: number }[] = [];
+  /** When the host last had less than need must be paid from: then donors are asked for more. */
+  #hurriedAt = Number.NEGATIVE_INFINITY;
   /** Shrinks of late, KiB. */
   #given: { readonly guest: SimGuest; readonly at: number; readonly size: number }[] = [];
   /** Shrinks that do not come: the size that the balloon has had since. */
@@ -240,7 +245,9 @@ export class Invariants {
     this.#given = this.#given.filter((each) => each.at > at - PACED_MS + CALL_MS);
     this.#given.push({ guest, at, size: actual - to });
     const given = this.#given.reduce((sum, each) => sum + (each.guest === guest ? each.size : 0), 0);
-    const pace = Math.max(BRISK_RATE, guest.spec.maximum * PACE_FRACTION);
+    if (this.harm.needRoom < NEED_SLACK) this.#hurriedAt = at;
+    const hurried = at - this.#hurriedAt <= PACED_MS ? guest.speed / 2 : 0;
+    const pace = Math.max(BRISK_RATE, guest.spec.maximum * PACE_FRACTION, hurried);
     if (given > (pace * (PACED_MS + 1000)) / 1000)
       this.#violate('spare', guest, `is shrunk by ${formatSize(given)} in ${PACED_MS / 1000} s`);
     const left = to - used;
