@@ -137,9 +137,8 @@ export function account(
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
   const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
   const room = shared(left);
-  // Who starves is refused only what keeps those alive that rise as well: no more than the host is seen to lose, nor than half of what it has.
-  const excess = available - reserve;
-  const relief = shared(Math.min(Math.max(excess - Math.min(alive, (drain * RELIEVED) / 1000), excess / 2 - granted), atOnceHas));
+  // Who starves is refused only what keeps those alive that rise as well, and no more than the host is seen to lose.
+  const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,
     reserve,

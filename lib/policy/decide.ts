@@ -288,8 +288,8 @@ function lacksNeed(guest: Belief): boolean {
 }
 
 /** What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host lacks for what may come. */
-export function briskRate({ room }: Pick<Account, 'room'>): number {
-  return Math.max(BRISK_RATE, (1000 * Math.max(0, -room)) / BRISK_WITHIN);
+export function briskRate({ available, reserve, liability, granted }: Account): number {
+  return Math.max(BRISK_RATE, (1000 * (reserve + liability + granted - available)) / BRISK_WITHIN);
 }
 
 /** Pace of taking from a guest where `rate` is asked of it, KiB/s. */
