@@ -27,7 +27,6 @@ import {
   RIVAL_SEEN,
   RIVAL_SHARE,
   UNSEEN,
-  UNTOUCHED_LEAST,
 } from './limits.js';
 import type { PolicyConfig, Sample } from './types.js';
 
@@ -89,7 +88,7 @@ export function account(
   drain = Number.POSITIVE_INFINITY,
 ): Account {
   const reserve = reserveOf(host, config);
-  const atOnce = (ms: number) => (config.burstKiBs * ms) / 1000;
+  const unseen = (config.burstKiBs * Math.min(UNSEEN, config.intervalMs + 1000)) / 1000;
   const rises: number[] = [];
   let rising = 0;
   let alive = 0;
@@ -118,11 +117,7 @@ export function account(
       rising += Math.min(rest, Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
       // What relief may have given it already counts in full.
       alive += Math.min(left, Math.max(0, guest.critical - guest.used));
-    } else {
-      // A rise that the guest's own figures show is seen earlier than one that only the host's memory tells of.
-      const tells = guest.rss + UNTOUCHED_LEAST >= guest.used && guest.reaction < UNSEEN;
-      rises.push(Math.min(rest, atOnce(tells ? guest.reaction : UNSEEN)));
-    }
+    } else rises.push(Math.min(rest, unseen));
     alive += raised;
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
@@ -152,7 +147,7 @@ export function account(
     room,
     reliefRoom: Math.max(room, relief),
     optionalRoom: Math.min(available - reserve - all, room),
-    newcomer: atOnce(UNSEEN),
+    newcomer: unseen,
     shortage: Math.max(0, reserve - available, -poolRoom),
   };
 }

@@ -140,11 +140,14 @@ function settleLimit(draft: Draft, context: GuestContext | undefined): void {
  * they fall from one figure to the next.
  */
 function seemsRebooted(draft: Draft, figure: Figure, at: number): boolean {
-  if (draft.samples === 0 || at - draft.rebootedAt < SAME_REBOOT) return false;
+  if (draft.samples === 0) return false;
   const falls = figure(SWAP_IN) < draft.swapIn || figure(MAJOR_FAULT) < draft.majorFault || figure(MINOR_FAULT) < draft.minorFault;
   if (!falls) return false;
   draft.falls++;
-  return draft.falls === 1 && at - draft.figuresAt >= REBOOT_SILENCE;
+  const { rebootedAt, falls: times } = draft;
+  if (at - rebootedAt < SAME_REBOOT) return false;
+  // One of them was of the last boot.
+  return times <= (Number.isFinite(rebootedAt) ? 2 : 1) && at - draft.figuresAt >= REBOOT_SILENCE;
 }
 
 /** What a boot makes worthless. */

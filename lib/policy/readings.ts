@@ -296,7 +296,9 @@ function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, confi
   if (swapped < 0 || faults < 0) return;
   const { actual, original, size, sound, shrunkFrom, rollback } = draft;
   if (!(swapped > THRASH_SWAP_IN || faults > THRASH_FAULTS + 4 * draft.usualFaults)) {
-    if (Number.isFinite(faults)) draft.usualFaults += 0.1 * (faults - draft.usualFaults);
+    // What it has come to do since it was shrunk is not usual.
+    const whole = actual >= original - SAME || !Number.isFinite(draft.shrunkAt);
+    if (Number.isFinite(faults) && whole) draft.usualFaults += Math.max(0.1, 1 / draft.samples) * (faults - draft.usualFaults);
     draft.sound = size;
     return;
   }
@@ -304,7 +306,7 @@ function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, confi
   const soon = at - draft.shrunkAt < Math.max(THRASH_WINDOW, 3 * config.intervalMs) || size < sound - SAME;
   if (soon && before > draft.target) {
     // One failed shrink counts once, however long the guest goes on swapping.
-    if (at < draft.shrinkAfter) return;
+    if (rollback !== null || (at < draft.shrinkAfter && draft.grownAt >= draft.shrunkAt)) return;
     draft.rollback = { reason: 'thrashing', to: before };
     draft.reachable = before;
   } else if (actual < original - SAME && rollback === null && isSame(actual, draft.target)) {

@@ -267,8 +267,14 @@ export class Invariants {
     if (!(age <= most)) this.#violate('freshness', guest, `is shrunk on figures that are ${Math.round(age)} ms old`);
     else if (figuresAt < before - this.#config.intervalMs - 1000 * guest.period)
       this.#violate('freshness', guest, 'is shrunk on figures from before the last order');
-    else if (Math.abs(actual - target) > 2 * MiB && !foreign)
+    // One that stands elsewhere for long, since it booted or can't get there, is not on its way.
+    else if (Math.abs(actual - target) > 2 * MiB && !foreign && this.#movedSince(guest, at - 2 * this.#config.intervalMs))
       this.#violate('freshness', guest, `is shrunk while its balloon is at ${formatSize(actual)} and its target ${formatSize(target)}`);
+  }
+
+  #movedSince(guest: SimGuest, since: number): boolean {
+    const past = this.#history.get(guest)?.filter(({ at }) => at >= since) ?? [];
+    return past.some(({ actual }) => Math.abs(actual - guest.actual) > SAME);
   }
 
   #checkStuck(guest: SimGuest): void {
