@@ -202,7 +202,7 @@ export function nextSample(
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
     if (!isMovable(belief) || period === 0 || belief.refusesRefresh) continue;
     // Not by the last sample: that may have been at others, again and again.
-    if (model.waiting && couldPassOn(belief) && !hasArrived(belief)) {
+    if ((model.waiting || model.reserveInDanger) && couldPassOn(belief) && !hasArrived(belief)) {
       // Ever later, since it may take its time.
       const due = Math.max(belief.orderedAt + BALLOON_LATENCY, 2 * belief.actualAt - belief.orderedAt) - at;
       if (due <= 0) coming.push(belief);
@@ -222,7 +222,9 @@ export function nextSample(
   }
   const most = Math.max(0, Math.floor(savings / SAMPLE_COST));
   const endangered = least(risks, (belief) => lasts.get(belief) ?? 0, most);
-  const guests = [...new Set([...endangered, ...coming])].slice(0, most);
+  // Where the host is short nobody is helped before others have given.
+  const order = model.reserveInDanger ? [...coming, ...endangered] : [...endangered, ...coming];
+  const guests = [...new Set(order)].slice(0, most);
   // Those that give must not spend what is saved for many that rise at once: half of what an interval earns is theirs.
   const settles = Math.floor((config.samplingBudget * intervalMs) / SAMPLE_COST / 2);
   // Until what is to be sampled can be paid for.

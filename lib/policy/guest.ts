@@ -18,6 +18,7 @@ import {
   FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
   LEAST_OVERHEAD,
+  RESERVE_MARGIN,
   SAME,
   WATERMARKS,
 } from './limits.js';
@@ -331,11 +332,11 @@ export function isMovable(belief: Belief): boolean {
 
 /**
  * Whether it may be asked for memory, by what came of it before (rules 7 and 14). What made a guest swap or fault is asked for again all the
- * same where the host has less than its reserve: a host that runs out kills.
+ * same where the host has hardly more than its reserve: a host that runs out kills.
  */
 export function mayGive({ shrinkAfter, rollback, lastReason }: Belief, at: number, host: { available: number; reserve: number }): boolean {
   if (rollback === null && at >= shrinkAfter) return true;
-  return host.available < host.reserve && (rollback?.reason ?? lastReason) === 'thrashing';
+  return host.available < host.reserve * (1 + RESERVE_MARGIN) && (rollback?.reason ?? lastReason) === 'thrashing';
 }
 
 /** Memory that a controlled guest may hold, its process' overhead aside (rule 3). */

@@ -6,7 +6,7 @@
  */
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
-import { LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, RISING, SAME } from '../policy/limits.js';
+import { CRITICAL_SPARE, LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, RISING, SAME } from '../policy/limits.js';
 import { isNonsense } from './figures.js';
 import { type Killer, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
@@ -47,6 +47,8 @@ const KNOWN_MS = 2000;
 const RETRY_MS = 31_000;
 /** A balloon that somebody else has sent below what its guest uses takes so long to get there at most, ms. */
 const CUT_MS = 10_000;
+/** A guest that stops answering holds up all others so long, once: a reading and an order wait for it. Known, and to be mended, ms. */
+const HANG_MS = 2000;
 /** Guests whose rise before the next sample is counted with: they do not all rise in the same second. */
 const RISE_AT_ONCE = 3;
 /** A grant that has not shown in resident memory after so long never will, ms. */
@@ -68,6 +70,7 @@ interface Standing {
   readonly used: number[];
   /** It is not known to answer before this time. */
   awayUntil: number;
+  hung: boolean;
   /** Could be helped: it had its need, and since then it could be reached and did not rise too fast. */
   sound: boolean;
   /** Nor did anybody else: what they took so fast, others had no time to give. */
@@ -108,6 +111,7 @@ export class HarmJudge {
   readonly #standings = new Map<SimGuest, Standing>();
   #grants: Grant[] = [];
   #tickedAt = 0;
+  #begun = false;
   #ownUse: number[] = [];
   /** What was available at the last ticks, the latest first. */
   #available: number[] = [];
@@ -118,6 +122,8 @@ export class HarmJudge {
   /** Since when the host has room for whoever is in need. */
   #roomSince = 0;
   #hostSound = false;
+  /** When nobody had more than its critical spare. */
+  #bareAt = Number.NEGATIVE_INFINITY;
   #hostShaken = false;
   #hostViolated = false;
 
@@ -200,6 +206,7 @@ export class HarmJudge {
       this.#judgeThrashing(standing, isOutside);
     }
     this.#judgeShortage(standings);
+    this.#begun = true;
   }
 
   #report(harm: Harm, standing: Standing, message: string): void {
@@ -270,8 +277,9 @@ export class HarmJudge {
       settings: this.#settings(guest),
       lives: this.#unmanaged.guests.get(guest.spec.name)?.kills === 0,
       // What a guest that is started takes at once is a rise as well.
-      used: this.#tickedAt > 0 ? new Array<number>(RISE_TICKS).fill(0) : [],
+      used: this.#begun ? new Array<number>(RISE_TICKS).fill(0) : [],
       awayUntil: 0,
+      hung: false,
       sound: false,
       quiet: false,
       shortSince: null,
@@ -290,6 +298,8 @@ export class HarmJudge {
   #see(standing: Standing, away: boolean, fast: boolean, quiet: boolean): void {
     const { guest } = standing;
     const { now } = this.#host;
+    if (guest.hung && !standing.hung) this.#awayUntil = Math.max(this.#awayUntil, now + HANG_MS);
+    standing.hung = guest.hung;
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
     if (guest.used - (standing.used[RISE_TICKS - 1] ?? guest.used) >= RISING) standing.roseAt = now;
     // A slow balloon cannot bring in time what is given.
@@ -313,7 +323,10 @@ export class HarmJudge {
     const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
     const slack = Math.max(HOST_SLACK, (lost * MOVED_WITHIN_MS) / 1000) + (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
-    if (!this.#hostSound || this.#hostViolated || lied || available >= least - slack) return;
+    // Where nobody has had anything to give, nobody can help the host.
+    if (!standings.some((standing) => isControlled(standing.guest, standing.settings) && canGive(standing))) this.#bareAt = this.#host.now;
+    const bare = this.#host.now - this.#bareAt < this.#config.intervalMs + NOTICED_MS;
+    if (!this.#hostSound || this.#hostViolated || lied || bare || available >= least - slack) return;
     this.#hostViolated = true;
     const unmanaged = formatSize(this.#unmanaged.host.leastAvailable);
     this.#violate(
@@ -456,6 +469,11 @@ function isCapped(standing: Standing): boolean {
   const { guest } = standing;
   const cap = capOf(standing);
   return cap < guest.spec.maximum + guest.plugged && guest.size >= cap - SAME;
+}
+
+/** It has more than its floor and its critical spare, and not just a moment of what it takes. */
+function canGive({ guest, settings }: Standing): boolean {
+  return guest.size > Math.max(settings.floor, guest.used + CRITICAL_SPARE) + SHORT_BAND;
 }
 
 /** What a guest lacks of what it uses and the least spare, in truth. */
