@@ -64,7 +64,10 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
     draft.rising = moved > 0;
     // In a boot nobody has set it: whoever waits for its memory waits no longer for that.
     const boots = draft.phase === 'booting' && Number.isFinite(draft.rebootedAt);
-    if (!boots) draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
+    if (!boots) {
+      draft.thrashed = false;
+      draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
+    }
     return;
   }
   // Speed is learned only from a balloon that was seen on its way at both samples: one that arrived may have been faster.
@@ -106,6 +109,7 @@ export function progress(draft: Draft, at: number): void {
     if (come < Math.min(LEAST_PROGRESS, Math.abs(gap))) {
       draft.rollback = { reason: 'no-progress', to: actual };
       if (gap < 0) {
+        draft.thrashed = false;
         setBack(draft, at);
         draft.phase = 'stuck';
         draft.reachable = actual;
@@ -312,6 +316,7 @@ function thrash(draft: Draft, figure: Figure, elapsed: number, at: number, confi
   } else if (actual < original - SAME && rollback === null && isSame(actual, draft.target)) {
     draft.rollback = { reason: 'thrashing', to: Math.min(original, actual + Math.max(THRASH_STEP, actual / 4)) };
   } else return;
+  draft.thrashed = true;
   setBack(draft, at, FIRST_THRASH_PAUSE);
 }
 
