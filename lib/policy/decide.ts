@@ -364,7 +364,8 @@ function note(draft: Draft, { move, outcome }: Order, at: number, rate: number):
   draft.orderedFrom = move.from;
   draft.orderedTo = move.to;
   openWindow(draft, at);
-  draft.rollback = null;
+  // What could be paid of it in part stays open.
+  if (move.reason !== 'thrashing' || move.to >= (draft.rollback?.to ?? 0) - SAME) draft.rollback = null;
   draft.lastReason = move.reason;
   // What is given in need will be taken. A cushion may be, and one that boots may take its maximum anyway.
   if (isControlled(draft) && move.reason !== 'surplus') draft.granted = Math.max(0, draft.granted + charge(draft) - before);
