@@ -34,6 +34,8 @@ import type { PolicyConfig, Sample } from './types.js';
 export interface Account {
   /** What the host really has for guests, its reserve included. */
   readonly available: number;
+  /** What of it there will be in a second, if it goes on falling as it does. */
+  readonly soon: number;
   readonly reserve: number;
   /** Sum of max(target, actual) of the guests that we control, and of their processes' overheads. */
   readonly charged: number;
@@ -136,6 +138,7 @@ export function account(
   const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,
+    soon: available - (Number.isFinite(drain) ? (drain * RELIEVED) / 1000 : 0),
     reserve,
     charged,
     overhead: overheads,

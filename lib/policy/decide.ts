@@ -68,6 +68,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const back = takeBack(
     guests.filter(({ rollback }) => rollback !== null),
     free,
+    Math.max(0, books.room),
     at,
   );
   const busy = new Set(back.map(({ uuid }) => uuid));
@@ -164,10 +165,13 @@ function inTransit(shrinking: readonly Belief[], at: number): number {
   return coming.reduce((sum, { actual, target }) => sum + actual - target, 0);
 }
 
-/** Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. */
-function takeBack(failed: readonly Belief[], free: number, at: number): Move[] {
+/**
+ * Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. One that swaps or faults lives
+ * without it, and has no more of it than need has.
+ */
+function takeBack(failed: readonly Belief[], free: number, room: number, at: number): Move[] {
   const moves: Move[] = [];
-  let budget = free;
+  let spent = 0;
   for (const guest of failed) {
     const { rollback, target, actual } = guest;
     if (rollback === null || at < guest.refusedUntil || !(isMovable(guest) || guest.phase === 'silent')) continue;
@@ -179,9 +183,10 @@ function takeBack(failed: readonly Belief[], free: number, at: number): Move[] {
     }
     const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
     // What it holds above its ceiling it keeps, until it can be asked again.
+    const budget = Math.max(0, (rollback.reason === 'thrashing' ? room : free) - spent);
     const to = pages(Math.min(wanted, Math.max(guest.ceiling, actual), surelyHeld(guest, at) + budget));
     if (to - target < SAME) continue;
-    budget -= Math.max(0, to - surelyHeld(guest, at));
+    spent += Math.max(0, to - surelyHeld(guest, at));
     moves.push(move(guest, to, rollback.reason));
   }
   return moves;

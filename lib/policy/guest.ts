@@ -336,9 +336,9 @@ export function isMovable(belief: Belief): boolean {
  * Whether it may be asked for memory, by what came of it before (rules 7 and 14). What made a guest swap or fault is asked for again all the
  * same where the host has hardly more than its reserve: a host that runs out kills.
  */
-export function mayGive({ shrinkAfter, rollback, thrashed }: Belief, at: number, host: { available: number; reserve: number }): boolean {
+export function mayGive({ shrinkAfter, rollback, thrashed }: Belief, at: number, host: { soon: number; reserve: number }): boolean {
   if (rollback === null && at >= shrinkAfter) return true;
-  return host.available < host.reserve * (1 + RESERVE_MARGIN) && thrashed && (rollback === null || rollback.reason === 'thrashing');
+  return host.soon < host.reserve * (1 + RESERVE_MARGIN) && thrashed && (rollback === null || rollback.reason === 'thrashing');
 }
 
 /** Memory that a controlled guest may hold, its process' overhead aside (rule 3). */
