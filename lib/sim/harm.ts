@@ -321,7 +321,9 @@ export class HarmJudge {
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
     // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
     const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
-    const slack = Math.max(HOST_SLACK, (lost * MOVED_WITHIN_MS) / 1000) + (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
+    const slack =
+      Math.max(HOST_SLACK, (lost * MOVED_WITHIN_MS) / 1000) +
+      (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
     // Where nobody has had anything to give, nobody can help the host.
     if (!standings.some((standing) => isControlled(standing.guest, standing.settings) && canGive(standing))) this.#bareAt = this.#host.now;

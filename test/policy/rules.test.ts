@@ -169,7 +169,11 @@ t.test('guests that all hold less than they need pass nothing on for a small dif
   const hungry = ['a', 'b', 'c', 'd'].map((name) => guest(name, { used: 690 * MiB, actual: 768 * MiB }));
   const world = new World(hungry, { pool: 3072 * MiB });
   world.run(10);
-  world.find('a').used += 28 * MiB;
+  // Slowly: who rises is helped before the next sample.
+  for (let more = 0; more < 28; more += 2) {
+    world.find('a').used += 2 * MiB;
+    t.same(world.run(1), []);
+  }
   t.same(world.run(10), [], '21 MiB less than its part');
   world.find('a').used += 8 * MiB;
   t.ok(
@@ -495,7 +499,7 @@ t.test('a guest that somebody is raising is not stopped on its way by a grant of
   world.find('a').actual = 512 * MiB;
   t.same(world.sample(100).moves, []);
   world.find('a').used = 460 * MiB;
-  t.match(world.sample(100).moves, [{ reason: 'need' }], 'once it is there, it gets what it needs');
+  t.match(world.sample(100).moves, [{ reason: /^(need|relief)$/ }], 'once it is there, it gets what it needs');
 });
 
 t.test('a growth that does not come stays charged until libvirt has been asked otherwise', async (t) => {

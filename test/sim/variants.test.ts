@@ -171,7 +171,7 @@ const variants: readonly Variant[] = [
     policy: { limits: { GIVE_MARGIN: 0, GROW_BAND: 0 } },
     scenario: `
       host: { memory: 8GiB }
-      guests: [{ name: a, max: 1GiB, uses: 300MiB, noise: 8MiB }]`,
+      guests: [{ name: a, max: 1GiB, uses: 300MiB, noise: 16MiB }]`,
     violates: ['rest'],
   },
   {
