@@ -13,9 +13,11 @@
  * and none of them more than the pool has left.
  */
 import { amountOf } from '../common/units.js';
+import { sampleInterval } from './demand.js';
 import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
 import {
   DEFAULT_RESERVE,
+  GIVEN_WITHIN,
   LEAST_OVERHEAD,
   LEAST_RESERVE,
   LEAST_SPARE,
@@ -34,7 +36,7 @@ import type { PolicyConfig, Sample } from './types.js';
 export interface Account {
   /** What the host really has for guests, its reserve included. */
   readonly available: number;
-  /** What of it there will be in a second, if it goes on falling as it does. */
+  /** What of it there will be once donors that are asked at the next sample have given, if it goes on falling as it does. */
   readonly soon: number;
   readonly reserve: number;
   /** Sum of max(target, actual) of the guests that we control, and of their processes' overheads. */
@@ -58,7 +60,7 @@ export interface Account {
   readonly optionalRoom: number;
   /** What a guest that is started next can take before we react: surplus leaves it. */
   readonly newcomer: number;
-  /** What must come back: `available` is under the reserve, or the guests hold more than the pool. */
+  /** What must come back: `available` will be under the reserve, or the guests hold more than the pool. */
   readonly shortage: number;
 }
 
@@ -129,6 +131,7 @@ export function account(
   const available = Math.min(host.available + host.arc, host.cgroupRoom ?? Number.POSITIVE_INFINITY) - files;
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
+  const soon = available - (Number.isFinite(drain) ? (drain * (sampleInterval(1, config) + GIVEN_WITHIN)) / 1000 : 0);
   // The ARC shrinks slowly: no more at once than is free without it.
   const atOnceHas = host.available - files - LEAST_RESERVE;
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
@@ -138,7 +141,7 @@ export function account(
   const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,
-    soon: available - (Number.isFinite(drain) ? (drain * RELIEVED) / 1000 : 0),
+    soon,
     reserve,
     charged,
     overhead: overheads,
@@ -151,6 +154,6 @@ export function account(
     reliefRoom: Math.max(room, relief),
     optionalRoom: Math.min(available - reserve - all, room),
     newcomer: unseen,
-    shortage: Math.max(0, reserve - available, -poolRoom),
+    shortage: Math.max(0, reserve - soon, -poolRoom),
   };
 }

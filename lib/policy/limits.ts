@@ -165,6 +165,8 @@ export const RISES_WITHIN = 2000;
 export const RELIEVED = 1000;
 /** The host is taken to lose memory as fast as it was seen to, half of it for each such time since, ms. Chosen. */
 export const DRAIN_HALVES = 500;
+/** From the sample until donors have given, ms: its orders, their balloons, and a second step of some. Chosen. */
+export const GIVEN_WITHIN = 500;
 /** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */
 export const BURST_LASTS = 3000;
 /** virErrorNumbers by which a hypervisor refuses for good: no support (3), denied (29, 88), unsupported operation, argument or configuration (84, 74, 67). */
