@@ -201,13 +201,15 @@ export function nextSample(
   for (const [i, belief] of model.guests.entries()) {
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
     if (!isMovable(belief) || period === 0 || belief.refusesRefresh) continue;
+    const waits = model.waiting || model.reserveInDanger;
     // Not by the last sample: that may have been at others, again and again.
-    if ((model.waiting || model.reserveInDanger) && couldPassOn(belief) && !hasArrived(belief)) {
+    if (waits && couldPassOn(belief) && !hasArrived(belief)) {
       // Ever later, since it may take its time.
       const due = Math.max(belief.orderedAt + BALLOON_LATENCY, 2 * belief.actualAt - belief.orderedAt) - at;
       if (due <= 0) coming.push(belief);
       else arrives = Math.min(arrives, due);
-    }
+      // What one that rises leaves to others must be known, however long its own spare lasts.
+    } else if (waits && belief.trend >= RISING && at - belief.figuresAt >= RELIEVED) coming.push(belief);
     const rate = Math.max(belief.trend, config.burstKiBs);
     if (belief.actual < belief.ceiling && !isCovered(belief, period, config)) {
       againMs = Math.min(againMs, occasion);
