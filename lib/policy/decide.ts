@@ -111,7 +111,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const taken = take(ready, at, books, { taker, restores, underWay: inTransit(shrinking, at) });
   if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true };
   const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent - cost(cushions, optional, at));
-  return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 };
+  return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 || books.room < 0 };
 }
 
 function restoring(each: Move): Move {
@@ -136,8 +136,10 @@ function take(
   const over = books.shortage > 0;
   // Idle memory comes back faster where the host may soon have too little.
   const rate = waiting || over || books.room < 0 ? briskRate(books) : GENTLE_RATE;
+  // In small steps, unless the host has less than what may be taken next.
+  const inSteps = waiting && !over && !restores && rate <= BRISK_RATE;
   const transit = Math.max(IN_TRANSIT, books.charged * IN_TRANSIT_FRACTION);
-  let left = waiting && !over && !restores ? transit - underWay : Number.POSITIVE_INFINITY;
+  let left = inSteps ? transit - underWay : Number.POSITIVE_INFINITY;
   const moves: Move[] = [];
   const excess = ({ target, allocation }: Belief) => target - allocation;
   // Those that failed before come last: others wait for what is asked for.
@@ -147,7 +149,7 @@ function take(
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
     if (!waiting && !over && rests) continue;
     // At least two donors share a step.
-    const size = step(guest, rate, at, waiting && !over && !restores ? Math.min(left, transit / 2) : left);
+    const size = step(guest, rate, at, inSteps ? Math.min(left, transit / 2) : left);
     const to = pages(target - size + PAGE - 1);
     // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
     if (restores && guest.need > goalOf(guest) + PAGE && target - guest.need < GIVE_MARGIN) continue;
@@ -292,9 +294,13 @@ function lacksNeed(guest: Belief): boolean {
   return guest.target < guest.need - SAME && lacking(guest, guest.target);
 }
 
-/** What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host lacks for what may come. */
-export function briskRate({ available, reserve, liability, granted }: Account): number {
-  return Math.max(BRISK_RATE, (1000 * (reserve + liability + granted - available)) / BRISK_WITHIN);
+/**
+ * What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host would lack if all took what
+ * they hold, once what they take next is more than it has.
+ */
+export function briskRate({ available, reserve, liability, granted, untouched }: Account): number {
+  const short = reserve + liability + granted > available;
+  return short ? Math.max(BRISK_RATE, (1000 * (reserve + untouched - available)) / BRISK_WITHIN) : BRISK_RATE;
 }
 
 /** Pace of taking from a guest where `rate` is asked of it, KiB/s. */

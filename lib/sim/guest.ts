@@ -61,7 +61,7 @@ const MOST_FAULTS = 2000;
 /** From a reboot until the balloon driver is there: till then the guest holds its maximum, and libvirt shows the figures from before [M]. */
 const REBOOT_MS = 4500;
 /** [M: 400 to 600 MiB/s] */
-const BALLOON_SPEED = 500 * MiB;
+export const BALLOON_SPEED = 500 * MiB;
 /** From the start of a guest until its balloon driver is there. */
 export const BOOT_MS = 5000;
 

@@ -32,9 +32,12 @@ const RISE_SLACK = 4 * MiB;
 const ROOM = GiB;
 /** Without extra samples a rise is seen a sweep later: for each second of the interval, KiB. */
 const SWEEPS_SLACK = 32 * MiB;
-/** A host may be left so much less: what guests take between a sample and its moves, or what they took in so long of the last second, ms. */
+/**
+ * A host may be left so much less: what guests take between a sample and its moves, or what they took of late in so long, ms: the reaction
+ * time of donors (GIVEN_WITHIN in limits.ts).
+ */
 const HOST_SLACK = 64 * MiB;
-const MOVED_WITHIN_MS = 150;
+const REACTION_MS = 500;
 /** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
 const SHORT_BAND = 16 * MiB;
 /** A shortage that is younger is none yet, ms. */
@@ -322,7 +325,7 @@ export class HarmJudge {
     // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
     const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
     const slack =
-      Math.max(HOST_SLACK, (lost * MOVED_WITHIN_MS) / 1000) +
+      Math.max(HOST_SLACK, (lost * REACTION_MS) / 1000) +
       (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
     // Where nobody has had anything to give, nobody can help the host.
@@ -473,9 +476,10 @@ function isCapped(standing: Standing): boolean {
   return cap < guest.spec.maximum + guest.plugged && guest.size >= cap - SAME;
 }
 
-/** It has more than its floor and its critical spare, and not just a moment of what it takes. */
-function canGive({ guest, settings }: Standing): boolean {
-  return guest.size > Math.max(settings.floor, guest.used + CRITICAL_SPARE) + SHORT_BAND;
+/** It has more than its floor, and than its critical spare and what it takes until it could be helped. */
+function canGive({ guest, settings, used }: Standing): boolean {
+  const risen = Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
+  return guest.size > Math.max(settings.floor, guest.used + CRITICAL_SPARE + (risen * REACTION_MS) / 1000) + SHORT_BAND;
 }
 
 /** What a guest lacks of what it uses and the least spare, in truth. */

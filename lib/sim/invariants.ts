@@ -3,13 +3,13 @@
  * docs/reliability.md says what each is for.
  */
 
-import { formatSize, MiB } from '../common/units.js';
+import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import type { MoveOutcome } from '../coordinator/coordinator.js';
 import type { Snapshot } from '../coordinator/snapshot.js';
 import { BRISK_RATE, BURST_LASTS, CRITICAL_SPARE, GENTLE_RATE, GROW_BAND, PACE_FRACTION, PROGRESS_WINDOW, SAME } from '../policy/limits.js';
 import { isNonsense } from './figures.js';
-import type { GuestSpec, Killer, SimGuest } from './guest.js';
+import { BALLOON_SPEED, type GuestSpec, type Killer, type SimGuest } from './guest.js';
 import { HARMS, HarmJudge } from './harm.js';
 import type { SimHost, Stored } from './host.js';
 import { type SimSettings, settingsReader } from './settings.js';
@@ -52,7 +52,7 @@ const REST_MS = 20_000;
 const PACED_MS = 2000;
 
 /** What the coordinator may take rises for larger than they are, KiB: then it hurries with less reason. */
-const NEED_SLACK = 512 * MiB;
+const NEED_SLACK = GiB;
 
 /** What guests did is remembered for so long: a burst, and the age of the figures before it. */
 const MEMORY_MS = BURST_LASTS + 6000;
@@ -246,7 +246,8 @@ export class Invariants {
     this.#given.push({ guest, at, size: actual - to });
     const given = this.#given.reduce((sum, each) => sum + (each.guest === guest ? each.size : 0), 0);
     if (this.harm.needRoom < NEED_SLACK) this.#hurriedAt = at;
-    const hurried = at - this.#hurriedAt <= PACED_MS ? guest.speed / 2 : 0;
+    // How fast its balloon is nobody knows before it has moved, nor exactly after.
+    const hurried = at - this.#hurriedAt <= PACED_MS ? 0.55 * Math.max(guest.speed, BALLOON_SPEED) : 0;
     const pace = Math.max(BRISK_RATE, guest.spec.maximum * PACE_FRACTION, hurried);
     if (given > (pace * (PACED_MS + 1000)) / 1000)
       this.#violate('spare', guest, `is shrunk by ${formatSize(given)} in ${PACED_MS / 1000} s`);
