@@ -36,6 +36,8 @@ import type { PolicyConfig, Sample } from './types.js';
 export interface Account {
   /** What the host really has for guests, its reserve included. */
   readonly available: number;
+  /** How fast it falls, KiB/s; Infinity where that is not known yet. */
+  readonly drain: number;
   /** What of it there will be once donors that are asked at the next sample have given, if it goes on falling as it does. */
   readonly soon: number;
   readonly reserve: number;
@@ -141,6 +143,7 @@ export function account(
   const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,
+    drain,
     soon,
     reserve,
     charged,

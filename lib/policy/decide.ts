@@ -20,6 +20,7 @@ import {
 } from './guest.js';
 import {
   BALLOON_LATENCY,
+  BRISK_AHEAD,
   BRISK_RATE,
   BRISK_WITHIN,
   CRITICAL_SPARE,
@@ -295,12 +296,12 @@ function lacksNeed(guest: Belief): boolean {
 }
 
 /**
- * What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host would lack if all took what
- * they hold, once what they take next is more than it has.
+ * What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host will lack soon if it goes on
+ * losing memory as it does.
  */
-export function briskRate({ available, reserve, liability, granted, untouched }: Account): number {
-  const short = reserve + liability + granted > available;
-  return short ? Math.max(BRISK_RATE, (1000 * (reserve + untouched - available)) / BRISK_WITHIN) : BRISK_RATE;
+export function briskRate({ available, reserve, untouched, drain }: Account): number {
+  const short = reserve + Math.min(untouched, (drain * BRISK_AHEAD) / 1000) - available;
+  return Math.max(BRISK_RATE, (1000 * short) / BRISK_WITHIN);
 }
 
 /** Pace of taking from a guest where `rate` is asked of it, KiB/s. */

@@ -37,8 +37,9 @@ export const SAME = 1 * MiB;
 export const GENTLE_RATE = 50 * MiB;
 /** Pace when somebody waits. A guest may lose one second's worth at once, so 225 MiB in any 2 s. */
 export const BRISK_RATE = 75 * MiB;
-/** Where need has less than no room, each donor is asked for so much that it alone would bring that back in this time, ms. Chosen. */
-export const BRISK_WITHIN = 2000;
+/** What the host will lack in BRISK_AHEAD, ms, each donor is asked for within BRISK_WITHIN, ms. Chosen: a guest of 1 GiB too much gives it in four seconds. */
+export const BRISK_AHEAD = 4000;
+export const BRISK_WITHIN = 1000;
 /** Big guests move faster: this part of their maximum a second, but no faster than half of the balloon's learned speed. */
 export const PACE_FRACTION = 1 / 64;
 /** Speed of a balloon not seen to move yet: [M] 400 to 600 MiB/s. */

@@ -55,7 +55,18 @@ t.test('every reason why a guest is not moved has words', async (t) => {
 });
 
 t.test('why a guest did not get back what it had is said with the figures that decided it', async (t) => {
-  const account = { available: 0, soon: 0, reserve: GiB, charged: 0, overhead: 0, uncontrolled: 0, untouched: 0, liability: 0, granted: 0 };
+  const account = {
+    available: 0,
+    drain: 0,
+    soon: 0,
+    reserve: GiB,
+    charged: 0,
+    overhead: 0,
+    uncontrolled: 0,
+    untouched: 0,
+    liability: 0,
+    granted: 0,
+  };
   const rooms = { poolRoom: Number.POSITIVE_INFINITY, room: 300 * MiB, reliefRoom: 0, optionalRoom: 0, newcomer: 0, shortage: 0 };
   const fate = { uuid: 'u', name: 'vm1', size: 500 * MiB, original: GiB, used: 450 * MiB };
   const restored = (why: Parameters<typeof restoredOf>[0]['why']) => restoredOf({ ...fate, why }, { ...account, ...rooms }, null);
