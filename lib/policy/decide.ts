@@ -306,7 +306,7 @@ export function briskRate({ available, reserve, untouched, drain }: Account): nu
 
 /** Pace of taking from a guest where `rate` is asked of it, KiB/s. */
 export function pace({ maximum, speed }: Belief, rate: number): number {
-  return Math.max(Math.min(rate, BRISK_RATE), Math.min(Math.max(rate, maximum * PACE_FRACTION), speed / 2));
+  return Math.max(Math.min(rate, BRISK_RATE), Math.min(maximum * PACE_FRACTION, speed / 2), rate > BRISK_RATE ? Math.min(rate, speed) : 0);
 }
 
 /** What may be taken from a guest at `at`, KiB: no more than a second's worth of the pace at once. */

@@ -6,7 +6,16 @@
  */
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
-import { CRITICAL_SPARE, LEAST_RESERVE, LEAST_SPARE, LEAST_SPARE_FRACTION, RISING, SAME } from '../policy/limits.js';
+import {
+  BRISK_AHEAD,
+  CRITICAL_SPARE,
+  GIVEN_WITHIN,
+  LEAST_RESERVE,
+  LEAST_SPARE,
+  LEAST_SPARE_FRACTION,
+  RISING,
+  SAME,
+} from '../policy/limits.js';
 import { isNonsense } from './figures.js';
 import { type Killer, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
@@ -33,11 +42,11 @@ const ROOM = GiB;
 /** Without extra samples a rise is seen a sweep later: for each second of the interval, KiB. */
 const SWEEPS_SLACK = 32 * MiB;
 /**
- * A host may be left so much less: what guests take between a sample and its moves, or what they took of late in so long, ms: the reaction
- * time of donors (GIVEN_WITHIN in limits.ts).
+ * A host may be left so much less: what guests take between a sample and its moves, or what they took of late until donors can have given: a
+ * tenth of a second until the next sample, and GIVEN_WITHIN.
  */
 const HOST_SLACK = 64 * MiB;
-const REACTION_MS = 500;
+const REACTION_MS = TICK_MS + GIVEN_WITHIN;
 /** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
 const SHORT_BAND = 16 * MiB;
 /** A shortage that is younger is none yet, ms. */
@@ -381,6 +390,13 @@ export class HarmJudge {
 
   get #ticksOfInterval(): number {
     return Math.ceil(this.#config.intervalMs / TICK_MS) + 1;
+  }
+
+  /** The host will soon lack memory, if it goes on losing it as at the worst of the last ticks: then donors are asked for more. */
+  get isPressing(): boolean {
+    const { available } = this.#host;
+    const drops = this.#available.map((then, i) => then - (this.#available[i - 1] ?? available));
+    return available - this.#reserve < (Math.max(0, ...drops) * BRISK_AHEAD) / TICK_MS;
   }
 
   /** What is left for need, KiB. */

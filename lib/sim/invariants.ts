@@ -245,9 +245,9 @@ export class Invariants {
     this.#given = this.#given.filter((each) => each.at > at - PACED_MS + CALL_MS);
     this.#given.push({ guest, at, size: actual - to });
     const given = this.#given.reduce((sum, each) => sum + (each.guest === guest ? each.size : 0), 0);
-    if (this.harm.needRoom < NEED_SLACK) this.#hurriedAt = at;
+    if (this.harm.needRoom < NEED_SLACK || this.harm.isPressing) this.#hurriedAt = at;
     // How fast its balloon is nobody knows before it has moved, nor exactly after.
-    const hurried = at - this.#hurriedAt <= PACED_MS ? 0.55 * Math.max(guest.speed, BALLOON_SPEED) : 0;
+    const hurried = at - this.#hurriedAt <= PACED_MS ? 1.1 * Math.max(guest.speed, BALLOON_SPEED) : 0;
     const pace = Math.max(BRISK_RATE, guest.spec.maximum * PACE_FRACTION, hurried);
     if (given > (pace * (PACED_MS + 1000)) / 1000)
       this.#violate('spare', guest, `is shrunk by ${formatSize(given)} in ${PACED_MS / 1000} s`);
