@@ -106,7 +106,7 @@ const variants: readonly Variant[] = [
       duration: 60
       guests:
         - { name: gives, max: 4GiB, size: 4GiB, uses: 3GiB, eats: [{ at: 0, size: 700MiB }, { at: 30, size: 0MiB }] }
-        - { name: takes, max: 2GiB, size: 512MiB, uses: 300MiB, eats: [{ at: 32, size: 1GiB, rate: 100MiB/s }] }`,
+        - { name: takes, max: 2GiB, size: 512MiB, uses: 300MiB, eats: [{ at: 31, size: 1GiB, rate: 190MiB/s }] }`,
     violates: ['host'],
   },
   {
@@ -134,9 +134,9 @@ const variants: readonly Variant[] = [
       return { ...books, room, reliefRoom: room };
     }),
     scenario: `
-      host: { memory: 3700MiB, used: 512MiB }
-      duration: 60
-      guests: [{ name: a, count: 2, max: 4GiB, size: 600MiB, uses: 400MiB, eats: [{ at: 20, size: 3500MiB, rate: 190MiB/s }] }]`,
+      host: { memory: 20000MiB, used: 512MiB }
+      duration: 90
+      guests: [{ name: a, count: 16, max: 4GiB, size: 600MiB, uses: 400MiB, eats: [{ at: 20, size: 3500MiB, rate: 60MiB/s }] }]`,
     violates: ['host'],
   },
   {
