@@ -14,7 +14,7 @@
  */
 import { amountOf } from '../common/units.js';
 import { sampleInterval } from './demand.js';
-import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
+import { type Belief, charge, isControlled, isMovable, overhead, spareToUse, untouched } from './guest.js';
 import {
   DEFAULT_RESERVE,
   GIVEN_WITHIN,
@@ -29,6 +29,7 @@ import {
   RIVAL_SEEN,
   RIVAL_SHARE,
   UNSEEN,
+  UNTOUCHED_LEAST,
 } from './limits.js';
 import type { PolicyConfig, Sample } from './types.js';
 
@@ -123,7 +124,12 @@ export function account(
       rising += Math.min(rest, Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
       // What relief may have given it already counts in full.
       alive += Math.min(left, Math.max(0, guest.critical - guest.used));
-    } else rises.push(Math.min(rest, unseen));
+    } else {
+      // One whose figures show its rise is seen by them, once its spare no longer lasts until the next sweep; another by the host's memory.
+      const tells = isMovable(guest) && guest.rss + UNTOUCHED_LEAST >= guest.used;
+      const seen = Math.max((config.burstKiBs * guest.reaction) / 1000, spareToUse(guest));
+      rises.push(Math.min(rest, unseen, tells ? seen : unseen));
+    }
     alive += raised;
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
