@@ -16,6 +16,7 @@ import { amountOf } from '../common/units.js';
 import { sampleInterval } from './demand.js';
 import { type Belief, charge, isControlled, isMovable, overhead, spareToUse, untouched } from './guest.js';
 import {
+  BRISK_AHEAD,
   DEFAULT_RESERVE,
   GIVEN_WITHIN,
   LEAST_OVERHEAD,
@@ -37,8 +38,8 @@ import type { PolicyConfig, Sample } from './types.js';
 export interface Account {
   /** What the host really has for guests, its reserve included. */
   readonly available: number;
-  /** How fast it falls, KiB/s; Infinity where that is not known yet. */
-  readonly drain: number;
+  /** What the host will lack soon, if it goes on losing memory as it does and the guests hold as much; negative where it will not. */
+  readonly lack: number;
   /** What of it there will be once donors that are asked at the next sample have given, if it goes on falling as it does. */
   readonly soon: number;
   readonly reserve: number;
@@ -149,7 +150,7 @@ export function account(
   const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,
-    drain,
+    lack: reserve + Math.min(all, (drain * BRISK_AHEAD) / 1000) - available,
     soon,
     reserve,
     charged,

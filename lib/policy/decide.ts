@@ -20,7 +20,6 @@ import {
 } from './guest.js';
 import {
   BALLOON_LATENCY,
-  BRISK_AHEAD,
   BRISK_RATE,
   BRISK_WITHIN,
   CRITICAL_SPARE,
@@ -295,13 +294,9 @@ function lacksNeed(guest: Belief): boolean {
   return guest.target < guest.need - SAME && lacking(guest, guest.target);
 }
 
-/**
- * What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host will lack soon if it goes on
- * losing memory as it does.
- */
-export function briskRate({ available, reserve, untouched, drain }: Account): number {
-  const short = reserve + Math.min(untouched, (drain * BRISK_AHEAD) / 1000) - available;
-  return Math.max(BRISK_RATE, (1000 * short) / BRISK_WITHIN);
+/** What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host will lack soon. */
+export function briskRate({ lack }: Account): number {
+  return Math.max(BRISK_RATE, (1000 * lack) / BRISK_WITHIN);
 }
 
 /** Pace of taking from a guest where `rate` is asked of it, KiB/s. */

@@ -18,7 +18,6 @@ import {
   FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
   LEAST_OVERHEAD,
-  RESERVE_MARGIN,
   SAME,
   WATERMARKS,
 } from './limits.js';
@@ -334,11 +333,11 @@ export function isMovable(belief: Belief): boolean {
 
 /**
  * Whether it may be asked for memory, by what came of it before (rules 7 and 14). What made a guest swap or fault is asked for again all the
- * same where the host has hardly more than its reserve: a host that runs out kills.
+ * same where the host will soon lack memory: a host that runs out kills.
  */
-export function mayGive({ shrinkAfter, rollback, thrashed }: Belief, at: number, host: { soon: number; reserve: number }): boolean {
+export function mayGive({ shrinkAfter, rollback, thrashed }: Belief, at: number, { lack }: { lack: number }): boolean {
   if (rollback === null && at >= shrinkAfter) return true;
-  return host.soon < host.reserve * (1 + RESERVE_MARGIN) && thrashed && (rollback === null || rollback.reason === 'thrashing');
+  return lack > 0 && thrashed && (rollback === null || rollback.reason === 'thrashing');
 }
 
 /** Memory that a controlled guest may hold, its process' overhead aside (rule 3). */

@@ -57,7 +57,7 @@ t.test('every reason why a guest is not moved has words', async (t) => {
 t.test('why a guest did not get back what it had is said with the figures that decided it', async (t) => {
   const account = {
     available: 0,
-    drain: 0,
+    lack: 0,
     soon: 0,
     reserve: GiB,
     charged: 0,
