@@ -14,7 +14,7 @@
  */
 import { amountOf } from '../common/units.js';
 import { sampleInterval } from './demand.js';
-import { type Belief, charge, isControlled, isMovable, overhead, untouched } from './guest.js';
+import { type Belief, charge, isControlled, isMovable, overhead, untouched, watermarks } from './guest.js';
 import {
   BRISK_AHEAD,
   DEFAULT_RESERVE,
@@ -128,7 +128,7 @@ export function account(
     } else {
       // One whose figures show its rise is seen by them, once its spare no longer lasts until the next sweep; another by the host's memory.
       const tells = isMovable(guest) && guest.rss + UNTOUCHED_LEAST >= guest.used;
-      const seen = Math.max((config.burstKiBs * guest.reaction) / 1000, charge(guest) - guest.used);
+      const seen = Math.max((config.burstKiBs * guest.reaction) / 1000, charge(guest) - guest.used - watermarks(guest));
       rises.push(Math.min(rest, unseen, tells ? seen : unseen));
     }
     alive += raised;

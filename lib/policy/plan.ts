@@ -38,7 +38,7 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
     demand(draft, reaction(draft, periodMs), periodMs, config);
     if (restores) aim(draft);
   }
-  const drain = drained(before, sample);
+  const drain = drained(before, sample, config);
   const books = account(guests, sample, config, drain);
   const state = share(claims, sample.at, books, config);
   const { moves, waiting } = decide({ guests, claims, restores }, sample, config, books);
@@ -47,11 +47,15 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
   return { model, moves, notices, account: books, state };
 }
 
-/** How fast the host's memory falls, KiB/s: at once where it falls faster, and half as much with every half second where it does not. */
-function drained({ at: then, available, drain }: Model, { at, host }: Sample): number {
+/**
+ * How fast the host's memory falls, KiB/s: at once where it falls faster, and half as much with every half second where it does not. What
+ * falls faster than all guests at `burst` is no rise that goes on: memory that is pinned, or zeroed at a start.
+ */
+function drained({ at: then, available, drain }: Model, { at, host, sweep }: Sample, { burstKiBs }: PolicyConfig): number {
   const elapsed = at - then;
   if (Number.isNaN(available) || !(elapsed > 0)) return drain;
-  const seen = Math.max(0, ((available - host.available) / Math.max(elapsed, LEAST_SAMPLE)) * 1000);
+  const lost = Math.max(0, ((available - host.available) / Math.max(elapsed, LEAST_SAMPLE)) * 1000);
+  const seen = Math.min(lost, sweep.guests.length * burstKiBs);
   if (!Number.isFinite(drain)) return seen;
   return Math.max(seen, drain * 2 ** (-elapsed / DRAIN_HALVES));
 }

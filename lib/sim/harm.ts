@@ -420,8 +420,9 @@ export class HarmJudge {
   /** What guests can take before a coordinator reacts. */
   #risesOf(standings: readonly Standing[]): number {
     const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
-    // Those that rose of late are known to rise, however many; of the others a few may begin to.
-    const known = standings.filter(({ guest, settings, roseAt }) => isControlled(guest, settings) && this.#host.now - roseAt < GRANT_MS);
+    // Those whose figures showed a rise of late are known to rise, however many; of the others a few may begin to.
+    const shows = ({ guest, settings }: Standing) => isControlled(guest, settings) && !isNonsense(guest.spec.figures);
+    const known = standings.filter((standing) => shows(standing) && this.#host.now - standing.roseAt < GRANT_MS);
     const rises = standings.filter((each) => !known.includes(each)).map(({ guest }) => Math.min(guest.mayTake, reaction));
     const taken = known.map(({ guest, used }) => {
       const risen = Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
