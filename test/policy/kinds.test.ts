@@ -242,3 +242,16 @@ t.test('guests that reboot one after another are not given the same room in the 
   t.ok(targets.reduce((sum, target) => sum + target, 0) <= 2560 * MiB, targets.map((target) => target / MiB).join(', '));
   t.ok((targets[0] ?? 0) > 1000 * MiB);
 });
+
+t.test('nor are they in the half minute after a boot, and for good: a guest is not taken to boot again and again', async (t) => {
+  const world = new World([guest('a', { majorFault: 5 })], { intervalMs: 5000 });
+  world.run(4, { ms: 5000 });
+  world.rebooted.add('a');
+  world.run(1, { ms: 5000 });
+  const at = world.model.guests[0]?.rebootedAt;
+  for (let round = 0; round < 40; round++) {
+    world.find('a').majorFault = round % 2 === 0 ? 5 : 50;
+    world.run(1, { ms: 5000 });
+  }
+  t.equal(world.model.guests[0]?.rebootedAt, at);
+});

@@ -2,12 +2,12 @@
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
 import type { Account } from '../../lib/policy/account.js';
-import { ordered } from '../../lib/policy/decide.js';
+import { briskRate, ordered, pace } from '../../lib/policy/decide.js';
 import { survivableBurst } from '../../lib/policy/demand.js';
 import { charge, isControlled, untouched } from '../../lib/policy/guest.js';
 import { CRITICAL_SPARE, FIRST_THRASH_PAUSE, GROW_BAND, LEAST_SPARE } from '../../lib/policy/limits.js';
 import type { Move } from '../../lib/policy/types.js';
-import { guest, World } from './world.js';
+import { guest, World, type WorldGuest } from './world.js';
 
 /** A donor with much spare and a taker that is short, in a pool that is all given out. */
 function donorAndTaker(): World {
@@ -679,4 +679,87 @@ t.test('the last few MiB to its ceiling are asked of others too', async (t) => {
   });
   world.run(6);
   t.equal(world.find('a').target, 620 * MiB);
+});
+
+/** A guest that a shrink made fault, on the way back to the size before. */
+function thrashing(settings: Partial<WorldGuest> = {}): World {
+  const world = new World([guest('a', { actual: 1000 * MiB, used: 400 * MiB, touched: 1000 * MiB, ...settings })]);
+  while (world.find('a').actual > 700 * MiB) world.run(1);
+  world.find('a').majorFault += 1000;
+  return world;
+}
+
+t.test('what a guest gets back in part, for want of room, it gets in full once there is room', async (t) => {
+  const world = thrashing();
+  const before = world.find('a').actual;
+  world.available = 550 * MiB;
+  world.total = 4 * GiB;
+  world.run(6);
+  const part = world.find('a').actual;
+  world.available = 3 * GiB;
+  world.run(6);
+  t.ok(part < before + 100 * MiB && world.find('a').actual > part, `${before / MiB}, ${part / MiB}, ${world.find('a').actual / MiB}`);
+});
+
+t.test('faults that a guest has come to have since it was shrunk are not usual', async (t) => {
+  const world = new World([guest('a', { actual: 1500 * MiB, used: 300 * MiB })]);
+  world.run(10);
+  for (let faults = 0; faults < 90; faults += 3) {
+    world.find('a').majorFault += faults;
+    world.run(1);
+  }
+  t.equal(world.model.guests[0]?.usualFaults, 0);
+});
+
+t.test('a guest in its pause after such a shrink is asked again where the host will soon lack memory, and not before', async (t) => {
+  const world = thrashing();
+  world.run(5);
+  world.total = 4 * GiB;
+  world.available = 2 * GiB;
+  t.same(
+    world.run(5).filter(({ to, from }) => to < from),
+    [],
+  );
+  world.available = 300 * MiB;
+  t.ok(world.run(5).some(({ to, from, reason }) => to < from && reason === 'over-capacity'));
+});
+
+t.test('what cannot be had from a guest in its pause others are asked for', async (t) => {
+  const paused = guest('paused', { actual: 1000 * MiB, used: 300 * MiB, touched: 1000 * MiB });
+  const world = new World([paused, guest('waits', { used: 500 * MiB }), guest('gives', { actual: 640 * MiB, used: 500 * MiB })]);
+  world.run(2, { arrive: false });
+  for (let round = 0; world.model.guests[0]?.phase !== 'stuck' && round < 20; round++) world.run(1, { arrive: false });
+  t.equal(world.model.guests[0]?.phase, 'stuck');
+  world.config = { ...world.config, pool: world.guests.reduce((sum, { actual }) => sum + actual, 0) };
+  world.find('waits').used = world.find('waits').actual - 40 * MiB;
+  t.ok(world.run(4).some(({ name, taker }) => name === 'gives' && taker === 'waits'));
+});
+
+t.test('donors are asked for more, the more the host will lack, as fast as their balloons go at most', async (t) => {
+  const world = new World([guest('a', { used: 400 * MiB, actual: GiB }), guest('idle', { actual: 4 * GiB, maximum: 4 * GiB })]);
+  world.total = 8 * GiB;
+  world.run(2);
+  world.available = 2 * GiB;
+  world.sample();
+  const paceAfter = (lossMiB: number) => {
+    world.available = (world.available ?? 0) - lossMiB * MiB;
+    const { account, model } = world.sample();
+    return pace(model.guests[0] as never, briskRate(account)) / MiB;
+  };
+  t.equal(paceAfter(0), 75);
+  // 2 GiB − 300 MiB are 1236 MiB above the reserve, and gone in four seconds and a bit.
+  t.equal(paceAfter(300), 75);
+  t.equal(paceAfter(300), 1200 - (2048 - 600 - 512));
+  t.equal(paceAfter(400), 400, 'its balloon is taken to go at 400 MiB/s');
+});
+
+t.test('a rise between two figures that came by themselves is not taken for one of the time between two readings', async (t) => {
+  const world = new World([guest('a', { actual: 1500 * MiB, used: 300 * MiB })], { burstKiBs: 400 * MiB });
+  world.run(3);
+  // Taken at any moment of the second before, and again a tenth of a second after it was seen.
+  world.find('a').used += 100 * MiB;
+  world.refreshed.add('a');
+  world.sample(100);
+  const { trend = 0 } = world.model.guests[0] ?? {};
+  t.ok(trend > 80 * MiB && trend < 120 * MiB, `${trend / MiB} MiB/s`);
 });

@@ -224,3 +224,44 @@ t.test('a refresh that failed for another reason is tried again', async (t) => {
     [],
   );
 });
+
+t.test('a guest that says it has nothing left, and has not touched most of what it holds, is not sampled for that', async (t) => {
+  const liar = (touched: number) => guest('a', { actual: 2 * 1024 * MiB, used: 2 * 1024 * MiB, maximum: 4 * 1024 * MiB, touched });
+  const asked = (touched: number) => {
+    const world = new World([liar(touched)]);
+    world.run(1);
+    const shown = world.find('a');
+    // Resident memory is what it has touched, whatever it says that it uses.
+    world.rss = () => touched + shown.overhead;
+    world.run(6, { arrive: false });
+    return next(world, 400).guests;
+  };
+  t.same(asked(700 * MiB), []);
+  t.same(asked(2 * 1024 * MiB), ['a']);
+});
+
+t.test('while somebody waits, one that rises is sampled once its figures are a second old, however long its spare lasts', async (t) => {
+  const world = new World([guest('rises', { actual: 3000 * MiB, used: 500 * MiB, maximum: 4096 * MiB }), guest('b')]);
+  world.run(4);
+  world.find('rises').used += 60 * MiB;
+  world.sample();
+  const asked = (waiting: boolean, ms: number) => {
+    world.model = { ...world.model, waiting };
+    return next(world, ms).guests.includes('rises');
+  };
+  t.same([asked(false, 1100), asked(true, 900), asked(true, 1100)], [false, false, true]);
+});
+
+t.test('where the host is short those that give are sampled before those at risk: nobody is helped before they have given', async (t) => {
+  const world = new World([guest('risk', { used: 380 * MiB }), guest('gives', { actual: 1024 * MiB, used: 150 * MiB })]);
+  world.run(3);
+  world.find('risk').used = world.find('risk').actual - 5 * MiB;
+  const gives = world.sample().moves.filter(({ name }) => name === 'gives');
+  t.equal(gives.length, 1);
+  world.obey(gives, { arrive: false });
+  const asked = (reserveInDanger: boolean) => {
+    world.model = { ...world.model, waiting: true, reserveInDanger };
+    return next(world, 900, { savings: 5 }).guests;
+  };
+  t.same([asked(false), asked(true)], [['risk'], ['gives']]);
+});

@@ -146,6 +146,12 @@ t.test('what virtio-mem has plugged is memory beside the balloon', async (t) => 
   t.equal(it.actual, KIB_OF(512));
 });
 
+t.test('MemTotal is never less than what is free of it, however small the balloon', async (t) => {
+  const it = guest({ current: KIB_OF(64), uses: () => KIB_OF(10) });
+  it.answer();
+  t.match(it.figures, { available: KIB_OF(54), usable: KIB_OF(54) });
+});
+
 t.test('MemTotal of Windows stays where it was, whatever the balloon', async (t) => {
   const it = guest({ current: KIB_OF(512), figures: 'windows' });
   it.answer();

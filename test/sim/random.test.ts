@@ -5,7 +5,6 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { HARMS, type Harm } from '../../lib/sim/harm.js';
-import type { Violation } from '../../lib/sim/invariants.js';
 import { simulate } from '../../lib/sim/simulate.js';
 import { scenarioOf, scenarioText } from './scenarios.js';
 
@@ -14,18 +13,12 @@ const RUNS = Number(process.env.SIM_RUNS ?? 50);
 const SEED = Number(process.env.SIM_SEED ?? 1);
 /** Part of the scenarios in which the condition of a harm must be met: what is hardly ever judged is not kept. */
 const LEAST_JUDGED: Partial<Readonly<Record<Harm, number>>> = { dies: 0.3, outlives: 0.3 };
-/**
- * Part of the scenarios in which a guest or the host may be harmed: what is known to be left (docs/simulator.md), and no more. It is to come
- * to nothing. Every other invariant holds in all of them.
- */
-const MOST_HARMED = 0.003;
 
 t.test(`${RUNS} random scenarios hold every invariant`, { timeout: 3_600_000 }, async (t) => {
   let moves = 0;
   let simulated = 0;
   let runs = 0;
   const judgedIn = new Map<Harm, number>();
-  const harmed: string[] = [];
   await fc.assert(
     fc.asyncProperty(scenarioText, async (text) => {
       const { violations, moves: made, duration, judged } = await simulate(scenarioOf(text));
@@ -33,16 +26,11 @@ t.test(`${RUNS} random scenarios hold every invariant`, { timeout: 3_600_000 }, 
       moves += made;
       simulated += duration;
       for (const harm of Object.keys(HARMS) as Harm[]) judgedIn.set(harm, (judgedIn.get(harm) ?? 0) + (judged[harm] ? 1 : 0));
-      const sentence = ({ invariant, at, guest, message }: Violation) => `${invariant} at ${at} ms: ${guest ?? 'host'} ${message}`;
-      const harm = violations.find(({ invariant }) => invariant in HARMS);
-      if (harm !== undefined) harmed.push(`${sentence(harm)}\n${text}`);
-      const broken = violations.find(({ invariant }) => !(invariant in HARMS));
-      if (broken !== undefined) throw new Error(sentence(broken));
+      const [broken] = violations;
+      if (broken !== undefined) throw new Error(`${broken.invariant} at ${broken.at} ms: ${broken.guest ?? 'host'} ${broken.message}`);
     }),
     { numRuns: RUNS, seed: SEED },
   );
-  for (const each of harmed) t.comment(each);
-  t.ok(harmed.length <= Math.max(1, runs * MOST_HARMED), `harm in ${harmed.length} of ${runs} scenarios`);
   t.ok(moves > RUNS, `${moves} moves in ${Math.round(simulated / 3_600_000)} simulated hours`);
   for (const [harm, count] of judgedIn)
     t.ok(count >= runs * (LEAST_JUDGED[harm] ?? 0), `${harm}: the condition was met in ${count} of ${runs} scenarios`);
