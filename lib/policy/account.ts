@@ -6,9 +6,9 @@
  *
  *     available = min(MemAvailable + ARC above its minimum, room within the cgroup) − file pages of the guests
  *     need      may spend  available − reserve − what guests can take before we react − grants that have not shown yet
- *     relief (what keeps a guest alive)  available − reserve − what keeps those alive that rise as well
+ *     relief (what keeps a guest alive)  available − reserve − what keeps those alive that rise as well, as far as the host is seen to lose it
  *     optional growth      available − reserve − all that all guests can still take
- *     a shrink below need  only while somebody waits in need and need cannot be paid, or `available` is under the reserve
+ *     a shrink below need  only while somebody waits in need and need cannot be paid, or `available` is under the reserve, or about to be
  *
  * and none of them more than the pool has left.
  */
