@@ -4,6 +4,7 @@ import { machineTime, type Time } from '../common/time.js';
 import { amountOf } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import type { Hypervisor } from '../hypervisor.js';
+import type { Account } from '../policy/account.js';
 import { survivableBurst } from '../policy/demand.js';
 import { type Belief, EMPTY_MODEL, type HostState, isControlled, type Model, spareNow, untouched } from '../policy/guest.js';
 import { GROW_BAND } from '../policy/limits.js';
@@ -156,11 +157,11 @@ export function snapshotOf({ wallClock, sample, config, model, account, state }:
       state,
       pressure,
     },
-    guests: model.guests.map((belief) => viewOf(belief, sample, config, room, short)),
+    guests: model.guests.map((belief) => viewOf(belief, sample, config, account, short)),
   };
 }
 
-function viewOf(belief: Belief, { at, contexts }: Sample, config: Config, room: number, short: number): GuestView {
+function viewOf(belief: Belief, { at, contexts }: Sample, config: Config, account: Account, short: number): GuestView {
   const { uuid, name, phase, actual, target, unused, usable, used, need, want, allocation, floor, ceiling, share, trend, rss } = belief;
   const { maximum, reaction, lastReason, why } = belief;
   return {
@@ -185,7 +186,7 @@ function viewOf(belief: Belief, { at, contexts }: Sample, config: Config, room: 
     rss,
     untouched: untouched(belief),
     reaction,
-    survivableBurst: survivableBurst(belief, config, room, short + (need - target >= GROW_BAND ? 0 : 1)),
+    survivableBurst: survivableBurst(belief, config, account, short + (need - target >= GROW_BAND ? 0 : 1)),
     statsAge: at - belief.figuresAt,
     lastReason,
     why: why === null ? null : whyText(why, contexts.get(uuid)?.facts ?? null),

@@ -137,16 +137,22 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
  *
  *     survives = max(spare / 3 s, min(rate, spare / reaction, (spare + more) / 3 s))
  *
- * with spare = min(actual, target, allocation) − used, rate = max(burst, trend), since samples are timed for no more, and more =
- * min(room / takers, ceiling − actual). A lower bound: what others would give comes on top.
+ * with spare = min(actual, target, allocation) − used, but no more than the host has above its reserve, since that is taken back from it for
+ * the host; rate = max(burst, trend), since samples are timed for no more, and more = min(room / takers, ceiling − actual). A lower bound:
+ * what others would give comes on top.
  *
- * @param room what need may spend (account.ts), KiB
- * @param takers how many share it
+ * @param host what need may spend of the host (account.ts), and what it has, KiB
+ * @param takers how many share `room`
  */
-export function survivableBurst(belief: Belief, { burstKiBs }: PolicyConfig, room: number, takers: number): number {
+export function survivableBurst(
+  belief: Belief,
+  { burstKiBs }: PolicyConfig,
+  { room, available, reserve }: { readonly room: number; readonly available: number; readonly reserve: number },
+  takers: number,
+): number {
   const { actual, target, allocation, used, ceiling, reaction, speed, trend } = belief;
   const rate = Math.max(burstKiBs, trend);
-  const spare = Math.max(0, Math.min(actual, target, allocation) - used - watermarks(belief));
+  const spare = Math.max(0, Math.min(Math.min(actual, target, allocation) - used - watermarks(belief), available - reserve));
   const reach = (speed * Math.max(0, BURST_LASTS - reaction)) / 1000;
   const more = Math.max(0, Math.min(room / takers, ceiling - actual, reach));
   const perSecond = (kib: number, ms: number) => (1000 * kib) / Math.min(ms, BURST_LASTS);

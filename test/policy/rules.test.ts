@@ -631,7 +631,7 @@ t.test('rule 4: what a balloon gives is room once the host has it, and not befor
 /** The rise that the first guest is shown to survive, MiB/s, while nobody else takes anything. */
 function burstOf(world: World, account: Account): number {
   const [belief] = world.model.guests;
-  return belief === undefined ? Number.NaN : survivableBurst(belief, world.config, account.room, 1) / MiB;
+  return belief === undefined ? Number.NaN : survivableBurst(belief, world.config, account, 1) / MiB;
 }
 
 t.test('the burst that is shown counts what is yet to be taken from the guest', async (t) => {
@@ -670,6 +670,14 @@ t.test('where there is no room a guest is promised what its own spare lasts for'
   const { allocation = 0, used = 0 } = world.model.guests[0] ?? {};
   t.equal(account.room, 0);
   t.equal(burstOf(world, account), (allocation - used) / 3 / MiB);
+});
+
+t.test('a guest is promised no more of its own spare than the host has above its reserve', async (t) => {
+  const world = new World([guest('a', { actual: 1024 * MiB, used: 150 * MiB })]);
+  world.total = 1024 * MiB;
+  world.available = 572 * MiB;
+  world.run(2);
+  t.equal(burstOf(world, world.sample().account), 20);
 });
 
 t.test('the last few MiB to its ceiling are asked of others too', async (t) => {
