@@ -38,7 +38,7 @@ import type { PolicyConfig, Sample } from './types.js';
 export interface Account {
   /** What the host really has for guests, its reserve included. */
   readonly available: number;
-  /** What the host will lack soon, if it goes on losing memory as it does and the guests hold as much; negative where it will not. */
+  /** What the host will lack in BRISK_AHEAD, if it goes on losing memory as it does; negative where it will not. */
   readonly lack: number;
   /** What of it there will be once donors that are asked at the next sample have given, if it goes on falling as it does. */
   readonly soon: number;
@@ -84,6 +84,11 @@ function isRising(guest: Belief, at: number, { intervalMs }: PolicyConfig): bool
   return isMovable(guest) && guest.trend >= RISING && at - guest.roseAt < Math.max(RISES_WITHIN, 2 * intervalMs);
 }
 
+/** What the host really has for guests, its reserve included, KiB: see the top. */
+export function availableOf(guests: readonly Belief[], { available, arc, cgroupRoom }: Sample['host']): number {
+  return Math.min(available + arc, cgroupRoom ?? Number.POSITIVE_INFINITY) - guests.reduce((sum, { rssFile }) => sum + rssFile, 0);
+}
+
 /**
  * Step 3 over all guests of a sample.
  *
@@ -93,7 +98,7 @@ export function account(
   guests: readonly Belief[],
   { at, host }: Pick<Sample, 'at' | 'host'>,
   config: PolicyConfig,
-  drain = Number.POSITIVE_INFINITY,
+  drain: number,
 ): Account {
   const reserve = reserveOf(host, config);
   const unseen = (config.burstKiBs * Math.min(UNSEEN, config.intervalMs + 1000)) / 1000;
@@ -137,7 +142,7 @@ export function account(
   rises.sort((a, b) => b - a);
   // Those that rise go on: they take their least spare, or more. Of the others a few may begin to.
   const liability = rising + rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
-  const available = Math.min(host.available + host.arc, host.cgroupRoom ?? Number.POSITIVE_INFINITY) - files;
+  const available = availableOf(guests, host);
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
   const soon = available - (Number.isFinite(drain) ? (drain * (sampleInterval(1, config) + GIVEN_WITHIN)) / 1000 : 0);
@@ -150,7 +155,7 @@ export function account(
   const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,
-    lack: reserve + Math.min(all, (drain * BRISK_AHEAD) / 1000) - available,
+    lack: reserve + (Number.isFinite(drain) ? (drain * BRISK_AHEAD) / 1000 : 0) - available,
     soon,
     reserve,
     charged,

@@ -11,6 +11,8 @@ export interface Claim {
   readonly share: number;
   /** What it is charged: max(target, actual). */
   readonly holds: number;
+  /** What of that cannot be had from it now; 0 = it may be asked for all. */
+  readonly kept: number;
   /** `used` and the spare that nobody takes, within the guest's bounds. */
   readonly critical: number;
   /** What it needs, and what it should have, were there room for all, within the guest's bounds. */
@@ -58,26 +60,29 @@ export function allocate(
 ): Allocation {
   const base = column(claims, ({ used }) => Math.max(0, used || 0));
   const share = column(claims, (claim) => claim.share);
-  const need = column(claims, (claim) => claim.need);
-  const want = column(claims, (claim) => claim.want);
+  const need = column(claims, ({ need, kept }) => Math.max(need, kept));
+  const want = column(claims, ({ want, kept }) => Math.max(want, kept));
   const level = (lower: Float64Array, upper: Float64Array, total: number) => fill({ base, lower, upper, share }, total);
   const held = sum(column(claims, ({ holds }) => holds));
   const short = sum(column(claims, ({ need, holds }) => Math.max(0, need - holds)));
   const unpaid = short > Math.max(0, room);
-  const cushioned = column(claims, ({ need, want, holds }) => Math.max(need, Math.min(want, holds)));
+  const cushioned = column(claims, ({ need, want, holds, kept }) => Math.max(need, kept, Math.min(want, holds)));
   if (!unpaid && shortage <= 0) {
     const total = held + optionalRoom;
     const spreads = surplus === 'guests' && sum(want) <= total - newcomer;
     const ceilings = () => column(claims, ({ ceiling }) => ceiling);
     return { state: 'ample', sizes: spreads ? level(want, ceilings(), total - newcomer) : level(cushioned, want, total) };
   }
-  const total = held + room;
+  // What the host is about to lack must come back, whatever room there is yet.
+  const total = held + (shortage > 0 ? Math.min(room, -shortage) : room);
   if (sum(need) <= total) return { state: 'ample', sizes: level(need, cushioned, total) };
-  const critical = column(claims, (claim) => claim.critical);
+  const critical = column(claims, ({ critical, kept }) => Math.max(critical, kept));
   if (sum(critical) <= total) return { state: 'contended', sizes: level(critical, need, total) };
   const least = Math.min(sum(critical), held + reliefRoom);
-  const keeps = column(claims, ({ floor, holds, critical }) => Math.max(Math.min(floor, critical), Math.min(holds, critical)));
-  return { state: 'overcommitted', sizes: level(keeps, critical, Math.max(total, least)) };
+  const keeps = column(claims, ({ floor, holds }, i) => Math.min(critical[i] ?? 0, Math.max(floor, holds)));
+  // Where only what cannot be had from somebody stands in the way, there is enough for all.
+  const state = sum(column(claims, (claim) => claim.critical)) <= total ? 'contended' : 'overcommitted';
+  return { state, sizes: level(keeps, critical, Math.max(total, least)) };
 }
 
 /** What guests bring to the filling, one number a guest in each array: its level is `base + λ · share`, held between `lower` and `upper`. */

@@ -46,10 +46,13 @@ import { openWindow } from './readings.js';
 import { goalOf } from './restore.js';
 import type { Move, PolicyConfig, Reason, Sample } from './types.js';
 
-/** The moves of a sample, in the order in which they are to be carried out, and whether a guest lacks memory that others have yet to give. */
 export interface Decision {
+  /** In the order in which they are to be carried out. */
   readonly moves: readonly Move[];
+  /** A guest, or the host itself, lacks memory that guests have yet to give. */
   readonly waiting: boolean;
+  /** What is asked of each donor, KiB/s. */
+  readonly rate: number;
 }
 
 /** Whom a decision is about: all guests, and those that were given a part, on the way back or not. */
@@ -108,10 +111,12 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   });
   const taker = most(waiters, ({ need, target }) => need - target)?.name ?? null;
   const ready = donors.filter((guest) => readyToShrink(guest, sample, config, books));
-  const taken = take(ready, at, books, { taker, restores, underWay: inTransit(shrinking, at) });
-  if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true };
+  // Idle memory comes back faster where the host may soon have too little.
+  const rate = taker !== null || restores || books.shortage > 0 || books.room < 0 ? briskRate(books) : GENTLE_RATE;
+  const taken = take(ready, at, books, { taker, restores, rate, underWay: inTransit(shrinking, at) });
+  if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true, rate };
   const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent - cost(cushions, optional, at));
-  return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 || books.room < 0 };
+  return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 || books.room < 0, rate };
 }
 
 function restoring(each: Move): Move {
@@ -130,12 +135,15 @@ function take(
   donors: readonly Belief[],
   at: number,
   books: Account,
-  { taker, restores, underWay }: { readonly taker: string | null; readonly restores: boolean; readonly underWay: number },
+  {
+    taker,
+    restores,
+    rate,
+    underWay,
+  }: { readonly taker: string | null; readonly restores: boolean; readonly rate: number; readonly underWay: number },
 ): Move[] {
   const waiting = taker !== null || restores;
   const over = books.shortage > 0;
-  // Idle memory comes back faster where the host may soon have too little.
-  const rate = waiting || over || books.room < 0 ? briskRate(books) : GENTLE_RATE;
   // In small steps, unless the host has less than what may be taken next.
   const inSteps = waiting && !over && !restores && rate <= BRISK_RATE;
   const transit = Math.max(IN_TRANSIT, books.charged * IN_TRANSIT_FRACTION);
@@ -147,7 +155,7 @@ function take(
   for (const guest of [...donors].sort((a, b) => doubtful(a) - doubtful(b) || excess(b) - excess(a))) {
     const { target, ceiling } = guest;
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
-    if (!waiting && !over && rests) continue;
+    if (!waiting && !over && (rests || at < guest.shrinkAfter)) continue;
     // At least two donors share a step.
     const size = step(guest, rate, at, inSteps ? Math.min(left, transit / 2) : left);
     const to = pages(target - size + PAGE - 1);
@@ -177,7 +185,7 @@ function takeBack(failed: readonly Belief[], free: number, room: number, at: num
   for (const guest of failed) {
     const { rollback, target, actual } = guest;
     if (rollback === null || at < guest.refusedUntil || !(isMovable(guest) || guest.phase === 'silent')) continue;
-    if (target > actual) {
+    if (target > actual + SAME) {
       // A growth that did not come: the call asks for what the guest has, or, where that is under its floor, once more for the floor.
       const to = Math.max(actual, Math.min(guest.floor, target));
       if (rollback.reason === 'no-progress') moves.push(move(guest, to, rollback.reason));
@@ -349,7 +357,7 @@ export function ordered(model: Model, orders: readonly Order[], at: number): Mod
   model.guests.forEach(({ uuid }, row) => {
     const draft = drafts.keep(row);
     const order = byGuest.get(uuid);
-    if (order !== undefined) note(draft, order, at, model.briskRate);
+    if (order !== undefined) note(draft, order, at, model.rate);
   });
   return { ...model, guests: drafts.guests, numbers: drafts.numbers };
 }
@@ -372,7 +380,7 @@ function note(draft: Draft, { move, outcome }: Order, at: number, rate: number):
   draft.orderedTo = move.to;
   openWindow(draft, at);
   // What could be paid of it in part stays open.
-  if (move.reason !== 'thrashing' || move.to >= (draft.rollback?.to ?? 0) - SAME) draft.rollback = null;
+  if (move.to < move.from || move.to >= (draft.rollback?.to ?? 0) - SAME) draft.rollback = null;
   draft.lastReason = move.reason;
   // What is given in need will be taken. A cushion may be, and one that boots may take its maximum anyway.
   if (isControlled(draft) && move.reason !== 'surplus') draft.granted = Math.max(0, draft.granted + charge(draft) - before);
@@ -383,7 +391,7 @@ function note(draft: Draft, { move, outcome }: Order, at: number, rate: number):
   // A growth that is taken back takes nothing from the guest.
   if (move.reason === 'no-progress') return;
   const taken = Math.max(0, Math.min(draft.actual, move.from) - move.to);
-  draft.paidAt = Math.max(draft.paidAt, at - PACE_WINDOW) + (taken / pace(draft, move.reason === 'give' ? GENTLE_RATE : rate)) * 1000;
+  draft.paidAt = Math.max(draft.paidAt, at - PACE_WINDOW) + (taken / pace(draft, rate)) * 1000;
   draft.shrunkAt = at;
   draft.shrunkFrom = move.from;
 }

@@ -200,6 +200,7 @@ export function nextSample(
   const risks: Belief[] = [];
   const moved: Belief[] = [];
   const coming: Belief[] = [];
+  const rising: Belief[] = [];
   let arrives = Number.POSITIVE_INFINITY;
   /** How long what a guest may have left would last, by the guest. */
   const lasts = new Map<Belief, number>();
@@ -215,7 +216,11 @@ export function nextSample(
       if (due <= 0) coming.push(belief);
       else arrives = Math.min(arrives, due);
       // What one that rises leaves to others must be known, however long its own spare lasts.
-    } else if (waits && belief.trend >= RISING && at - belief.figuresAt >= RELIEVED) coming.push(belief);
+    } else if (waits && belief.trend >= RISING) {
+      const due = belief.figuresAt + RELIEVED - at;
+      if (due <= 0) rising.push(belief);
+      else arrives = Math.min(arrives, due);
+    }
     const rate = Math.max(belief.trend, config.burstKiBs);
     if (belief.actual < belief.ceiling && !isCovered(belief, period, config)) {
       againMs = Math.min(againMs, occasion);
@@ -232,11 +237,11 @@ export function nextSample(
   const endangered = least(risks, (belief) => lasts.get(belief) ?? 0, most);
   // Where the host is short nobody is helped before others have given.
   const order = model.reserveInDanger ? [...coming, ...endangered] : [...endangered, ...coming];
-  const guests = [...new Set(order)].slice(0, most);
+  const guests = [...new Set([...order, ...rising])].slice(0, most);
   // Those that give must not spend what is saved for many that rise at once: half of what an interval earns is theirs.
   const settles = Math.floor((config.samplingBudget * intervalMs) / SAMPLE_COST / 2);
   // Until what is to be sampled can be paid for.
-  const short = guests.length === 0 && (risks.length > 0 || coming.length > 0);
+  const short = guests.length === 0 && (risks.length > 0 || coming.length > 0 || rising.length > 0);
   const paidMs = config.samplingBudget > 0 ? Math.max(LEAST_SAMPLE, (SAMPLE_COST - savings) / config.samplingBudget) : intervalMs;
   return {
     guests: guests.map(uuidOf),

@@ -86,7 +86,10 @@ function read(draft: Draft, figure: Figure, sample: Sample, context: GuestContex
   settle(draft, figure, at, context, config);
   const rest = context?.overrides.bootRestMs ?? config.bootRestMs;
   if (sample.started.has(draft.uuid)) draft.restUntil = at + rest;
-  if (sample.rebooted.has(draft.uuid) || seemsRebooted(draft, figure, at)) {
+  if (
+    sample.rebooted.has(draft.uuid) ||
+    seemsRebooted(draft, figure, at, Math.max((context?.statsPeriod ?? 0) * 1000, config.intervalMs))
+  ) {
     forget(draft, at);
     draft.restUntil = at + rest;
   }
@@ -139,7 +142,7 @@ function settleLimit(draft: Draft, context: GuestContext | undefined): void {
  * Counters of a guest that boots fall, and it reports nothing while it does. Those of Windows may be rates, those of others wrap around:
  * they fall from one figure to the next.
  */
-function seemsRebooted(draft: Draft, figure: Figure, at: number): boolean {
+function seemsRebooted(draft: Draft, figure: Figure, at: number, periodMs: number): boolean {
   if (draft.samples === 0) return false;
   const falls = figure(SWAP_IN) < draft.swapIn || figure(MAJOR_FAULT) < draft.majorFault || figure(MINOR_FAULT) < draft.minorFault;
   if (!falls) return false;
@@ -147,7 +150,7 @@ function seemsRebooted(draft: Draft, figure: Figure, at: number): boolean {
   const { rebootedAt, falls: times } = draft;
   if (at - rebootedAt < SAME_REBOOT) return false;
   // One of them was of the last boot.
-  return times <= (Number.isFinite(rebootedAt) ? 2 : 1) && at - draft.figuresAt >= REBOOT_SILENCE;
+  return times <= (Number.isFinite(rebootedAt) ? 2 : 1) && at - draft.figuresAt >= Math.max(REBOOT_SILENCE, 1.5 * periodMs);
 }
 
 /** What a boot makes worthless. */

@@ -12,11 +12,11 @@
 import type { GuestIdentity } from '../sweep.js';
 import {
   BALLOON_SPEED,
-  BRISK_RATE,
   CRITICAL_SPARE,
   DEFAULT_SHARE,
   FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
+  GENTLE_RATE,
   LEAST_OVERHEAD,
   SAME,
   WATERMARKS,
@@ -163,7 +163,7 @@ const NUMBERS = {
 
   // What the last plan made of it; NaN where it is not to be moved.
 
-  /** What it uses and the spare that nobody takes, within its bounds. */
+  /** What it uses, the spare that nobody takes, and what its trend takes until the next sample, within its bounds. */
   critical: UNKNOWN,
   /** What it needs: use, least spare, and what its trend takes until we react, within its bounds. */
   need: UNKNOWN,
@@ -287,16 +287,16 @@ export interface Model {
   readonly state: HostState;
   readonly stateSince: number;
   readonly pressure: boolean;
-  /** The host's available memory, KiB, and how fast it falls, KiB/s: fast up, slow down. */
+  /** What the host had available (account.ts), KiB, and how fast it falls, KiB/s. */
   readonly available: number;
   readonly drain: number;
-  /** What is asked of donors, KiB/s, where somebody waits (decide.ts). */
-  readonly briskRate: number;
+  /** What is asked of each donor, KiB/s (decide.ts). */
+  readonly rate: number;
   /** True while the host has less available than its reserve. */
   readonly reserveInDanger: boolean;
   /** True once it was reported that the hypervisor refuses to have figures refreshed. */
   readonly reportedRefusal: boolean;
-  /** True while a guest lacks memory that others have yet to give. */
+  /** True while a guest, or the host itself, lacks memory that guests have yet to give. */
   readonly waiting: boolean;
 }
 
@@ -310,7 +310,7 @@ export const EMPTY_MODEL: Model = {
   pressure: false,
   available: Number.NaN,
   drain: Number.POSITIVE_INFINITY,
-  briskRate: BRISK_RATE,
+  rate: GENTLE_RATE,
   reserveInDanger: false,
   reportedRefusal: false,
   waiting: false,
@@ -335,9 +335,9 @@ export function isMovable(belief: Belief): boolean {
  * Whether it may be asked for memory, by what came of it before (rules 7 and 14). What made a guest swap or fault is asked for again all the
  * same where the host will soon lack memory: a host that runs out kills.
  */
-export function mayGive({ shrinkAfter, rollback, thrashed }: Belief, at: number, { lack }: { lack: number }): boolean {
+export function mayGive({ shrinkAfter, rollback, thrashed }: Belief, at: number, { lack, room }: { lack: number; room: number }): boolean {
   if (rollback === null && at >= shrinkAfter) return true;
-  return lack > 0 && thrashed && (rollback === null || rollback.reason === 'thrashing');
+  return lack > 0 && room < 0 && thrashed && (rollback === null || rollback.reason === 'thrashing');
 }
 
 /** Memory that a controlled guest may hold, its process' overhead aside (rule 3). */

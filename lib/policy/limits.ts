@@ -35,9 +35,9 @@ export const SAME = 1 * MiB;
 
 /** Pace of taking memory when nobody waits for it: 100 MiB per 2 s, as in the course's graphs. */
 export const GENTLE_RATE = 50 * MiB;
-/** Pace when somebody waits. A guest may lose one second's worth at once, so 225 MiB in any 2 s. */
+/** Pace when somebody waits. A guest may lose one second's worth at once, so 225 MiB in any 2 s, unless the host will soon lack memory. */
 export const BRISK_RATE = 75 * MiB;
-/** What the host will lack in BRISK_AHEAD, ms, each donor is asked for within BRISK_WITHIN, ms. Chosen: a guest of 1 GiB too much gives it in four seconds. */
+/** What the host will lack in BRISK_AHEAD, ms, each donor is asked for within BRISK_WITHIN, ms, as fast as its balloon goes. Chosen. */
 export const BRISK_AHEAD = 4000;
 export const BRISK_WITHIN = 1000;
 /** Big guests move faster: this part of their maximum a second, but no faster than half of the balloon's learned speed. */
@@ -164,8 +164,8 @@ export const RISING = 12 * MiB;
 export const RISES_WITHIN = 2000;
 /** Who is kept alive is sampled again within this time, ms: a guest at risk, at the latest by the next sweep of the default interval. */
 export const RELIEVED = 1000;
-/** The host is taken to lose memory as fast as it was seen to, half of it for each such time since, ms. Chosen. */
-export const DRAIN_HALVES = 500;
+/** How fast the host loses memory is a mean in which what was seen so long ago, ms, counts half. Chosen. */
+export const DRAIN_HALVES = 300;
 /** From the sample until donors have given, ms: its orders, their balloons, and a second step of some. Chosen. */
 export const GIVEN_WITHIN = 500;
 /** The burst that `status` tells of lasts so long, ms: 600 MiB at 200 MiB/s. */

@@ -1,12 +1,12 @@
 /** The policy: estimate → demand → account → allocate → decide. Pure: the same model, sample and configuration give the same plan. */
 import { MiB } from '../common/units.js';
-import { type Account, account } from './account.js';
+import { type Account, account, availableOf } from './account.js';
 import { allocate, type Claim } from './allocate.js';
-import { briskRate, decide } from './decide.js';
+import { decide } from './decide.js';
 import { demand, reactions } from './demand.js';
 import { estimate } from './estimate.js';
 import { type Belief, charge, type Draft, type HostState, isMovable, type Model, mayGive } from './guest.js';
-import { DRAIN_HALVES, LEAST_SAMPLE, RESERVE_MARGIN, STATE_HOLDS } from './limits.js';
+import { DRAIN_HALVES, RESERVE_MARGIN, STATE_HOLDS } from './limits.js';
 import { aim, isRestorable } from './restore.js';
 import type { Move, PolicyConfig, PolicyNotice, Sample } from './types.js';
 
@@ -38,26 +38,25 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
     demand(draft, reaction(draft, periodMs), periodMs, config);
     if (restores) aim(draft);
   }
-  const drain = drained(before, sample, config);
+  const available = availableOf(guests, sample.host);
+  const drain = drained(before, available, sample, config);
   const books = account(guests, sample, config, drain);
   const state = share(claims, sample.at, books, config);
-  const { moves, waiting } = decide({ guests, claims, restores }, sample, config, books);
-  const host = { available: sample.host.available, drain, briskRate: briskRate(books) };
-  const model = { ...noted(before, state, books, sample, guests, notices), ...host, guests, numbers, waiting };
+  const { moves, waiting, rate } = decide({ guests, claims, restores }, sample, config, books);
+  const model = { ...noted(before, state, books, sample, guests, notices), available, drain, rate, guests, numbers, waiting };
   return { model, moves, notices, account: books, state };
 }
 
 /**
- * How fast the host's memory falls, KiB/s: at once where it falls faster, and half as much with every half second where it does not. What
- * falls faster than all guests at `burst` is no rise that goes on: memory that is pinned, or zeroed at a start.
+ * How fast the host's available memory falls, KiB/s: the mean of the last moments. What falls faster than all guests at `burst` is no rise
+ * that goes on: memory that is pinned, or zeroed at a start.
  */
-function drained({ at: then, available, drain }: Model, { at, host, sweep }: Sample, { burstKiBs }: PolicyConfig): number {
-  const elapsed = at - then;
-  if (Number.isNaN(available) || !(elapsed > 0)) return drain;
-  const lost = Math.max(0, ((available - host.available) / Math.max(elapsed, LEAST_SAMPLE)) * 1000);
-  const seen = Math.min(lost, sweep.guests.length * burstKiBs);
-  if (!Number.isFinite(drain)) return seen;
-  return Math.max(seen, drain * 2 ** (-elapsed / DRAIN_HALVES));
+function drained(before: Model, available: number, { at, sweep }: Sample, { burstKiBs }: PolicyConfig): number {
+  const elapsed = at - before.at;
+  if (Number.isNaN(before.available) || !(elapsed > 0)) return before.drain;
+  const seen = Math.min(Math.max(0, ((before.available - available) / elapsed) * 1000), sweep.guests.length * burstKiBs);
+  if (!Number.isFinite(before.drain)) return seen;
+  return seen + (before.drain - seen) * 2 ** (-elapsed / DRAIN_HALVES);
 }
 
 /** Step 4 over the guests that can be moved. */
@@ -78,8 +77,7 @@ function claimOf(draft: Draft, gives: boolean): Claim {
   const holds = charge(draft);
   // What cannot be had from it now others must be asked for.
   const kept = gives ? 0 : Math.min(holds, ceiling);
-  const least = (size: number) => Math.max(size, kept);
-  return { used, floor, ceiling, share, critical: least(critical), need: least(need), want: least(want), holds };
+  return { used, floor, ceiling, share, critical, need, want, holds, kept };
 }
 
 /** Downwards so that the sum holds, but within the guest's bounds; what it needs exactly, where there is enough. */
@@ -95,7 +93,7 @@ function noted(
   { at, host }: Sample,
   guests: readonly Belief[],
   notices: PolicyNotice[],
-): Omit<Model, 'guests' | 'numbers' | 'waiting' | 'available' | 'drain' | 'briskRate'> {
+): Omit<Model, 'guests' | 'numbers' | 'waiting' | 'available' | 'drain' | 'rate'> {
   const stateSince = state === before.state ? before.stateSince : at;
   const report = state !== before.reported && at - stateSince >= STATE_HOLDS;
   if (report) notices.push(stateNotice(state, books, guests));

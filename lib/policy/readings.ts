@@ -65,8 +65,11 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
     // In a boot nobody has set it: whoever waits for its memory waits no longer for that.
     const boots = draft.phase === 'booting' && Number.isFinite(draft.rebootedAt);
     if (!boots) {
-      draft.thrashed = false;
-      draft.shrinkAfter = Math.max(draft.shrinkAfter, at + ADOPTED_INTERVALS * config.intervalMs);
+      const pause = at + ADOPTED_INTERVALS * config.intervalMs;
+      if (pause >= draft.shrinkAfter) draft.thrashed = false;
+      draft.shrinkAfter = Math.max(draft.shrinkAfter, pause);
+      // Theirs is the newer word on its size.
+      if (draft.rollback?.reason === 'thrashing') draft.rollback = null;
     }
     return;
   }
@@ -190,14 +193,15 @@ export function readFigures(
   const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
   const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, draft.used));
   const elapsed = at - draft.figuresAt;
-  if (elapsed > 0) {
-    // Figures that came by themselves may be of any moment since the ones before them: in the middle it was half of that.
-    draft.trend = trend(draft, used, elapsed + (draft.figuresAt - draft.takenAfter) / 2);
-    thrash(draft, figure, elapsed, sample.at, config);
-  }
   const refreshed = sample.refreshed.has(draft.uuid);
   // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
-  draft.takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
+  const takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
+  if (elapsed > 0) {
+    // Each is of a moment between what is known of it: by the middle of both.
+    draft.trend = trend(draft, used, (at + takenAfter - draft.figuresAt - draft.takenAfter) / 2);
+    thrash(draft, figure, elapsed, sample.at, config);
+  }
+  draft.takenAfter = takenAfter;
   draft.cpuAtFigures = refreshed ? draft.cpu : draft.cpuAtSweep;
   if (used - draft.used > BUSY_RISE) noteWork(draft, sample.at);
   if (used - draft.used > SAME) draft.roseAt = sample.at;

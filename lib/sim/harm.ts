@@ -331,11 +331,11 @@ export class HarmJudge {
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
     const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
-    // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
     const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
     const slack =
       Math.max(HOST_SLACK, (lost * REACTION_MS) / 1000) +
       (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
+    // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
     // Where nobody has had anything to give, nobody can help the host.
     if (!standings.some((standing) => isControlled(standing.guest, standing.settings) && canGive(standing))) this.#bareAt = this.#host.now;

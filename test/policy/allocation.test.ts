@@ -13,7 +13,17 @@ function claimOf(
   const holds = given.holds ?? used + spare + cushion;
   const within = (size: number) => Math.min(ceiling, Math.max(floor, size));
   const need = within(used + spare);
-  return { used, critical: within(used + CRITICAL_SPARE), need, want: within(used + spare + cushion), floor, ceiling, share, holds };
+  return {
+    used,
+    critical: within(used + CRITICAL_SPARE),
+    need,
+    want: within(used + spare + cushion),
+    floor,
+    ceiling,
+    share,
+    holds,
+    kept: given.kept ?? 0,
+  };
 }
 
 /** A host on which the guests together may have `total`, for need and for cushions. */
@@ -218,4 +228,27 @@ t.test('overcommitted: what one guest holds beyond its critical spare goes to th
   const { state, sizes } = allocate([holder, starving], roomFor([holder, starving], 1350 * MiB), 'host');
   t.equal(state, 'overcommitted');
   t.same([...sizes], [448 * MiB, 902 * MiB]);
+});
+
+t.test('what cannot be had from one now the others are asked for, and that alone is no overcommitment', async (t) => {
+  const claims = [
+    claimOf(300 * MiB, 100 * MiB, { holds: 1000 * MiB, kept: 1000 * MiB }),
+    claimOf(700 * MiB, 100 * MiB),
+    claimOf(500 * MiB, 200 * MiB),
+  ];
+  const { state, sizes } = allocate(claims, roomFor(claims, 2330 * MiB), 'host');
+  t.equal(state, 'contended');
+  t.same(
+    [...sizes].map((size) => size / MiB),
+    [1000, 765, 565],
+  );
+});
+
+t.test('what the host is about to lack cushions give, whatever room there is yet', async (t) => {
+  const claims = [claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB }), claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB })];
+  const { sizes } = allocate(claims, { ...roomFor(claims, 1200 * MiB), shortage: 40 * MiB }, 'host');
+  t.same(
+    [...sizes].map((size) => size / MiB),
+    [460, 460],
+  );
 });

@@ -64,8 +64,8 @@ function moving(isMade: (move: decide.Decision['moves'][number]) => boolean): Ch
   return {
     decide: (own) => ({
       decide: (...given) => {
-        const { moves, waiting } = own.decide(...given);
-        return { moves: moves.filter(isMade), waiting };
+        const { moves, ...others } = own.decide(...given);
+        return { moves: moves.filter(isMade), ...others };
       },
     }),
   };
@@ -143,7 +143,7 @@ const variants: readonly Variant[] = [
     name: 'the reserve switched off',
     policy: {
       limits: { LEAST_RESERVE: 0 },
-      account: (own) => ({ account: (guests, sample, config) => own.account(guests, sample, { ...config, reserve: 0 }) }),
+      account: (own) => ({ account: (guests, sample, config, drain) => own.account(guests, sample, { ...config, reserve: 0 }, drain) }),
     },
     scenario: `
       host: { memory: 3700MiB, used: 512MiB }
