@@ -1,5 +1,6 @@
 /** Step 4, allocate: who gets what. */
 import type { HostState } from './guest.js';
+import { GROW_BAND } from './limits.js';
 
 /** A guest that can be moved, as the allocation sees it: a belief, or what has the same fields. KiB. */
 export interface Claim {
@@ -64,7 +65,8 @@ export function allocate(
   const want = column(claims, ({ want, kept }) => Math.max(want, kept));
   const level = (lower: Float64Array, upper: Float64Array, total: number) => fill({ base, lower, upper, share }, total);
   const held = sum(column(claims, ({ holds }) => holds));
-  const short = sum(column(claims, ({ need, holds }) => Math.max(0, need - holds)));
+  // Who lacks less is not grown, and nobody gives for it.
+  const short = sum(column(claims, ({ need, holds }) => (need - holds >= GROW_BAND ? need - holds : 0)));
   const unpaid = short > Math.max(0, room);
   const cushioned = column(claims, ({ need, want, holds, kept }) => Math.max(need, kept, Math.min(want, holds)));
   if (!unpaid && shortage <= 0) {

@@ -112,7 +112,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const taker = most(waiters, ({ need, target }) => need - target)?.name ?? null;
   const ready = donors.filter((guest) => readyToShrink(guest, sample, config, books));
   // Idle memory comes back faster where the host may soon have too little.
-  const rate = taker !== null || restores || books.shortage > 0 || books.room < 0 ? briskRate(books) : GENTLE_RATE;
+  const rate = taker !== null || restores || isShort(books) || books.room < 0 ? briskRate(books) : GENTLE_RATE;
   const taken = take(ready, at, books, { taker, restores, rate, underWay: inTransit(shrinking, at) });
   if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true, rate };
   const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent - cost(cushions, optional, at));
@@ -143,7 +143,7 @@ function take(
   }: { readonly taker: string | null; readonly restores: boolean; readonly rate: number; readonly underWay: number },
 ): Move[] {
   const waiting = taker !== null || restores;
-  const over = books.shortage > 0;
+  const over = isShort(books);
   // In small steps, unless the host has less than what may be taken next.
   const inSteps = waiting && !over && !restores && rate <= BRISK_RATE;
   const transit = Math.max(IN_TRANSIT, books.charged * IN_TRANSIT_FRACTION);
@@ -157,7 +157,7 @@ function take(
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
     if (!waiting && !over && (rests || at < guest.shrinkAfter)) continue;
     // At least two donors share a step.
-    const size = step(guest, rate, at, inSteps ? Math.min(left, transit / 2) : left);
+    const size = step(guest, { rate, urgent: waiting || over, most: inSteps ? Math.min(left, transit / 2) : left }, at);
     const to = pages(target - size + PAGE - 1);
     // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
     if (restores && guest.need > goalOf(guest) + PAGE && target - guest.need < GIVE_MARGIN) continue;
@@ -302,6 +302,11 @@ function lacksNeed(guest: Belief): boolean {
   return guest.target < guest.need - SAME && lacking(guest, guest.target);
 }
 
+/** The host or the pool has too little, or the host soon will and need cannot be paid already. */
+function isShort({ shortage, lack, room }: Account): boolean {
+  return shortage > 0 || (lack > 0 && room < 0);
+}
+
 /** What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host will lack soon. */
 export function briskRate({ lack }: Account): number {
   return Math.max(BRISK_RATE, (1000 * lack) / BRISK_WITHIN);
@@ -329,17 +334,16 @@ function readyToShrink(guest: Belief, sample: Sample, config: PolicyConfig, book
  * What is taken from a guest that holds more than its part, KiB; 0 where nothing is, or less than is worth a call.
  *
  * Rules 5 (never under floor, which the part is above, nor critical spare, which a ceiling may be under), 7 (bounded steps: the pace,
- * and never more than half of the spare) and 14 (least move). `most` is what may be taken at all in this sample.
+ * and never more than half of the spare) and 14 (least move, where it is not urgent). `most` is what may be taken at all in this sample.
  */
-export function step(guest: Belief, rate: number, at: number, most: number): number {
-  const brisk = rate > GENTLE_RATE;
+export function step(guest: Belief, { rate, urgent, most }: { rate: number; urgent: boolean; most: number }, at: number): number {
   const excess = guest.target - guest.allocation;
-  if (brisk ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
+  if (urgent ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
   // Less what it has taken since its figures, and will until it can be helped again.
   const soon = (guest.trend * (at - guest.takenAfter + guest.reaction)) / 1000;
   const spare = spareToUse(guest) - soon;
-  const taken = Math.min(brisk ? excess : excess - GIVE_MARGIN, most, allowance(guest, rate, at), spare / 2, spare - CRITICAL_SPARE);
-  return taken < (brisk ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
+  const taken = Math.min(urgent ? excess : excess - GIVE_MARGIN, most, allowance(guest, rate, at), spare / 2, spare - CRITICAL_SPARE);
+  return taken < (urgent ? SAME : Math.min(GIVE_MARGIN, Math.max(SAME, spare / 2))) ? 0 : taken;
 }
 
 /** What became of a move. */

@@ -89,6 +89,8 @@ export class SimGuest {
   migrating = false;
   /** True: a device pins all its memory. */
   pinned = false;
+  /** True: it was rebooted, and may have come back without a driver. */
+  rebooted = false;
   /** True: the driver was taken out; the guest has its maximum. */
   unloaded = false;
   figures: Figures | null = null;
@@ -208,6 +210,7 @@ export class SimGuest {
 
   /** Starts anew inside the same QEMU: for a while libvirt shows what was there before. */
   reboot(): void {
+    this.rebooted = true;
     this.#bootedAt = this.#clock + REBOOT_MS;
     this.frozen = this.#panicked = false;
     this.#dead = true;

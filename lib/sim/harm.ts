@@ -423,7 +423,7 @@ export class HarmJudge {
     // Those whose figures showed a rise of late are known to rise, however many; of the others a few may begin to.
     const shows = ({ guest, settings }: Standing) => isControlled(guest, settings) && !isNonsense(guest.spec.figures);
     const known = standings.filter((standing) => shows(standing) && this.#host.now - standing.roseAt < GRANT_MS);
-    const rises = standings.filter((each) => !known.includes(each)).map(({ guest }) => Math.min(guest.mayTake, reaction));
+    const rises = standings.filter((each) => !known.includes(each)).map((each) => Math.min(mayTake(each), reaction));
     const taken = known.map(({ guest, used }) => {
       const risen = Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
       return Math.min(guest.mayTake, Math.max(LEAST_SPARE, 2 * risen));
@@ -478,6 +478,12 @@ function remember(ticks: number[], value: number, most: number): void {
 
 function isReachable({ hung, frozen, paused, migrating, stuck, unballooned, pinned }: SimGuest): boolean {
   return !(hung || frozen || paused || migrating || stuck || unballooned || pinned);
+}
+
+/** What it can still take as far as anybody can know: of one that is left alone nobody asks whether its driver came back from a reboot. */
+function mayTake({ guest, settings }: Standing): number {
+  if (isControlled(guest, settings) || !guest.rebooted || guest.spec.backing === 'hugetlb') return guest.mayTake;
+  return Math.max(guest.mayTake, guest.spec.maximum + guest.plugged - guest.held);
 }
 
 /** The most that somebody else's word, or its balloon, lets it have. */
