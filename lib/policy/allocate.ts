@@ -14,7 +14,7 @@ export interface Claim {
   readonly holds: number;
   /** What of that cannot be had from it now; 0 = it may be asked for all. */
   readonly kept: number;
-  /** `used` and the spare that nobody takes, within the guest's bounds. */
+  /** What it uses, the spare that nobody takes, and what its trend takes until the next sample, within the guest’s bounds. */
   readonly critical: number;
   /** What it needs, and what it should have, were there room for all, within the guest's bounds. */
   readonly need: number;

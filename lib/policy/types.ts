@@ -73,7 +73,7 @@ export type Why =
 export type Reason =
   /** Grows to what it needs. */
   | 'need'
-  /** Grows at once: nearly out of memory, or its balloon took more than it can spare. */
+  /** Grows at once: its target leaves it less than its critical spare. */
   | 'relief'
   /** Grows because surplus memory is spread (surplus: guests). */
   | 'surplus'
@@ -81,7 +81,7 @@ export type Reason =
   | 'give'
   /** Shrinks: has more than its part, and another guest waits for memory. */
   | 'make-room'
-  /** Shrinks: the host has less available than its reserve, or the guests hold more than the pool. */
+  /** Shrinks: the host has less available than its reserve, or soon will, or the guests hold more than the pool. */
   | 'over-capacity'
   /** Target back up: the guest does not give what it was asked for. */
   | 'no-progress'

@@ -255,3 +255,12 @@ t.test('nor are they in the half minute after a boot, and for good: a guest is n
   }
   t.equal(world.model.guests[0]?.rebootedAt, at);
 });
+
+t.test('nor are they where a guest is seen once in ten seconds', async (t) => {
+  const world = new World([guest('a', { majorFault: 5 })], { intervalMs: 10_000 });
+  for (let round = 0; round < 40; round++) {
+    world.find('a').majorFault = round % 2 === 0 ? 5 : 50;
+    world.run(1, { ms: 10_000 });
+  }
+  t.equal(world.model.guests[0]?.rebootedAt, Number.NEGATIVE_INFINITY);
+});

@@ -772,3 +772,66 @@ t.test('a rise between two figures that came by themselves is not taken for one 
   const { trend = 0 } = world.model.guests[0] ?? {};
   t.ok(trend > 80 * MiB && trend < 120 * MiB, `${trend / MiB} MiB/s`);
 });
+
+t.test('the trend of a guest that is only swept is the rise of its use', async (t) => {
+  const world = new World([guest('a', { actual: 2 * GiB, used: 200 * MiB })], { samplingBudget: 0 });
+  world.run(3, { arrive: false });
+  for (let second = 0; second < 12; second++) {
+    world.find('a').used += 60 * MiB;
+    world.sample();
+  }
+  const { trend = 0 } = world.model.guests[0] ?? {};
+  t.ok(trend > 57 * MiB && trend < 63 * MiB, `${trend / MiB} MiB/s`);
+});
+
+t.test('a dip of the host’s memory does not take a guest out of its pause, nor anything in haste', async (t) => {
+  const world = thrashing();
+  world.run(5);
+  world.total = 4 * GiB;
+  world.available = 1700 * MiB;
+  world.run(5);
+  world.available -= 25 * MiB;
+  t.same(world.run(1, { ms: 100 }), []);
+});
+
+t.test('a size that somebody sets is newer than one that a guest was to get back', async (t) => {
+  const world = thrashing();
+  world.total = 4 * GiB;
+  world.available = 550 * MiB;
+  world.run(4);
+  t.equal(world.model.guests[0]?.rollback?.reason, 'thrashing');
+  Object.assign(world.find('a'), { actual: 550 * MiB, target: 550 * MiB });
+  world.available = 3 * GiB;
+  t.ok(world.run(6).every(({ reason }) => reason !== 'thrashing'));
+});
+
+t.test('a guest that gives in haste, though nobody waits, goes on giving', async (t) => {
+  const idle = guest('idle', { driver: false, maximum: 4 * GiB, used: 100 * MiB });
+  const world = new World([guest('gives', { actual: 3 * GiB, maximum: 4 * GiB, touched: 3 * GiB, used: 300 * MiB }), idle]);
+  world.total = 6 * GiB;
+  world.run(3);
+  world.available = 1400 * MiB;
+  for (let second = 0; second < 4; second++) {
+    world.available -= 150 * MiB;
+    t.ok(
+      world.run(1).some(({ from, to }) => to < from),
+      `in second ${second}`,
+    );
+  }
+});
+
+t.test('what the host loses is seen where its pages are of files, or a cgroup bounds it, too', async (t) => {
+  const losing = (settings: Partial<WorldGuest>, cgroup: boolean) => {
+    const world = new World([guest('a', { actual: 3 * GiB, maximum: 4 * GiB, used: 300 * MiB, ...settings })]);
+    world.total = 8 * GiB;
+    world.run(1, { arrive: false });
+    for (let round = 0; round < 10; round++) {
+      world.find('a').used += 20 * MiB;
+      if (cgroup) world.cgroupRoom = 4 * GiB - round * 20 * MiB;
+      world.run(1, { ms: 200, arrive: false });
+    }
+    return world.model.drain / MiB;
+  };
+  t.ok(losing({ backing: 'file' }, false) > 60);
+  t.ok(losing({ touched: 3 * GiB }, true) > 60);
+});

@@ -265,3 +265,12 @@ t.test('where the host is short those that give are sampled before those at risk
   };
   t.same([asked(false), asked(true)], [['risk'], ['gives']]);
 });
+
+t.test('and the next sample comes when they are', async (t) => {
+  const world = new World([guest('rises', { actual: 3000 * MiB, used: 500 * MiB, maximum: 4096 * MiB })], { intervalMs: 5000 });
+  world.run(4, { ms: 5000, arrive: false });
+  world.find('rises').used += 200 * MiB;
+  world.sample(2000);
+  world.model = { ...world.model, waiting: true };
+  t.equal(nextSample(world.model, contexts(world), world.config, { at: world.at, cpu: new Float64Array(1), savings: 50 }).againMs, 1000);
+});
