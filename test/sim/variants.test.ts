@@ -147,8 +147,8 @@ const variants: readonly Variant[] = [
     },
     scenario: `
       host: { memory: 3700MiB, used: 512MiB }
-      duration: 60
-      guests: [{ name: a, count: 2, max: 4GiB, size: 600MiB, uses: 400MiB, eats: [{ at: 20, size: 3500MiB, rate: 190MiB/s }] }]`,
+      duration: 90
+      guests: [{ name: a, count: 2, max: 4GiB, size: 600MiB, uses: 400MiB, eats: [{ at: 20, size: 3500MiB, rate: 60MiB/s }] }]`,
     violates: ['host'],
   },
   {
