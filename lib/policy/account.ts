@@ -14,7 +14,7 @@
  */
 import { amountOf } from '../common/units.js';
 import { sampleInterval } from './demand.js';
-import { type Belief, charge, isControlled, isMovable, overhead, untouched, watermarks } from './guest.js';
+import { type Belief, charge, isControlled, isMovable, type Model, overhead, untouched, watermarks } from './guest.js';
 import {
   BRISK_AHEAD,
   DEFAULT_RESERVE,
@@ -92,13 +92,13 @@ export function availableOf(guests: readonly Belief[], { available, arc, cgroupR
 /**
  * Step 3 over all guests of a sample.
  *
- * @param drain how fast the host's available memory falls, KiB/s
+ * @param seen what the host has available, KiB ({@link availableOf}), and how fast that falls, KiB/s; Infinity where that is not known yet
  */
 export function account(
   guests: readonly Belief[],
   { at, host }: Pick<Sample, 'at' | 'host'>,
   config: PolicyConfig,
-  drain: number,
+  { available, drain }: Pick<Model, 'available' | 'drain'>,
 ): Account {
   const reserve = reserveOf(host, config);
   const unseen = (config.burstKiBs * Math.min(UNSEEN, config.intervalMs + 1000)) / 1000;
@@ -133,8 +133,8 @@ export function account(
     } else {
       // One whose figures show its rise is seen by them, once its spare no longer lasts until the next sweep; another by the host's memory.
       const tells = isMovable(guest) && guest.rss + UNTOUCHED_LEAST >= guest.used;
-      const seen = Math.max((config.burstKiBs * guest.reaction) / 1000, charge(guest) - guest.used - watermarks(guest));
-      rises.push(Math.min(rest, unseen, tells ? seen : unseen));
+      const told = Math.max((config.burstKiBs * guest.reaction) / 1000, charge(guest) - guest.used - watermarks(guest));
+      rises.push(Math.min(rest, unseen, tells ? told : unseen));
     }
     alive += raised;
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
@@ -142,10 +142,10 @@ export function account(
   rises.sort((a, b) => b - a);
   // Those that rise go on: they take their least spare, or more. Of the others a few may begin to.
   const liability = rising + rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
-  const available = availableOf(guests, host);
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
-  const soon = available - (Number.isFinite(drain) ? (drain * (sampleInterval(1, config) + GIVEN_WITHIN)) / 1000 : 0);
+  const seen = Number.isFinite(drain) ? drain : 0;
+  const soon = available - (seen * (sampleInterval(1, config) + GIVEN_WITHIN)) / 1000;
   // The ARC shrinks slowly: no more at once than is free without it.
   const atOnceHas = host.available - files - LEAST_RESERVE;
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
@@ -155,7 +155,7 @@ export function account(
   const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,
-    lack: reserve + (Number.isFinite(drain) ? (drain * BRISK_AHEAD) / 1000 : 0) - available,
+    lack: reserve + (seen * BRISK_AHEAD) / 1000 - available,
     soon,
     reserve,
     charged,

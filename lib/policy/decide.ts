@@ -127,21 +127,22 @@ function most(guests: readonly Belief[], of: (guest: Belief) => number): Belief 
   return guests.reduce<Belief | undefined>((best, guest) => (best === undefined || of(guest) > of(best) ? guest : best), undefined);
 }
 
+/** What donors are asked for, and for whom. */
+interface Asked {
+  /** The guest that waits for it; null = none does. */
+  readonly taker: string | null;
+  readonly restores: boolean;
+  /** Of each donor, KiB/s. */
+  readonly rate: number;
+  /** What they have been asked for and have not given yet, KiB. */
+  readonly underWay: number;
+}
+
 /**
  * Shrinks, those with the largest excess first. What somebody waits for is given in small steps, so that little is under way at a time;
  * where the host or the pool is short no more is taken than that.
  */
-function take(
-  donors: readonly Belief[],
-  at: number,
-  books: Account,
-  {
-    taker,
-    restores,
-    rate,
-    underWay,
-  }: { readonly taker: string | null; readonly restores: boolean; readonly rate: number; readonly underWay: number },
-): Move[] {
+function take(donors: readonly Belief[], at: number, books: Account, { taker, restores, rate, underWay }: Asked): Move[] {
   const waiting = taker !== null || restores;
   const over = isShort(books);
   // In small steps, unless the host has less than what may be taken next.

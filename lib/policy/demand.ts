@@ -204,19 +204,19 @@ export function nextSample(
   let arrives = Number.POSITIVE_INFINITY;
   /** How long what a guest may have left would last, by the guest. */
   const lasts = new Map<Belief, number>();
+  const waits = model.waiting || model.reserveInDanger;
   let againMs = intervalMs;
   for (const [i, belief] of model.guests.entries()) {
     const period = (contexts.get(belief.uuid)?.statsPeriod ?? 0) * 1000;
     if (!isMovable(belief) || period === 0 || belief.refusesRefresh) continue;
-    const waits = model.waiting || model.reserveInDanger;
     // Not by the last sample: that may have been at others, again and again.
     if (waits && couldPassOn(belief) && !hasArrived(belief)) {
       // Ever later, since it may take its time.
       const due = Math.max(belief.orderedAt + BALLOON_LATENCY, 2 * belief.actualAt - belief.orderedAt) - at;
       if (due <= 0) coming.push(belief);
       else arrives = Math.min(arrives, due);
-      // What one that rises leaves to others must be known, however long its own spare lasts.
     } else if (waits && belief.trend >= RISING) {
+      // What it leaves to others must be known, however long its own spare lasts.
       const due = belief.figuresAt + RELIEVED - at;
       if (due <= 0) rising.push(belief);
       else arrives = Math.min(arrives, due);

@@ -39,11 +39,11 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
     if (restores) aim(draft);
   }
   const available = availableOf(guests, sample.host);
-  const drain = drained(before, available, sample, config);
-  const books = account(guests, sample, config, drain);
+  const memory = { available, drain: drained(before, available, sample, config) };
+  const books = account(guests, sample, config, memory);
   const state = share(claims, sample.at, books, config);
   const { moves, waiting, rate } = decide({ guests, claims, restores }, sample, config, books);
-  const model = { ...noted(before, state, books, sample, guests, notices), available, drain, rate, guests, numbers, waiting };
+  const model = { ...noted(before, state, books, sample, guests, notices), ...memory, rate, guests, numbers, waiting };
   return { model, moves, notices, account: books, state };
 }
 

@@ -313,7 +313,7 @@ export class HarmJudge {
     if (guest.hung && !standing.hung) this.#awayUntil = Math.max(this.#awayUntil, now + HANG_MS);
     standing.hung = guest.hung;
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
-    if (guest.used - (standing.used[RISE_TICKS - 1] ?? guest.used) >= RISING) standing.roseAt = now;
+    if (risenOf(standing) >= RISING) standing.roseAt = now;
     // A slow balloon cannot bring in time what is given.
     const slow = guest.speed < this.#config.burstKiBs;
     if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
@@ -424,10 +424,7 @@ export class HarmJudge {
     const shows = ({ guest, settings }: Standing) => isControlled(guest, settings) && !isNonsense(guest.spec.figures);
     const known = standings.filter((standing) => shows(standing) && this.#host.now - standing.roseAt < GRANT_MS);
     const rises = standings.filter((each) => !known.includes(each)).map((each) => Math.min(mayTake(each), reaction));
-    const taken = known.map(({ guest, used }) => {
-      const risen = Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
-      return Math.min(guest.mayTake, Math.max(LEAST_SPARE, 2 * risen));
-    });
+    const taken = known.map((each) => Math.min(each.guest.mayTake, Math.max(LEAST_SPARE, 2 * risenOf(each))));
     const few = rises.sort((a, b) => b - a).slice(0, RISE_AT_ONCE);
     return [...taken, ...few].reduce((sum, rise) => sum + rise, 0);
   }
@@ -500,9 +497,15 @@ function isCapped(standing: Standing): boolean {
 }
 
 /** It has more than its floor, and than its critical spare and what it takes until it could be helped. */
-function canGive({ guest, settings, used }: Standing): boolean {
-  const risen = Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
-  return guest.size > Math.max(settings.floor, guest.used + CRITICAL_SPARE + (risen * REACTION_MS) / 1000) + SHORT_BAND;
+function canGive(standing: Standing): boolean {
+  const { guest, settings } = standing;
+  const soon = (risenOf(standing) * REACTION_MS) / 1000;
+  return guest.size > Math.max(settings.floor, guest.used + CRITICAL_SPARE + soon) + SHORT_BAND;
+}
+
+/** How much its use has risen within a second, KiB; 0 where it has fallen. */
+function risenOf({ guest, used }: Standing): number {
+  return Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
 }
 
 /** What a guest lacks of what it uses and the least spare, in truth. */

@@ -143,7 +143,7 @@ const variants: readonly Variant[] = [
     name: 'the reserve switched off',
     policy: {
       limits: { LEAST_RESERVE: 0 },
-      account: (own) => ({ account: (guests, sample, config, drain) => own.account(guests, sample, { ...config, reserve: 0 }, drain) }),
+      account: (own) => ({ account: (guests, sample, config, memory) => own.account(guests, sample, { ...config, reserve: 0 }, memory) }),
     },
     scenario: `
       host: { memory: 3700MiB, used: 512MiB }

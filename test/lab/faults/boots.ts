@@ -65,17 +65,17 @@ export const BOOTS: readonly Fault[] = [
       const [victim, first] = scene.guests;
       await eat(victim, 500, 40);
       await reaches(scene, victim, 'have room for 500 MiB', 30, (size) => size >= 700 * MiB);
-      await eat(first, 420, 40);
+      await eat(first, 460, 40);
       await pass(scene, 12);
       const before = sizeOf(scene.watch, first);
       scene.gone.add(victim.name);
       process.kill(await qemuOf(victim), 'SIGKILL');
-      const took = await reaches(scene, first, 'be given what the dead one held', 20, (size) => size >= before + 30 * MiB);
+      const took = await reaches(scene, first, 'be given what the dead one held', 20, (size) => size >= before + 40 * MiB);
       return [
         {
           name: 'its memory goes to another within 5 s',
           ok: took <= 5,
-          detail: `${first.name} from ${mib(before)} by 30 MiB in ${seconds(took)}`,
+          detail: `${first.name} from ${mib(before)} by 40 MiB in ${seconds(took)}`,
         },
         said(scene.run.told, 'guest-gone', 1, victim.name),
       ];
