@@ -7,6 +7,7 @@
 #include <limits>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "virt_ptr.h"
 
@@ -73,9 +74,17 @@ class Batch : public std::enable_shared_from_this<Batch> {
 
   void GiveUp() {
     std::unique_lock lock(mutex_);
+    std::vector<size_t> open;
+    std::vector<GuestGate::TicketPtr> tickets;
     for (size_t i = 0; i < calls_.size(); ++i) {
       if (settled_[i]) continue;
-      const auto fate = session_->gate->GiveUp(tickets_[i]);
+      open.push_back(i);
+      tickets.push_back(tickets_[i]);
+    }
+    const auto fates = session_->gate->GiveUp(tickets);
+    for (size_t at = 0; at < open.size(); ++at) {
+      const size_t i = open[at];
+      const auto fate = fates[at];
       if (fate == GuestGate::Fate::kWaiting || fate == GuestGate::Fate::kQueued) {
         Settle(i, Busy(calls_[i]));
       } else {

@@ -51,8 +51,15 @@ GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
   return ticket;
 }
 
-GuestGate::Fate GuestGate::GiveUp(const TicketPtr& ticket) {
+std::vector<GuestGate::Fate> GuestGate::GiveUp(const std::vector<TicketPtr>& tickets) {
   const std::lock_guard lock(mutex_);
+  std::vector<Fate> fates;
+  fates.reserve(tickets.size());
+  for (const auto& ticket : tickets) fates.push_back(GiveUpOne(ticket));
+  return fates;
+}
+
+GuestGate::Fate GuestGate::GiveUpOne(const TicketPtr& ticket) {
   const auto before = std::exchange(ticket->state, Ticket::State::kGivenUp);
   switch (before) {
     case Ticket::State::kWaiting: {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "roster.h"
 #include "worker_pool.h"
@@ -50,7 +51,9 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
     kInFlight,  // may still do what it was meant to do
     kReturned,  // `returned` has been run or is about to be
   };
-  Fate GiveUp(const TicketPtr& ticket);
+  // All at once: a suspect makes room for another thread, which must not take up a call that is
+  // about to be given up, or a healthy guest would become a suspect.
+  std::vector<Fate> GiveUp(const std::vector<TicketPtr>& tickets);
 
   bool HasSuspects();
 
@@ -66,6 +69,7 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   using Guests = std::unordered_map<std::string, Guest>;
 
   // All but Run: with mutex_ held.
+  Fate GiveUpOne(const TicketPtr& ticket);
   void SetSuspect(Ticket& ticket, bool suspect);
   void Queue(const TicketPtr& ticket);
   void Leave(Ticket& ticket);

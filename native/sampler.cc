@@ -9,6 +9,7 @@
 #include <cmath>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "guest_gate.h"
 #include "virt_ptr.h"
@@ -300,12 +301,20 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
       Finish(lock, OwnError(kDeadline, kDoing, {}, "no answer in time"));
       return;
     }
+    std::vector<size_t> asked;
+    std::vector<GuestGate::TicketPtr> tickets;
     for (size_t i = 0; i < progress_.size(); ++i) {
       if (progress_[i].settled) continue;
-      const auto& ticket = progress_[i].ticket;
-      const bool waiting =
-          ticket != nullptr && session_->gate->GiveUp(ticket) == GuestGate::Fate::kWaiting;
-      Settle(i, waiting ? kSetAside : kMissed);
+      if (progress_[i].ticket == nullptr) {
+        Settle(i, kMissed);
+      } else {
+        asked.push_back(i);
+        tickets.push_back(progress_[i].ticket);
+      }
+    }
+    const auto fates = session_->gate->GiveUp(tickets);
+    for (size_t at = 0; at < asked.size(); ++at) {
+      Settle(asked[at], fates[at] == GuestGate::Fate::kWaiting ? kSetAside : kMissed);
     }
     FinishIfDone(lock);
   }

@@ -82,6 +82,22 @@ t.test('guests that hang hold at most two of the four slots, even where more cam
   t.ok(sweeps <= 4, `all are read again after ${sweeps} sweeps`);
 });
 
+t.test('only guests that hang are set aside, however many waited behind them', async (t) => {
+  const rounds = await onHangingHost(
+    t,
+    2000,
+    `const hanging = ['guest0', 'guest1', 'guest2', 'guest3'];
+    for (let i = 0; i < 3; ++i) {
+      hang(...hanging);
+      await sample();
+      answers.push((await sample(2000)).filter((status) => status !== 0).length);
+      release(...hanging);
+      do await sleep(50); while ((await sample(2000)).some((status) => status !== 0));
+    }`,
+  );
+  t.same(rounds, Array(3).fill(4));
+});
+
 t.test('threads that guests held are given back', async (t) => {
   const [during, after] = await onHangingHost(
     t,
