@@ -29,6 +29,7 @@ export class CannedHost {
       this.#figures[row + field.MAXIMUM] = MAXIMUM;
       this.#figures[row + field.ACTUAL] = CURRENT;
       this.#figures[row + field.RSS] = CURRENT;
+      this.#figures[row + field.READS] = Number.NaN;
     }
   }
 

@@ -62,7 +62,7 @@ export type HypervisorEvent =
 export interface Hypervisor {
   readonly uri: string;
   /** @see NativeConnection.sample in libvirt/native.ts */
-  sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[] }): Promise<Sweep>;
+  sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[]; reads?: readonly string[] }): Promise<Sweep>;
   /**
    * Time that the virtual CPUs of these guests have run since they were started, ms, in their order; NaN where the host does not tell.
    * Cheap enough to be asked ten times a second: neither a guest nor a daemon is.

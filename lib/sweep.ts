@@ -64,8 +64,13 @@ export const CPU_TIME = 17;
  * too. NaN where it is not, or nobody tells. The addon does not fill it.
  */
 export const RSS_FILE = 18;
+/**
+ * KiB that the guest has read from its disks since it was started, all disks together (virDomainBlockStats with an empty path); NaN where it
+ * was not asked for, -1 where the hypervisor does not tell.
+ */
+export const READS = 19;
 /** Numbers per guest. */
-export const STRIDE = 19;
+export const STRIDE = 20;
 
 /** Who a row of a sweep is about. */
 export interface GuestIdentity {

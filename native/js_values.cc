@@ -186,6 +186,11 @@ SampleRequest SampleArgument(const Napi::Object& options) {
     const auto uuids = StringsArgument(only, "only");
     request.only.emplace(uuids.begin(), uuids.end());
   }
+  const Napi::Value reads = options.Get("reads");
+  if (!reads.IsUndefined()) {
+    const auto uuids = StringsArgument(reads, "reads");
+    request.reads.insert(uuids.begin(), uuids.end());
+  }
   const Napi::Value refresh = options.Get("refresh");
   if (!refresh.IsUndefined()) {
     const Napi::Array entries = ArrayArgument(refresh, "refresh");

@@ -27,9 +27,10 @@ enum Field : size_t {
   kLastUpdate,
   kReadAt,
   kRefreshed,
-  // Left to the caller.
+  // Both left to the caller.
   kCpuTime,
   kRssFile,
+  kReads,
   kStride,
 };
 
@@ -38,7 +39,7 @@ inline constexpr std::array<const char*, kStride> kFieldNames = {
     "STATUS",   "ERROR",       "STATE",       "MAXIMUM",     "ACTUAL",
     "UNUSED",   "AVAILABLE",   "USABLE",      "DISK_CACHES", "SWAP_IN",
     "SWAP_OUT", "MAJOR_FAULT", "MINOR_FAULT", "RSS",         "LAST_UPDATE",
-    "READ_AT",  "REFRESHED",   "CPU_TIME",    "RSS_FILE",
+    "READ_AT",  "REFRESHED",   "CPU_TIME",    "RSS_FILE",    "READS",
 };
 
 // Values of kStatus.

@@ -29,6 +29,8 @@ struct SampleRequest {
   std::optional<std::unordered_set<std::string>> only;
   // Stats periods, seconds, of the guests (by UUID) that are to take new figures first.
   std::unordered_map<std::string, int> refresh;
+  // UUIDs of the guests whose kReads is wanted, as far as they are read.
+  std::unordered_set<std::string> reads;
 };
 
 // Answers with what there is at the deadline, or with ERR_MEMCOORD_DEADLINE where not even the list

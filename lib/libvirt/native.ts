@@ -49,11 +49,13 @@ export interface NativeConnection {
    * more do, there are as many slots more, up to twelve.
    * With `refresh`, the guests named are first made to take new figures: their stats period is set to 0 and then to `seconds`, which
    * is what it was before; field REFRESHED tells what came of it. Ignored on a read-only connection.
+   * With `reads`, field READS of the guests named is read as well, as far as they are read in this sample: one more call each.
    */
   sample(options: {
     deadlineMs: number;
     only?: readonly string[];
     refresh?: readonly { uuid: string; seconds: number }[];
+    reads?: readonly string[];
   }): Promise<NativeSweep>;
   /** virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown, BUSY = not tried. */
   setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(LibvirtError | null)[]>;

@@ -31,6 +31,7 @@ const KNOWN = [
   sweep.READ_AT,
   sweep.REFRESHED,
   sweep.CPU_TIME,
+  sweep.READS,
 ] as const;
 
 /** QEMU subtracts what the guest says from its memory without a check of the sign: what is reported may be near 2^64 bytes, and its unit is the KiB. */

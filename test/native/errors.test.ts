@@ -72,6 +72,7 @@ t.test('arguments of the wrong kind throw at once', async (t) => {
   t.throws(() => connection.sample?.({ deadlineMs: -1 }), wrong);
   t.throws(() => connection.sample?.({ ...SOON, only: 'all' }), wrong);
   t.throws(() => connection.sample?.({ ...SOON, refresh: [uuid] }), wrong);
+  for (const reads of [uuid, [1], {}, null]) t.throws(() => connection.sample?.({ ...SOON, reads }), wrong);
   t.throws(() => connection.setMemory?.([{ uuid, kib: 1.5 }], SOON), wrong);
   t.throws(() => connection.setMemory?.([{ uuid, kib: -1 }], SOON), wrong);
   t.throws(() => connection.setMemory?.([null], SOON), wrong);

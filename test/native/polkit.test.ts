@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { CPU_TIME, ERROR, READ, REFRESHED, STATUS } from '../../lib/sweep.js';
+import { CPU_TIME, ERROR, READ, READS, REFRESHED, STATUS } from '../../lib/sweep.js';
 import { childOf, type Guarded, hindrance, startGuarded } from './guarded.js';
 import { METADATA, ROOT, SOON, until } from './support.js';
 
@@ -46,6 +46,10 @@ const CALLS = `
       const { figures } = await connection.sample({ ...SOON, refresh: [{ uuid, seconds: 1 }] });
       if (figures[${REFRESHED}] !== 0) throw { code: figures[${REFRESHED}], message: 'not refreshed' };
     });
+    await make('reads', async () => {
+      const { figures } = await connection.sample({ ...SOON, reads: [uuid] });
+      if (!(figures[${READS}] >= 0)) throw { code: 'NONE', message: 'disk reads are not told' };
+    });
     await make('nodeMemory', () => connection.nodeMemory(SOON));
     await make('capabilities', () => connection.capabilities(SOON));
     await connection.close(SOON);
@@ -82,7 +86,7 @@ t.test(
       t.strictSame(
         outcomes,
         Object.fromEntries(
-          ['open', 'sample', 'describe', 'setMemory', 'setStatsPeriod', 'refresh', 'nodeMemory', 'capabilities'].map((name) => [
+          ['open', 'sample', 'describe', 'setMemory', 'setStatsPeriod', 'refresh', 'reads', 'nodeMemory', 'capabilities'].map((name) => [
             name,
             'done',
           ]),

@@ -2,7 +2,7 @@ import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { NativeEvent } from '../../lib/libvirt/native.js';
-import { ACTUAL, MAXIMUM, MISSED, READ, SET_ASIDE, STATE, STATUS, STRIDE, UNUSED } from '../../lib/sweep.js';
+import { ACTUAL, MAXIMUM, MISSED, READ, READS, SET_ASIDE, STATE, STATUS, STRIDE, UNUSED } from '../../lib/sweep.js';
 import { METADATA, open, SOON, startDaemon, until } from './support.js';
 
 const EMULATOR = '/usr/bin/qemu-system-x86_64';
@@ -25,6 +25,21 @@ async function startGuests(t: Test, virsh: (...args: string[]) => Promise<string
     );
     await virsh('create', '--paused', file);
   }
+}
+
+/** A guest without a system, and with a disk without one: all that is read is the boot sector. @returns its uuid. */
+async function startWithDisk(t: Test, virsh: (...args: string[]) => Promise<string>): Promise<string> {
+  const disk = join(t.testdirName, 'disk.raw');
+  await writeFile(disk, Buffer.alloc(1024 * 1024));
+  const file = join(t.testdirName, 'disk.xml');
+  await writeFile(
+    file,
+    `<domain type='qemu'><name>disk</name><memory unit='MiB'>${MIB}</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>
+      <devices><emulator>${EMULATOR}</emulator><memballoon model='virtio'/>
+        <disk type='file'><driver name='qemu' type='raw'/><source file='${disk}'/><target dev='vda'/><readonly/></disk></devices></domain>`,
+  );
+  await virsh('create', file);
+  return virsh('domuuid', 'disk');
 }
 
 /** The processes of the guests of a daemon, told by its folder, by name. */
@@ -58,6 +73,18 @@ t.test(
     t.equal(figures[STATE], 3, 'paused');
     t.equal(figures[ACTUAL], MIB * 1024);
     t.ok(Number.isNaN(figures[UNUSED]), 'not reported is NaN');
+
+    const withDisk = await startWithDisk(t, virsh);
+    const reads = [guests[0]?.uuid ?? '', withDisk];
+    const readsOf = async (options: { only?: readonly string[]; reads?: readonly string[] }) => {
+      const { figures } = await connection.sample({ ...SOON, ...options });
+      return [0, 1, 6].map((row) => figures[row * STRIDE + READS]);
+    };
+    await until('its boot sector to be read', async () => Number((await readsOf({ reads }))[2]) > 0, 30_000);
+    t.same(await readsOf({ reads }), [0, Number.NaN, 0.5], 'no disk: 0; not asked: NaN; a disk: its boot sector');
+    t.same(await readsOf({ reads, only: [withDisk] }), [Number.NaN, Number.NaN, 0.5]);
+    t.same(await readsOf({}), [Number.NaN, Number.NaN, Number.NaN]);
+    await virsh('destroy', 'disk');
 
     const events: NativeEvent[] = [];
     connection.onEvent((event) => events.push(event));

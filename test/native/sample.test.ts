@@ -75,6 +75,30 @@ t.test('guests that were not named are not asked', async (t) => {
   t.ok(Number.isNaN(figures[sweep.ACTUAL]));
 });
 
+t.test('disk reads that the hypervisor does not tell are NaN, and all else is as it was', async (t) => {
+  const guests = makeGuests(3);
+  const uuids = guests.map(({ uuid }) => uuid);
+  const connection = await open(t, await hostOf(t, guests));
+  for (const reads of [[], uuids, ['no such guest']]) {
+    const { figures } = await connection.sample({ ...SOON, only: uuids.slice(0, 2), reads });
+    t.same(
+      [0, 1, 2].map((i) => figures[i * STRIDE]),
+      [sweep.READ, sweep.READ, sweep.NOT_ASKED],
+    );
+    t.same(
+      [0, 1, 2].map((i) => figures[i * STRIDE + sweep.ACTUAL]),
+      [guests[0]?.current, guests[1]?.current, Number.NaN],
+    );
+    const untold = uuids.slice(0, 2).map((uuid) => (reads.includes(uuid) ? -1 : Number.NaN));
+    t.same(
+      [0, 1, 2].map((i) => figures[i * STRIDE + sweep.READS]),
+      [...untold, Number.NaN],
+      'the test driver wants a path',
+    );
+    t.ok([0, 1, 2].every((i) => Number.isNaN(figures[i * STRIDE + sweep.ERROR])));
+  }
+});
+
 t.test('five hundred guests are read in one sweep', async (t) => {
   const guests = makeGuests(500);
   const connection = await open(t, await hostOf(t, guests));

@@ -26,6 +26,8 @@ export interface WorldGuest {
   state: number;
   /** Time that its virtual CPUs have run, ms; NaN = the host does not report it. */
   cpu: number;
+  /** What it has read from its disks, KiB; NaN = not asked for, or the hypervisor does not report it. */
+  diskReads: number;
   /** What came of refreshing it. */
   refreshed: number;
   /** False: the figures stand still. */
@@ -64,6 +66,7 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
     id: 1,
     state: 1,
     cpu: Number.NaN,
+    diskReads: Number.NaN,
     refreshed: Number.NaN,
     answers: true,
     driver: true,
@@ -230,6 +233,7 @@ export class World {
     row[sweep.ACTUAL] = each.actual;
     row[sweep.RSS] = this.rss(each.name);
     if (each.backing === 'file') row[sweep.RSS_FILE] = each.touched;
+    row[sweep.READS] = each.diskReads;
     row[sweep.READ_AT] = this.at;
     row[sweep.LAST_UPDATE] = 0;
     if (!each.driver) return row;
