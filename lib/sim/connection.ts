@@ -17,6 +17,7 @@ import {
   NOT_ASKED,
   READ,
   READ_AT,
+  READS,
   REFRESHED,
   RSS,
   RSS_FILE,
@@ -97,7 +98,7 @@ class Connection implements Hypervisor {
     if (!this.#alive) throw failure('ERR_MEMCOORD_CLOSED', 'the connection is closed');
   }
 
-  readonly sample = async ({ deadlineMs, only, refresh = [] }: Parameters<Hypervisor['sample']>[0]): Promise<Sweep> => {
+  readonly sample = async ({ deadlineMs, only, refresh = [], reads = [] }: Parameters<Hypervisor['sample']>[0]): Promise<Sweep> => {
     await this.#reach(deadlineMs);
     if (this.#host.listsWait) {
       // The guests are found by a list, which waits for the lock of the one that is being torn down [M].
@@ -125,6 +126,7 @@ class Connection implements Hypervisor {
       figures[at + STATUS] = status;
       if (status === FAILED) figures[at + ERROR] = OPERATION_TIMEOUT;
       if (status === READ) figures.set(rowOf(guest, this.#clock.now()), at);
+      if (status === READ && reads.includes(guest.uuid)) figures[at + READS] = Math.floor(guest.diskReads);
       if (refreshed.includes(guest)) figures[at + REFRESHED] = 0;
     });
     return { guests: this.#identities, figures };

@@ -17,7 +17,7 @@ import {
   SAME,
 } from '../policy/limits.js';
 import { isNonsense } from './figures.js';
-import { type Killer, OVERHEAD, type SimGuest } from './guest.js';
+import { DISK_RATE, type Killer, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
 import { poolOf, reserveOf, type SimSettings, settingsReader } from './settings.js';
 import { balloonsOf, isControlled, type Unmanaged } from './unmanaged.js';
@@ -28,6 +28,8 @@ export const HARMS = {
   starves: 'no guest is left with less than it uses and the least spare while the host could pay for it',
   host: 'the host is left its reserve, or what it would have unmanaged where that is less',
   thrash: 'nobody swaps or faults more than unmanaged, while the host has its reserve and 1 GiB more',
+  rereads:
+    'nobody reads from disk twice as much as unmanaged for more than 10 s of any minute, while the host has its reserve and 1 GiB more',
 } as const;
 export type Harm = keyof typeof HARMS;
 
@@ -70,6 +72,13 @@ const OTHER_MS = 60_000;
 /** Swap-in and major faults beyond those unmanaged that a probe may cost: faults of five seconds without any of its cache. */
 const MOST_SWAP_IN = 64 * MiB;
 const MOST_FAULTS = 10_000;
+/**
+ * What a guest may read beyond twice what it reads unmanaged, KiB/s: a tenth of what its disk can. Who reads more for so long within so long is
+ * harmed, ms.
+ */
+const READS_SLACK = DISK_RATE / 10;
+const MOST_REREADING_MS = 10_000;
+const REREADING_WITHIN_MS = 60_000;
 /** Use that has grown by less since a shrink is the same: noise, KiB. */
 const SHRUNK_SLACK = 16 * MiB;
 
@@ -98,6 +107,13 @@ interface Standing {
   roseAt: number;
   swapOut: number;
   majorFault: number;
+  /** What it had read from disk at the last ticks, the latest first, and unmanaged. */
+  readonly reads: number[];
+  readonly readsUnmanaged: number[];
+  /** When it read from disk far more than unmanaged. */
+  rereads: number[];
+  /** What it reads for a reason that nobody could help, until it reads no more than unmanaged again. */
+  excusedReads: boolean;
   readonly violated: Set<Harm>;
 }
 
@@ -148,7 +164,7 @@ export class HarmJudge {
     this.#settings = ({ spec }) => settings(spec);
     this.#reserve = reserveOf(config, host.total, host.hugePages);
     this.#pool = poolOf(config, host.total);
-    this.judged = { dies: this.#couldLiveUnmanaged, outlives: false, starves: false, host: false, thrash: false };
+    this.judged = { dies: this.#couldLiveUnmanaged, outlives: false, starves: false, host: false, thrash: false, rereads: false };
   }
 
   /** The host had room for all as they stood, and so had the pool: a smaller one is an order to take from them. */
@@ -216,6 +232,7 @@ export class HarmJudge {
       const isOutside = hasRoom && standing.lives && standing.sound;
       this.judged.outlives ||= isOutside;
       this.#judgeThrashing(standing, isOutside);
+      this.#judgeReads(standing, isOutside);
     }
     this.#judgeShortage(standings);
     this.#begun = true;
@@ -301,6 +318,10 @@ export class HarmJudge {
       roseAt: Number.NEGATIVE_INFINITY,
       swapOut: 0,
       majorFault: 0,
+      reads: [],
+      readsUnmanaged: [],
+      rereads: [],
+      excusedReads: false,
       violated: new Set(),
     };
     this.#standings.set(guest, standing);
@@ -465,6 +486,36 @@ export class HarmJudge {
     if (swapped > MOST_SWAP_IN) this.#report('thrash', standing, `has swapped in ${formatSize(swapped)} more than unmanaged`);
     else if (faults > 2 * unmanaged.majorFaults + MOST_FAULTS)
       this.#report('thrash', standing, `has had ${Math.round(faults)} major faults, ${Math.round(unmanaged.majorFaults)} unmanaged`);
+  }
+
+  /** (g) What a guest reads from disk while there is room for its cache, beyond what it would read unmanaged. */
+  #judgeReads(standing: Standing, outside: boolean): void {
+    const { guest, reads, readsUnmanaged } = standing;
+    const { spec, diskReads } = guest;
+    if (spec.hot === undefined || Number.isFinite(this.#otherAt)) return;
+    const { now } = this.#host;
+    const unmanaged = this.#unmanaged.sufferedAt(spec.name, now).diskReads;
+    // What is known of the other host is of whole seconds: the most that it read in one of the last.
+    const second = diskReads - (reads[RISE_TICKS - 1] ?? diskReads);
+    const there = Math.max(
+      unmanaged - (readsUnmanaged[RISE_TICKS - 1] ?? unmanaged),
+      (unmanaged - (readsUnmanaged[3 * RISE_TICKS - 1] ?? unmanaged)) / 3,
+    );
+    remember(reads, diskReads, RISE_TICKS);
+    remember(readsUnmanaged, unmanaged, 3 * RISE_TICKS);
+    standing.rereads = standing.rereads.filter((at) => now - at < REREADING_WITHIN_MS);
+    const rereads = second > 2 * there + READS_SLACK;
+    // Cache that was lost for want of room, or to a rise that was too fast, is read again once there is room for it.
+    standing.excusedReads = rereads && (!outside || standing.excusedReads);
+    if (outside) this.judged.rereads = true;
+    if (!rereads || standing.excusedReads) return;
+    standing.rereads.push(now);
+    if (standing.rereads.length * TICK_MS > MOST_REREADING_MS)
+      this.#report(
+        'rereads',
+        standing,
+        `reads ${formatSize(second)} from disk in a second, ${formatSize(there)} unmanaged, at ${formatSize(guest.size)}`,
+      );
   }
 }
 

@@ -66,6 +66,9 @@ const guest = z
       repeat: numberFrom(1, LONGEST).optional(),
       noise: amount.optional(),
       hot: amount.optional(),
+      'hot-from': seconds.optional(),
+      mapped: GUEST_SETTINGS.manage.optional(),
+      streams: HOST_SETTINGS.burst.optional(),
       swap: amount.optional(),
       speed: HOST_SETTINGS.burst.optional(),
       limit: amount.optional(),
@@ -263,14 +266,17 @@ function scenarioGuestsOf(entry: GuestEntry, seed: number): ScenarioGuest[] {
 }
 
 /** When nothing happens to a guest any more, its rest after a boot included, and its programs have come to their last size, ms; Infinity where they go on for ever. */
-function quietAt({ eats = [], tmpfs = [], cache = [], repeat, starts = 0, stops = 0 }: GuestEntry, restMs: number): number {
+function quietAt(
+  { eats = [], tmpfs = [], cache = [], 'hot-from': hotFrom = 0, repeat, starts = 0, stops = 0 }: GuestEntry,
+  restMs: number,
+): number {
   const ways = [eats, tmpfs, cache].filter((way) => way.length > 0);
   if (ways.length > 0 && repeat !== undefined) return Number.POSITIVE_INFINITY;
-  return Math.max(1000 * stops, starts > 0 ? 1000 * starts + restMs : 0, ...ways.map((way) => settledAt(pathOf(way))));
+  return Math.max(1000 * stops, 1000 * hotFrom, starts > 0 ? 1000 * starts + restMs : 0, ...ways.map((way) => settledAt(pathOf(way))));
 }
 
 function specOf(entry: GuestEntry, name: string, seed: number): GuestSpec {
-  const { max, size, uses = 0, eats = [], tmpfs, cache, hot, swap, speed, limit, driver, autodeflate, most } = entry;
+  const { max, size, uses = 0, eats = [], tmpfs, cache, hot, mapped, streams, swap, speed, limit, driver, autodeflate, most } = entry;
   const repeat = entry.repeat === undefined ? Number.POSITIVE_INFINITY : 1000 * entry.repeat;
   const restless = noise(entry.noise ?? 0, seed);
   const eaten = through(pathOf(eats), repeat);
@@ -282,6 +288,9 @@ function specOf(entry: GuestEntry, name: string, seed: number): GuestSpec {
     ...given({
       current: size,
       hot,
+      hotFrom: entry['hot-from'] === undefined ? undefined : 1000 * entry['hot-from'],
+      mapped,
+      streams,
       swap,
       speed,
       limit,

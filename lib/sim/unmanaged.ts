@@ -18,6 +18,8 @@ export interface GuestFate {
   readonly kills: number;
   readonly swapIn: number;
   readonly majorFaults: number;
+  /** What it has read from its disks. */
+  readonly diskReads: number;
 }
 
 /** What became of a host. KiB. */
@@ -33,6 +35,7 @@ export interface HostFate {
 interface Suffered {
   readonly swapIn: number;
   readonly majorFaults: number;
+  readonly diskReads: number;
 }
 
 export interface Unmanaged {
@@ -47,11 +50,11 @@ export interface Unmanaged {
 /** Time between two entries, ms. */
 const ENTRY_MS = 100;
 const GIB_HOUR = 1024 * 1024 * 3_600_000;
-const NOTHING: Suffered = { swapIn: 0, majorFaults: 0 };
+const NOTHING: Suffered = { swapIn: 0, majorFaults: 0, diskReads: 0 };
 
 export function fateOf(guest: SimGuest): GuestFate {
-  const { actual, used, leastSpare, kills, swapIn, majorFault } = guest;
-  return { actual, used, leastSpare, kills, swapIn, majorFaults: Math.floor(majorFault) };
+  const { actual, used, leastSpare, kills, swapIn, majorFault, diskReads } = guest;
+  return { actual, used, leastSpare, kills, swapIn, majorFaults: Math.floor(majorFault), diskReads: Math.floor(diskReads) };
 }
 
 /** Keeps a host's account while it is simulated: call `step` at every step. */
@@ -111,11 +114,11 @@ export async function runUnmanaged(scenario: Scenario): Promise<Unmanaged> {
     const now = Math.floor(host.now / 1000);
     if (now === second) return;
     second = now;
-    for (const { spec, swapIn, majorFault } of host.guests) {
+    for (const { spec, swapIn, majorFault, diskReads } of host.guests) {
       if (spec.swap === undefined && spec.hot === undefined) continue;
       const suffered = series.get(spec.name) ?? [];
       series.set(spec.name, suffered);
-      suffered[now] = { swapIn, majorFaults: majorFault };
+      suffered[now] = { swapIn, majorFaults: majorFault, diskReads };
     }
   };
   await host.pass(scenario.duration);

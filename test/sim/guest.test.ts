@@ -96,15 +96,38 @@ t.test('after a reboot the old figures stand, while it holds its maximum', async
   t.equal(it.charge, KIB_OF(512));
 });
 
-t.test('page cache counts as usable and not as unused; work whose cache is gone faults', async (t) => {
-  const it = guest({ current: KIB_OF(512), cache: () => KIB_OF(1000), hot: KIB_OF(200) });
-  it.answer();
-  t.match(it.figures, { usable: KIB_OF(312), unused: KIB_OF(69), caches: KIB_OF(312) });
-  live(it, 0, 1000);
-  t.equal(it.majorFault, 0);
-  it.setTarget(KIB_OF(300));
-  live(it, 1000, 4000);
-  t.ok(it.majorFault > 1000, `${it.majorFault} faults`);
+t.test(
+  'page cache counts as usable and not as unused; work whose cache is gone reads from disk, and faults where it is mapped',
+  async (t) => {
+    for (const mapped of [false, true]) {
+      const it = guest({ current: KIB_OF(512), cache: () => KIB_OF(1000), hot: KIB_OF(200), mapped });
+      it.answer();
+      t.match(it.figures, { usable: KIB_OF(312), unused: KIB_OF(69), caches: KIB_OF(312) });
+      live(it, 0, 1000);
+      t.same([it.majorFault, it.diskReads], [0, 0]);
+      it.setTarget(KIB_OF(300));
+      live(it, 1000, 4000);
+      t.ok(it.diskReads > KIB_OF(100), `${it.diskReads} KiB read`);
+      t.equal(it.majorFault > 1000, mapped, `${it.majorFault} faults`);
+      const { diskReads } = it;
+      it.setTarget(KIB_OF(512));
+      live(it, 4000, 15_000);
+      t.ok(it.diskReads < diskReads + KIB_OF(220), 'what is missing is read once, and is there again');
+    }
+  },
+);
+
+t.test('work that begins later reads its files first; a stream is read and kept by nobody', async (t) => {
+  const later = guest({ current: KIB_OF(512), hot: KIB_OF(200), hotFrom: 5000 });
+  live(later, 0, 4980);
+  t.equal(later.diskReads, 0);
+  live(later, 4980, 20_000);
+  t.ok(Math.abs(later.diskReads - KIB_OF(200)) < KIB_OF(2), `${later.diskReads} KiB`);
+  const stream = guest({ streams: KIB_OF(10) });
+  live(stream, 0, 10_000);
+  stream.answer();
+  t.equal(Math.round(stream.diskReads), KIB_OF(100));
+  t.match(stream.figures, { caches: 0 });
 });
 
 t.test('tmpfs cannot be taken by the balloon nor by the killer: what is left hangs', async (t) => {

@@ -135,12 +135,14 @@ t.test('a guest that is made to swap thrashes', async (t) => {
   t.match(guests, [{ kills: 0, unmanaged: { swapIn: 0 } }]);
 });
 
-t.test('a guest whose cache is taken faults', async (t) => {
-  const text = `
+t.test('a guest whose cache is taken reads from disk, and faults where it is mapped', async (t) => {
+  const text = (mapped: string) => `
     host: { memory: 16GiB }
     duration: 30
-    guests: [{ name: a, max: 4GiB, size: 2GiB, uses: 500MiB, hot: 1GiB, cache: [{ at: 0, size: 1GiB }] }]`;
-  t.same((await violated(text, { 5: { a: 700 } })).harms, ['thrash']);
+    guests: [{ name: a, max: 4GiB, size: 2GiB, uses: 500MiB, hot: 1GiB, mapped: ${mapped} }]`;
+  t.same((await violated(text('no'), { 5: { a: 700 } })).harms, ['rereads']);
+  t.same((await violated(text('yes'), { 5: { a: 700 } })).harms.sort(), ['rereads', 'thrash']);
+  t.same((await violated(text('no'), { 5: { a: 1400 }, 8: { a: 2048 } })).harms, [], 'for three seconds');
 });
 
 t.test('a coordinator that does nothing harms nobody, though guests may be left short', { timeout: 300_000 }, async (t) => {

@@ -3,7 +3,7 @@ import { GiB, MiB } from '../../lib/common/units.js';
 import type { GuestSpec } from '../../lib/sim/guest.js';
 import { SimHost } from '../../lib/sim/host.js';
 import { through } from '../../lib/sim/workload.js';
-import { figureOf, LAST_UPDATE, MAXIMUM, RSS_FILE } from '../../lib/sweep.js';
+import { figureOf, LAST_UPDATE, MAXIMUM, READS, RSS_FILE } from '../../lib/sweep.js';
 
 t.test('the wall clock is set for the guests that are there and for those that are started later', async (t) => {
   const spec = (name: string) => ({ name, maximum: GiB, uses: () => 100 * MiB });
@@ -82,6 +82,15 @@ t.test('pages of a file count as available and are not; huge pages are set aside
   t.ok(Number.isNaN(figureOf(sweep, 1, RSS_FILE)));
   t.match(await hypervisor.describe(host.guest('file').uuid, { deadlineMs: 100 }), { backing: 'file', obstacles: [] });
   t.match(await hypervisor.describe(host.guest('huge').uuid, { deadlineMs: 100 }), { backing: 'hugepages', obstacles: ['hugepages'] });
+});
+
+t.test('what a guest has read from its disks is told where it is asked for', async (t) => {
+  const host = new SimHost({ total: 16 * GiB, guests: [eater('a', GiB), eater('b', GiB)] });
+  const hypervisor = await host.connect();
+  const guest = host.guest('a');
+  const sweep = await hypervisor.sample({ deadlineMs: 100, reads: [guest.uuid] });
+  t.same(figureOf(sweep, 0, READS), Math.floor(guest.diskReads));
+  t.ok(Number.isNaN(figureOf(sweep, 1, READS)));
 });
 
 t.test("devices' memory is in libvirt's maximum and not in the balloon's", async (t) => {

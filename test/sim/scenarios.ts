@@ -32,6 +32,7 @@ const guest = fc
       'deaf',
       'autodeflate',
       'hot',
+      'mapped',
       'swaps',
       'late',
       'leaves',
@@ -63,7 +64,8 @@ const guest = fc
       liar: { figures },
       deaf: { driver: 'no' },
       autodeflate: { autodeflate: 'yes' },
-      hot: { hot: size },
+      hot: { hot: size, 'hot-from': at },
+      mapped: { hot: size, mapped: 'yes' },
       swaps: { swap: size },
       late: { starts: at },
       leaves: { stops: at },
@@ -176,10 +178,12 @@ const honest = fc
       { maxLength: 3 },
     ),
     noise: fc.constantFrom(undefined, undefined, '3MiB'),
-    hot: seldom(8, part(5, 20)),
+    hot: seldom(5, fc.record({ size: part(5, 80), mapped: fc.constantFrom('no', 'yes'), from: fc.constantFrom(0, 0, 60) })),
+    cold: seldom(4, part(10, 100)),
+    streams: seldom(12, rate(1, 60)),
     swap: seldom(5, mib(64, 2048)),
   })
-  .map(({ max, started, used, works, noise, hot, swap }) => {
+  .map(({ max, started, used, works, noise, hot, cold, streams, swap }) => {
     const size = Math.max(512, max * started);
     const spare = size * (1 - used);
     return {
@@ -188,7 +192,9 @@ const honest = fc
       uses: written(size * used),
       eats: works.map((work) => ({ ...work, size: written(Math.min(spare * work.size, 0.97 * max - size * used)) })),
       noise,
-      ...(hot === undefined ? {} : { hot: written(spare * hot), cache: [{ at: 0, size: written(spare * hot), rate: '200MiB/s' }] }),
+      ...(hot === undefined ? {} : { hot: written(spare * hot.size), mapped: hot.mapped, 'hot-from': hot.from }),
+      ...(cold === undefined ? {} : { cache: [{ at: 0, size: written(spare * cold), rate: '200MiB/s' }] }),
+      streams,
       swap,
     };
   });
