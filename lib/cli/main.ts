@@ -29,7 +29,10 @@ const policy = (): Option[] => [
     '--reserve <size>',
     'memory that is never given out, e.g. 2GiB or 10%, 200MiB at least (default: 5% of the host, 512MiB at least)',
   ),
-  new Option('--signal <figure>', "which of a guest's figures is its spare memory: usable (MemAvailable, the default) or unused (MemFree)"),
+  new Option(
+    '--signal <figure>',
+    "what of a guest's memory is spare: usable (free memory and cold page cache, the default) or unused (free memory alone)",
+  ),
   new Option('--surplus <whose>', 'what no guest needs: stays with the host (default), or is spread over the guests'),
   new Option('--burst <rate>', 'rise of a guest that its spare memory should outlast, e.g. 200MiB/s (the default)'),
   new Option('--boot-rest <seconds>', 'time after its start in which a guest gives only what another one needs; 0 = none (default: 120)'),

@@ -6,9 +6,9 @@ import { formatSize } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import { type Order, ordered } from '../policy/decide.js';
-import { type ActivityCheck, activityCheckInterval, type NextSample, nextSample } from '../policy/demand.js';
+import { type ActivityCheck, activityCheckInterval, type NextSample, nextSample, toWatch } from '../policy/demand.js';
 import { EMPTY_MODEL, type Model } from '../policy/guest.js';
-import { LEAST_SAMPLE, SAME, SAMPLE_COST, SAVED_FOR } from '../policy/limits.js';
+import { LEAST_SAMPLE, SAME, SAMPLE_COST, SAVED_FOR, WATCH_COST, WATCH_PART } from '../policy/limits.js';
 import { type Plan, type Purpose, plan } from '../policy/plan.js';
 import { fateOf, isRestored, isToGive, rescues } from '../policy/restore.js';
 import type { Move, Sample } from '../policy/types.js';
@@ -373,6 +373,16 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return unknown.slice(0, MOST_DISCOVERED).map(({ uuid }) => uuid);
   }
 
+  /** Guests whose disk reads are to be read, as far as they are sampled (`only`) and their part of the sampling budget pays for it, by uuid. */
+  #toWatch({ only }: { readonly only?: readonly string[] }): readonly string[] {
+    const { samplingBudget, intervalMs } = this.#config;
+    const wanted = toWatch(this.#model, this.#sampledAt).filter((uuid) => only?.includes(uuid) ?? true);
+    const most = Math.min(this.#savings, WATCH_PART * samplingBudget * intervalMs) / WATCH_COST;
+    const reads = wanted.slice(0, Math.max(0, Math.floor(most)));
+    this.#savings -= reads.length * WATCH_COST;
+    return reads;
+  }
+
   /** After a loss nothing that was believed is trusted beyond what a coordinator before us would be. */
   async #attachAgain(): Promise<Hypervisor> {
     const hypervisor = await this.#attach();
@@ -408,9 +418,11 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const refresh = sweep ? [...new Set([...paid, ...this.#toDiscover()])] : paid;
     this.#sampledAt = this.#time.now();
     if (sweep) this.#sweepAt = this.#sampledAt;
+    const only = sweep ? {} : { only: atRisk };
+    const reads = this.#toWatch(only);
     const before = this.#model.guests;
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
-    const [read, host] = await this.#read(hypervisor, { deadlineMs, refresh, ...(sweep ? {} : { only: atRisk }) });
+    const [read, host] = await this.#read(hypervisor, { deadlineMs, refresh, reads, ...only });
     noteCpuTimes(read, isSame(before, read.guests) ? cpu : this.#cpuTimes(hypervisor, read.guests));
     // Its period may have been switched off and not on again: it is read, and set, anew.
     for (const uuid of notRefreshed(read, refresh)) this.#registry.forget(uuid);

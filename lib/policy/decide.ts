@@ -4,6 +4,7 @@
  */
 import type { Account } from './account.js';
 import { column, fill, sum } from './allocate.js';
+import { cacheOf, freeOf, mostToProbe, noteCut } from './cache.js';
 import {
   type Belief,
   charge,
@@ -33,7 +34,9 @@ import {
   IN_TRANSIT,
   IN_TRANSIT_FRACTION,
   LAST_REFUSED_PAUSE,
+  LEAST_CACHE,
   LEAST_SPARE,
+  LEAST_SPARE_FRACTION,
   PACE_FRACTION,
   PACE_WINDOW,
   PAGE,
@@ -78,6 +81,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const starving: Belief[] = [];
   const short: Belief[] = [];
   const optional: Belief[] = [];
+  const reading: Belief[] = [];
   const donors: Belief[] = [];
   for (const guest of claims) {
     if (busy.has(guest.uuid) || at < guest.refusedUntil) continue;
@@ -87,6 +91,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
     else if (guest.rising) continue;
     else if (lacksNeed(guest)) short.push(guest);
     else if (lacking(guest, guest.target)) optional.push(guest);
+    else if (books.room >= GROW_BAND && guest.cacheFloor - guest.target >= GROW_BAND) reading.push(guest);
     else if (guest.target > guest.allocation) donors.push(guest);
   }
   let budget = free - cost(back, guests, at);
@@ -96,8 +101,10 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   budget -= cost(relief, starving, at);
   // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
   budget -= free - Math.max(0, books.room);
-  const needs = grow(short, ({ allocation, need }) => Math.min(allocation, need), budget - fund, at, growthReason);
-  budget -= cost(needs, short, at);
+  // Cache that is not proven to be worked in is paid like need, of what is there; nobody has to give for it.
+  const due = ({ allocation, need, cacheFloor, ceiling }: Belief) => Math.max(Math.min(allocation, need), Math.min(cacheFloor, ceiling));
+  const needs = grow([...short, ...reading], due, budget - fund, at, growthReason);
+  budget -= cost(needs, [...short, ...reading], at);
   const spent = Math.max(0, books.room) - budget;
   const left = sample.host.pressure ? 0 : Math.min(budget - fund, books.optionalRoom - spent);
   const cushions = grow(optional, ({ allocation }) => allocation, left, at, growthReason);
@@ -153,12 +160,21 @@ function take(donors: readonly Belief[], at: number, books: Account, { taker, re
   const excess = ({ target, allocation }: Belief) => target - allocation;
   // Those that failed before come last: others wait for what is asked for.
   const doubtful = ({ pause }: Belief) => (pause > FIRST_PAUSE ? 1 : 0);
-  for (const guest of [...donors].sort((a, b) => doubtful(a) - doubtful(b) || excess(b) - excess(a))) {
+  // Free memory goes before page cache, and the cache of those that read least for what they hold before that of others.
+  const urgent = waiting || over;
+  const order = (a: Belief, b: Belief) => doubtful(a) - doubtful(b) || readsFor(a) - readsFor(b) || excess(b) - excess(a);
+  const free = inSteps ? donors.filter((guest) => doubtful(guest) === 0 && Math.min(freeOf(guest), excess(guest)) >= GIVE_MARGIN) : [];
+  // All that is wanted next is free somewhere.
+  const freeDonors = free.reduce((sum, guest) => sum + Math.min(freeOf(guest), excess(guest)), 0) >= transit ? free : [];
+  const sharers = freeDonors.length === 1 ? 1 : 2;
+  for (const guest of [...donors].sort(order)) {
     const { target, ceiling } = guest;
+    if (inSteps && freeDonors.length > 0 && !freeDonors.includes(guest)) continue;
+    const probed = urgent ? Number.POSITIVE_INFINITY : mostToProbe(guest, at);
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
     if (!waiting && !over && (rests || at < guest.shrinkAfter)) continue;
     // At least two donors share a step.
-    const size = step(guest, { rate, urgent: waiting || over, most: inSteps ? Math.min(left, transit / 2) : left }, at);
+    const size = step(guest, { rate, urgent, most: Math.min(probed, inSteps ? Math.min(left, transit / sharers) : left) }, at);
     const to = pages(target - size + PAGE - 1);
     // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
     if (restores && guest.need > goalOf(guest) + PAGE && target - guest.need < GIVE_MARGIN) continue;
@@ -168,6 +184,12 @@ function take(donors: readonly Belief[], at: number, books: Account, { taker, re
     moves.push(move(guest, to, reason, reason === 'make-room' || reason === 'over-capacity' ? taker : null));
   }
   return moves;
+}
+
+/** What a guest reads from disk for each KiB of its page cache, 1/s; nothing where it has free memory to give. */
+function readsFor(guest: Belief): number {
+  const { readRate } = guest;
+  return freeOf(guest) >= GIVE_MARGIN || !(readRate > 0) ? 0 : readRate / Math.max(LEAST_CACHE, cacheOf(guest));
 }
 
 /** What shrinking guests have just been asked for and have not given yet. A slow or stuck one must not keep the others from giving. */
@@ -225,8 +247,10 @@ function boot(guests: readonly Belief[], at: number, optionalRoom: number, poolR
   return moves;
 }
 
-function growthReason({ target, floor, need }: Belief): Reason {
+function growthReason({ target, floor, need, used, working, cacheFloor }: Belief): Reason {
   if (target < floor - SAME) return 'bounds';
+  const hungry = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION);
+  if (target < Math.max(need, cacheFloor) && Math.max(working, cacheFloor) > 0 && target >= used + hungry) return 'working';
   return target >= need ? 'surplus' : 'need';
 }
 
@@ -374,6 +398,7 @@ function note(draft: Draft, { move, outcome }: Order, at: number, rate: number):
     return;
   }
   const before = charge(draft);
+  if (move.to < move.from) noteCut(draft, move.to, at);
   if (outcome === 'unknown') {
     // The call was waited for in vain, and so it will be the next time.
     draft.refusedUntil = at + draft.refusedPause;

@@ -2,6 +2,7 @@
  * Step 2, demand: what a guest needs, and when to sample it next. One law stands behind both: spare ≥ rate × reaction time. The reaction
  * time is shortened by sampling guests at risk more often, as far as the budget allows; spare memory is kept for the time that remains.
  */
+import { isWatched } from './cache.js';
 import {
   type Belief,
   charge,
@@ -98,20 +99,20 @@ export interface Reaction {
  * What a guest needs and what it should have, were there room for all, each within its bounds:
  *
  *     critical = used + the spare that nobody takes + trend × min(reaction, 1 s)
- *     need     = used + max(100 MiB, used / 10) + trend × reaction
- *     want     = used + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
+ *     need     = used + working cache + max(100 MiB, used / 10) + trend × reaction
+ *     want     = used + working cache + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
  */
 export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs: number, config: PolicyConfig): void {
-  const { trend, rss } = draft;
+  const { trend, rss, working } = draft;
   const reaction = usualMs / 1000;
   const used = Math.max(0, draft.used);
   // Spare is what the guest can use: of MemFree, what its kernel does not keep for itself.
-  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + watermarks(draft) + (trend * nowMs) / 1000;
+  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + working + watermarks(draft) + (trend * nowMs) / 1000;
   const burst = Math.max(trend, config.burstKiBs) * reaction;
   const critical = criticalSpare(draft);
-  const cushion = Math.max(least, critical + Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
+  const cushion = Math.max(least, critical + working + Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
   // What it holds and cannot give (rule 5) others must be asked for.
   const ceiling = Math.max(draft.ceiling, Math.min(charge(draft), used + critical));
   const floor = draft.phase === 'stuck' ? Math.min(ceiling, Math.max(draft.floor, draft.reachable)) : Math.min(draft.floor, ceiling);
@@ -157,6 +158,14 @@ export function survivableBurst(
   const more = Math.max(0, Math.min(room / takers, ceiling - actual, reach));
   const perSecond = (kib: number, ms: number) => (1000 * kib) / Math.min(ms, BURST_LASTS);
   return Math.max(perSecond(spare, BURST_LASTS), Math.min(rate, perSecond(spare, reaction), perSecond(spare + more, BURST_LASTS)));
+}
+
+/** Guests whose disk reads are wanted at the next sample, by uuid: those that read least lately, so that none is left out for ever. */
+export function toWatch({ guests }: Model, at: number): readonly string[] {
+  return guests
+    .filter((belief) => isWatched(belief, at))
+    .sort((a, b) => a.readsAt - b.readsAt)
+    .map(uuidOf);
 }
 
 /** What there is to decide on beside the model, right now. */

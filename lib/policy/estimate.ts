@@ -18,6 +18,7 @@ import {
   STRIDE,
   SWAP_IN,
 } from '../sweep.js';
+import { readCache } from './cache.js';
 import { type Belief, charge, type Draft, Drafts, type Figure, isSame, type Model, overhead, type Rollback } from './guest.js';
 import {
   ADOPTED_QUIET,
@@ -104,6 +105,7 @@ function read(draft: Draft, figure: Figure, sample: Sample, context: GuestContex
   const { actual, actualAt } = draft;
   readBalloon(draft, figure, at, config, context?.remembered);
   readFigures(draft, { actual, actualAt }, figure, sample, context, config);
+  readCache(draft, figure, at, config);
 }
 
 /** The settings in force. */
@@ -158,6 +160,10 @@ function forget(draft: Draft, at: number): void {
   draft.rebootedAt = at;
   draft.samples = draft.falls = draft.trend = draft.reachable = draft.usualFaults = 0;
   draft.lastUpdate = draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
+  // Its cache is gone, and what it reads as it boots is not what it will read.
+  draft.usualReads = draft.quietSize = Number.NaN;
+  draft.working = draft.cacheFloor = draft.excess = draft.probes = 0;
+  draft.cutAt = draft.probeAfter = Number.NEGATIVE_INFINITY;
   draft.paired = false;
   draft.rollback = null;
 }

@@ -15,8 +15,10 @@ import {
   CRITICAL_SPARE,
   DEFAULT_SHARE,
   FIRST_PAUSE,
+  FIRST_PROBE_PAUSE,
   FIRST_REFUSED_PAUSE,
   GENTLE_RATE,
+  IDLE_AFTER,
   LEAST_OVERHEAD,
   SAME,
   WATERMARKS,
@@ -144,6 +146,37 @@ const NUMBERS = {
   usualFaults: 0,
   /** Balloon size at the last figures before which it neither swapped nor faulted more than usual. */
   sound: UNKNOWN,
+
+  // Its page cache (cache.ts).
+
+  /** What it had read from its disks when that was last asked, and when; NaN = never asked, negative = the hypervisor does not tell. */
+  reads: UNKNOWN,
+  readsAt: NEVER,
+  /** Since when they have been asked for often enough to tell a rate. */
+  readsSince: NEVER,
+  /** Reads a second, now and usually. */
+  readRate: UNKNOWN,
+  /** MemFree when they were last read. */
+  unusedAtReads: UNKNOWN,
+  usualReads: UNKNOWN,
+  /** Reads above the usual, of late. */
+  excess: 0,
+  /** What it will read to fill the memory that it was given for its cache. */
+  fills: 0,
+  /** When cache was last taken from it, and how many steps since that last cost something. */
+  cutAt: NEVER,
+  probes: 0,
+  /** Balloon size when it last read no more than usual. */
+  quietSize: UNKNOWN,
+  /** Cache that it was found to work in: counts as use until `probeAfter`. */
+  working: 0,
+  /** Size that its cache takes: not shrunk below it before `probeAfter`, unless somebody waits. */
+  cacheFloor: 0,
+  probeAfter: NEVER,
+  probePause: FIRST_PROBE_PAUSE,
+  /** What probing has cost it: read above the usual while it had less than before memcoord came, and for how long, ms. */
+  rereads: 0,
+  rereadMs: 0,
 
   // Its activity.
 
@@ -386,6 +419,11 @@ export function watermarks(belief: Belief): number {
   if (belief.signal === 'usable') return 0;
   const kept = belief.unused - belief.usable;
   return Number.isNaN(kept) ? WATERMARKS : Math.max(0, kept);
+}
+
+/** A guest that has not been at work for a while. */
+export function isIdle(belief: Belief, at: number): boolean {
+  return at - belief.busyAt >= IDLE_AFTER;
 }
 
 /** Two sizes that the balloon cannot tell apart. */

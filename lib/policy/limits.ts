@@ -82,6 +82,43 @@ export const THRASH_STEP = 128 * MiB;
 /** How long after a shrink such a rise is put down to it. */
 export const THRASH_WINDOW = 10_000;
 
+/** What a guest's kernel may keep free of it: the high watermark is 0.3 % of a large guest, and it reclaims more than that at a time. */
+export const KEPT_FRACTION = 1 / 128;
+/** Less page cache is none: it is in every guest, and the watermarks are known no better. Chosen. */
+export const LEAST_CACHE = 32 * MiB;
+/**
+ * A step into page cache, and the part of the guest's maximum that it grows to, doubled after so many steps that cost nothing. Chosen: a
+ * disk of 80 MiB/s has a step back within half a second, and a guest of 2 GiB gives a cold cache of 1 GiB within 70 s.
+ */
+export const PROBE_STEP = 32 * MiB;
+export const PROBE_FRACTION = 1 / 64;
+export const PROBE_DOUBLES = 4;
+/** How long a step is watched before the next, ms: the first one, and the least once steps have cost nothing. Chosen. */
+export const FIRST_PROBE_REST = 5000;
+export const LAST_PROBE_REST = 2000;
+/** How long a guest's reads are watched before its cache is first taken, ms: what is usual. */
+export const READS_BASELINE = 2000;
+/**
+ * Reads above the usual that tell of cache that was worked in, KiB, where what was read so long ago, ms, counts half: a quarter of a step. A
+ * guest that misses 1 MiB/s shows within 12 s; one that reads 8 MiB of something else is taken for it, and not probed for a minute.
+ */
+export const READS_RISE = 8 * MiB;
+export const READS_HALVE = 10_000;
+/** Reads up to so many times the usual are usual. */
+export const READS_USUAL = 1.5;
+/** The usual is a mean in which what was seen so long ago, ms, counts half. */
+export const USUAL_HALVES = 30_000;
+/** Two readings of the disks' counters that are further apart tell no rate, ms. */
+export const READS_MOST_APART = 30_000;
+/** What a guest is given, while there is room, that has come to read from disk long after a shrink, or half of its size. Chosen. */
+export const CACHE_STEP = 256 * MiB;
+/** First pause of probing after a step too many, doubled each time up to LAST_PAUSE. */
+export const FIRST_PROBE_PAUSE = 60_000;
+/** How long a guest's reads are watched after a step into its cache, ms. */
+export const WATCHED_FOR = 15_000;
+/** How often those of an idle guest are read that has given some of its cache, ms: 0.1 ms of CPU a second. */
+export const WATCH_IDLE = 10_000;
+
 /** A grant that has not shown in the resident memory of the guest's process after so long is not on its way any more (rule 8). */
 export const GRANT_SHOWS = 10_000;
 /** The balloon must have moved by so much for MemTotal to tell whether it follows: more than figures differ by otherwise. */
@@ -139,6 +176,13 @@ export const SAMPLE_COST = 5;
  * a budget of 5 % of a core a minute's savings are 3 s of CPU, spent at once at worst, and then 5 % again.
  */
 export const SAVED_FOR = 60_000;
+/** CPU time of reading the disks' counters of one guest, ms: 0.9 ms [M]. */
+export const WATCH_COST = 1;
+/**
+ * What reading the disks' counters may take of the sampling budget. Chosen: at half of it a crowd of 15 guests that rose at 84 MiB/s lost one,
+ * since too little was saved up (simulated).
+ */
+export const WATCH_PART = 1 / 4;
 /** CPU time of reading for how long one virtual CPU has run, ms: 0.85 µs [M], and what follows from it for its guest. */
 export const ACTIVITY_CHECK_COST = 0.002;
 /** What activity checks may take of the sampling budget. */

@@ -3,7 +3,8 @@
  * their time; its activity; and what outlives this process.
  */
 import { ACTUAL, AVAILABLE, LAST_UPDATE, MAJOR_FAULT, MINOR_FAULT, READ_AT, RSS, RSS_FILE, SWAP_IN, UNUSED, USABLE } from '../sweep.js';
-import { type Belief, type Draft, type Figure, isSame, type Rollback } from './guest.js';
+import { recallCache, rememberCache } from './cache.js';
+import { type Belief, type Draft, type Figure, isIdle, isSame, type Rollback } from './guest.js';
 import {
   ADOPTED_INTERVALS,
   BALLOON_LATENCY,
@@ -17,9 +18,9 @@ import {
   FOLLOWS_LEAST,
   FRESHLY_ACTIVE,
   GRANT_SHOWS,
-  IDLE_AFTER,
   LAST_PAUSE,
   LEAST_PROGRESS,
+  LEAST_SAMPLE,
   MOST_FALLS,
   ORDER_GRACE,
   PROGRESS_WINDOW,
@@ -107,7 +108,8 @@ export function progress(draft: Draft, at: number): void {
     if (draft.grownAt === draft.orderedAt) draft.growPause = FIRST_REFUSED_PAUSE;
   } else {
     // By the time of the readings: where none came nothing is known of the progress.
-    if (draft.actualAt - draft.windowAt < PROGRESS_WINDOW) return;
+    // By the time of the readings, which may come a little early: where none came nothing is known of the progress.
+    if (draft.actualAt - draft.windowAt < PROGRESS_WINDOW - LEAST_SAMPLE) return;
     const come = gap < 0 ? windowActual - actual : actual - windowActual;
     if (come < Math.min(LEAST_PROGRESS, Math.abs(gap))) {
       draft.rollback = { reason: 'no-progress', to: actual };
@@ -342,11 +344,6 @@ function noteWork(draft: Draft, at: number): void {
   draft.busyAt = at;
 }
 
-/** A guest that has not been at work for a while. */
-export function isIdle(belief: Belief, at: number): boolean {
-  return at - belief.busyAt >= IDLE_AFTER;
-}
-
 /**
  * The most that a guest can have taken since its figures, KiB, at a rise of `rate` KiB/s. `cpu` is the time that its virtual CPUs have run
  * by now, ms; NaN = not known.
@@ -365,7 +362,7 @@ export function takenAtMost(belief: Belief, rate: number, at: number, cpu: numbe
 
 /** What is worth remembering of a guest; null where it is not known yet what it had before us. */
 export function remember(belief: Belief): Remembered | null {
-  const { original, target, orderedAt, speed, phase, reachable, shrinkAfter, pause } = belief;
+  const { original, target, orderedAt, speed, phase, reachable, shrinkAfter, pause, thrashed } = belief;
   if (!Number.isFinite(original) || !Number.isFinite(target)) return null;
   return {
     original,
@@ -375,6 +372,8 @@ export function remember(belief: Belief): Remembered | null {
     reachable: phase === 'stuck' ? reachable : 0,
     shrinkAfter: Math.max(0, shrinkAfter),
     pause,
+    thrashed,
+    cache: rememberCache(belief),
   };
 }
 
@@ -407,4 +406,6 @@ export function recall(draft: Draft, remembered: Remembered | undefined, at: num
   draft.reachable = reachable <= actual + SAME ? reachable : 0;
   draft.shrinkAfter = Math.min(at + LAST_PAUSE, remembered.shrinkAfter);
   draft.pause = Math.min(LAST_PAUSE, Math.max(FIRST_PAUSE, remembered.pause));
+  draft.thrashed = remembered.thrashed && draft.shrinkAfter > at;
+  recallCache(draft, remembered.cache, at);
 }

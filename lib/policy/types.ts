@@ -5,7 +5,7 @@ import type { Amount } from '../common/units.js';
 import type { DomainFacts, HostMemory } from '../hypervisor.js';
 import type { Sweep } from '../sweep.js';
 
-/** Which figure of the guest counts as spare memory: MemAvailable or MemFree. */
+/** What of a guest's memory is spare: free memory and page cache that it does not work in (MemAvailable), or free memory alone (MemFree). */
 export type Signal = 'usable' | 'unused';
 
 /** Per-guest settings as somebody wrote them (configuration file, domain metadata); what is not set takes its default. */
@@ -75,6 +75,8 @@ export type Reason =
   | 'need'
   /** Grows at once: its target leaves it less than its critical spare. */
   | 'relief'
+  /** Grows again: it reads from disk what it had in its page cache. */
+  | 'working'
   /** Grows because surplus memory is spread (surplus: guests). */
   | 'surplus'
   /** Shrinks: has more than it needs and nobody waits. */
@@ -166,6 +168,22 @@ export interface Remembered {
   /** No shrinking before this time, and the next pause after a failure, ms. */
   readonly shrinkAfter: number;
   readonly pause: number;
+  /** That failure made it swap or fault. */
+  readonly thrashed: boolean;
+  readonly cache: RememberedCache;
+}
+
+/** What was learned of a guest's page cache. Sizes KiB. */
+export interface RememberedCache {
+  /** What it was found to work in, and the size that it takes for that, until `probeAfter`. */
+  readonly working: number;
+  readonly floor: number;
+  readonly probeAfter: number;
+  /** Next pause of probing, ms. */
+  readonly pause: number;
+  /** What probing has cost it since memcoord came: read from disk above the usual, and for how long, ms. */
+  readonly rereads: number;
+  readonly rereadMs: number;
 }
 
 /** What the policy needs to know of a guest beside its figures. */

@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { defaultConfig } from '../../lib/config/config.js';
 import { Coordinator, type CoordinatorOptions, type MoveOutcome } from '../../lib/coordinator/coordinator.js';
@@ -6,7 +6,9 @@ import type { Notice } from '../../lib/coordinator/messages.js';
 import { readOnce } from '../../lib/coordinator/snapshot.js';
 import type { SavedGuests, State } from '../../lib/coordinator/state.js';
 import type { HostMemory, Hypervisor } from '../../lib/hypervisor.js';
-import { GRANT_SHOWS } from '../../lib/policy/limits.js';
+import * as demand from '../../lib/policy/demand.js';
+import type { Model } from '../../lib/policy/guest.js';
+import { GRANT_SHOWS, WATCH_COST } from '../../lib/policy/limits.js';
 import type { GuestSpec } from '../../lib/sim/guest.js';
 import { SimHost } from '../../lib/sim/host.js';
 import { MISSED, READ, REFRESHED, SET_ASIDE, STATUS, STRIDE } from '../../lib/sweep.js';
@@ -283,6 +285,52 @@ t.test('activity checks are paid by virtual CPU: with too many none are made', a
     await host.pass(5000);
     await stopped;
   }
+});
+
+/** What a coordinator asks for whenever it samples, under a policy that wants the disk reads of all guests that it knows. */
+async function watching(t: Test, { uses = 150 * MiB, ...options }: Partial<CoordinatorOptions> & { uses?: number }) {
+  const toWatch = ({ guests }: Model) => guests.map(({ uuid }) => uuid);
+  const made = await t.mockImport<{ Coordinator: typeof Coordinator }>('../../lib/coordinator/coordinator.js', {
+    '../../lib/policy/demand.js': { ...demand, toWatch },
+  });
+  const names = ['a', 'b', 'c', 'd'];
+  const host = new SimHost({ total: 23 * GiB, guests: names.map((name) => idle(name, { uses: () => uses })) });
+  const samples: { at: number; only?: readonly string[]; reads?: readonly string[] }[] = [];
+  const connect = withCalls(host, (real) => ({
+    sample: async (asked) => {
+      samples.push({ at: host.time.now(), ...asked });
+      return real.sample(asked);
+    },
+  }));
+  const coordinator = new made.Coordinator({ connect, config: { ...defaultConfig(), pool: 8 * GiB }, time: host.time, ...options });
+  await coordinator.start();
+  await host.pass(10_000);
+  const stopped = coordinator.stop();
+  await host.pass(60_000);
+  await stopped;
+  return { uuids: host.guests.map(({ uuid }) => uuid), samples };
+}
+
+t.test('disk reads are asked for of the guests that the policy names, as far as they are sampled', async (t) => {
+  const { uuids, samples } = await watching(t, { uses: 450 * MiB });
+  const [first, ...sweeps] = samples.filter(({ only }) => only === undefined);
+  t.same(first?.reads, [], 'nobody is known');
+  t.ok(sweeps.length >= 10 && sweeps.every(({ reads }) => reads?.join() === uuids.join()), 'all at a sweep');
+  const extra = samples.filter(({ only }) => only !== undefined);
+  t.ok(extra.length > 0 && extra.every(({ only, reads }) => reads?.toSorted().join() === only?.toSorted().join()), 'and of those at risk');
+});
+
+t.test('disk reads take a quarter of the sampling budget at most, in a dry run as well', async (t) => {
+  for (const dryRun of [true, false]) {
+    const config = { ...defaultConfig(), samplingBudget: 0.008 };
+    const { samples } = await watching(t, { config, dryRun });
+    const asked = samples.reduce((sum, { reads }) => sum + (reads?.length ?? 0), 0);
+    const seconds = ((samples.at(-1)?.at ?? 0) - (samples[0]?.at ?? 0)) / 1000;
+    const most = (1000 + seconds * 1000) * config.samplingBudget;
+    t.ok(asked * WATCH_COST <= most && asked > most / 8, `${asked} in ${seconds} s`);
+  }
+  const { samples } = await watching(t, { config: { ...defaultConfig(), samplingBudget: 0 } });
+  t.ok(samples.every(({ reads }) => reads?.length === 0));
 });
 
 /** A state that is kept in memory: what one coordinator leaves behind is there for the next. */

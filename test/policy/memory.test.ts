@@ -14,6 +14,8 @@ const NOTHING: Remembered = {
   reachable: 0,
   shrinkAfter: 0,
   pause: 15_000,
+  thrashed: false,
+  cache: { working: 0, floor: 0, probeAfter: 0, pause: 60_000, rereads: 0, rereadMs: 0 },
 };
 
 /** A world with one guest, of which a coordinator before us knew this. */
@@ -131,6 +133,8 @@ t.test('whatever the file says, it does no harm: bounds and capacity hold, and t
     reachable: amount,
     shrinkAfter: amount,
     pause: amount,
+    thrashed: fc.boolean(),
+    cache: fc.record({ working: amount, floor: amount, probeAfter: amount, pause: amount, rereads: amount, rereadMs: amount }),
   });
   fc.assert(
     fc.property(lie, (remembered) => {

@@ -8,7 +8,7 @@ import {
   reactionTime,
   sampleInterval,
 } from '../../lib/policy/demand.js';
-import { isIdle } from '../../lib/policy/readings.js';
+import { isIdle } from '../../lib/policy/guest.js';
 import type { GuestContext } from '../../lib/policy/types.js';
 import { CONFIG, guest, World, type WorldGuest } from './world.js';
 

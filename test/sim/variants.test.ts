@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import type { Coordinator } from '../../lib/coordinator/coordinator.js';
 import * as recording from '../../lib/coordinator/recording.js';
 import type * as account from '../../lib/policy/account.js';
+import type * as cache from '../../lib/policy/cache.js';
 import type * as decide from '../../lib/policy/decide.js';
 import type * as demand from '../../lib/policy/demand.js';
 import type * as estimate from '../../lib/policy/estimate.js';
@@ -25,6 +26,7 @@ const MOST_RUNS = 400;
 interface Changes {
   readonly limits?: Partial<Record<keyof typeof limits, number>>;
   readonly guest?: (own: typeof guest) => Partial<typeof guest>;
+  readonly cache?: (own: typeof cache) => Partial<typeof cache>;
   readonly estimate?: (own: typeof estimate) => Partial<typeof estimate>;
   readonly demand?: (own: typeof demand) => Partial<typeof demand>;
   readonly account?: (own: typeof account) => Partial<typeof account>;
@@ -232,6 +234,11 @@ const variants: readonly Variant[] = [
     violates: ['thrash'],
   },
   {
+    name: 'page cache is spare like any other: nobody watches what a guest reads from disk',
+    policy: { cache: () => ({ mostToProbe: () => Number.POSITIVE_INFINITY, isWatched: () => false }) },
+    violates: ['rereads'],
+  },
+  {
     name: 'a recording that leaves reboots out',
     recording: {
       toLine: ({ sample, ...rest }: recording.RecordedSample) => recording.toLine({ sample: { ...sample, rebooted: new Set() }, ...rest }),
@@ -241,7 +248,7 @@ const variants: readonly Variant[] = [
 ];
 
 /** The policy's modules, each after those that it imports. */
-const MODULES = ['limits', 'guest', 'readings', 'estimate', 'demand', 'account', 'allocate', 'restore', 'decide', 'plan'] as const;
+const MODULES = ['limits', 'guest', 'readings', 'cache', 'estimate', 'demand', 'account', 'allocate', 'restore', 'decide', 'plan'] as const;
 
 /** The coordinator with such a policy. A mock reaches the modules that import it, and no further: so they are mocked in turn. */
 async function coordinatorWith(t: Test, variant: Variant): Promise<typeof Coordinator> {

@@ -1,0 +1,208 @@
+/**
+ * Page cache is not spare until it is proven to be (docs/ballooning.md, rule 16). A guest's `usable` counts all of its page cache as spare,
+ * and a miss of read() is no major fault: nothing in its figures tells cache that it works in from cache that it will never read again. So
+ * cache is taken by *probing*: a step at a time, and then what the guest reads from its disks is watched. Reads above the usual that add up
+ * to a small part of a step undo it, and the size before is kept for a while; none, and the next step may come sooner.
+ *
+ * Facts from Senpai and TMO (Weiner et al., ASPLOS '22), who probe with PSI, which the balloon does not report.
+ */
+import { READS } from '../sweep.js';
+import { type Belief, type Draft, type Figure, isIdle } from './guest.js';
+import {
+  CACHE_STEP,
+  FIRST_PROBE_PAUSE,
+  FIRST_PROBE_REST,
+  GIVE_MARGIN,
+  KEPT_FRACTION,
+  LAST_PAUSE,
+  LAST_PROBE_REST,
+  LEAST_CACHE,
+  LEAST_SPARE,
+  PROBE_DOUBLES,
+  PROBE_FRACTION,
+  PROBE_STEP,
+  READS_BASELINE,
+  READS_HALVE,
+  READS_MOST_APART,
+  READS_RISE,
+  READS_USUAL,
+  RISES_WITHIN,
+  RISING,
+  SAME,
+  THRASH_WINDOW,
+  UNSEEN,
+  USUAL_HALVES,
+  WATCH_IDLE,
+  WATCHED_FOR,
+  WATERMARKS,
+} from './limits.js';
+import type { PolicyConfig, RememberedCache } from './types.js';
+
+/** Memory that the guest has free at its present target, KiB: MemFree less what its kernel keeps. */
+export function freeOf({ unused, size, actual, target }: Belief): number {
+  return Math.max(0, unused - WATERMARKS) - Math.max(0, size - Math.min(actual, target));
+}
+
+/** Page cache that the guest's signal counts as spare, KiB: MemAvailable less what is free. */
+export function cacheOf({ signal, usable, unused }: Belief): number {
+  if (signal === 'unused' || Number.isNaN(usable) || Number.isNaN(unused)) return 0;
+  return Math.max(0, usable - Math.max(0, unused - WATERMARKS));
+}
+
+/**
+ * Whether so much is free that the guest reads into free memory, and not again what it had: its kernel keeps more for itself the larger the
+ * guest is, and nothing tells how much.
+ */
+function isRoomy({ maximum }: Belief, unused: number): boolean {
+  return unused >= 2 * Math.max(WATERMARKS, maximum * KEPT_FRACTION) + 2 * LEAST_CACHE;
+}
+
+function hasCache(belief: Belief): boolean {
+  return cacheOf(belief) >= LEAST_CACHE;
+}
+
+/** Folds what the guest has read from its disks, where that was asked for, into what is believed of its cache. */
+export function readCache(draft: Draft, figure: Figure, at: number, config: PolicyConfig): void {
+  if (at >= draft.probeAfter) draft.working = draft.cacheFloor = 0;
+  keepWhileRising(draft, at, config);
+  const reads = figure(READS);
+  if (Number.isNaN(reads)) return;
+  if (reads < 0) {
+    draft.reads = reads;
+    return;
+  }
+  const elapsed = at - draft.readsAt;
+  // It falls where a disk was detached.
+  const read = draft.reads < 0 ? Number.NaN : reads - draft.reads;
+  draft.reads = reads;
+  draft.readsAt = at;
+  if (!(elapsed > 0) || !(read >= 0) || elapsed > READS_MOST_APART) {
+    // The first reading, or one after a long time, tells no rate.
+    draft.readsSince = at;
+    draft.readRate = Number.NaN;
+    return;
+  }
+  draft.readRate = (read / elapsed) * 1000;
+  judgeReads(draft, elapsed, at, config);
+}
+
+/**
+ * Where its programs take memory, a guest that has less than before memcoord came is given what they take on top of its cache: nobody knows
+ * yet whether it works in that.
+ */
+function keepWhileRising(draft: Draft, at: number, { intervalMs }: PolicyConfig): void {
+  const { trend, roseAt, used, original, target, cacheFloor } = draft;
+  if (!(trend >= RISING) || at - roseAt >= Math.max(RISES_WITHIN, 2 * intervalMs) || !hasCache(draft)) return;
+  const ahead = Math.max(LEAST_SPARE, (trend * (intervalMs + UNSEEN)) / 1000);
+  const size = Math.min(original, used + cacheOf(draft) + ahead);
+  if (!(size > Math.max(cacheFloor, target))) return;
+  draft.cacheFloor = size;
+  draft.probeAfter = Math.max(draft.probeAfter, at + FIRST_PROBE_PAUSE);
+}
+
+function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: PolicyConfig): void {
+  const { readRate, actual, original, target } = draft;
+  // What it reads when it has lost memory already may be what it has lost.
+  if (Number.isNaN(draft.usualReads)) draft.usualReads = actual >= original - SAME || isRoomy(draft, draft.unused) ? readRate : 0;
+  const above = (Math.max(0, readRate - READS_USUAL * draft.usualReads) * elapsed) / 1000;
+  // What it was given back it reads once more.
+  const filled = Math.min(above, draft.fills);
+  draft.fills -= filled;
+  // It has read again what it wanted, and no more than it was given: that it works in.
+  if (draft.fills > 0 && above <= ((READS_RISE / 8) * elapsed) / 1000) {
+    draft.working = Math.max(draft.working, cacheOf(draft));
+    draft.fills = 0;
+  }
+  // What it reads into free memory it never had.
+  const free = isRoomy(draft, draft.unused);
+  const taken = Math.max(0, draft.unusedAtReads - draft.unused) || 0;
+  draft.unusedAtReads = draft.unused;
+  draft.excess = free ? 0 : draft.excess * 2 ** (-elapsed / READS_HALVE) + Math.max(0, above - filled - taken);
+  const whole = actual >= original - SAME;
+  if (!whole && above > 0) {
+    draft.rereads += above;
+    if (draft.excess >= READS_RISE / 4) draft.rereadMs += elapsed;
+  }
+  const cut = at - draft.cutAt < Math.max(THRASH_WINDOW, 3 * intervalMs);
+  if (draft.excess < READS_RISE) {
+    if (draft.excess < READS_RISE / 4) draft.quietSize = actual;
+    const fills = free || filled > 0 || taken > 0;
+    if (!cut && !(fills && readRate > draft.usualReads))
+      draft.usualReads += (1 - 2 ** (-elapsed / USUAL_HALVES)) * (readRate - draft.usualReads);
+    return;
+  }
+  // What it reads with all that it had before memcoord came is its own affair, and usual from now on.
+  if (whole && !cut) {
+    draft.usualReads = readRate;
+    draft.excess = 0;
+    return;
+  }
+  const before = Math.max(draft.quietSize || 0, draft.shrunkFrom || 0);
+  const soon = cut && before > actual + SAME;
+  // What was to come has not.
+  if (!soon && Math.min(actual, target) < draft.cacheFloor - SAME) return;
+  draft.cacheFloor = soon ? before : Math.min(Math.max(original || 0, before), actual + Math.max(CACHE_STEP, actual / 2));
+  if (soon) draft.working = Math.max(0, before - draft.used);
+  draft.fills = Math.max(0, draft.cacheFloor - actual);
+  draft.probeAfter = at + draft.probePause;
+  draft.probePause = Math.min(2 * draft.probePause, LAST_PAUSE);
+  draft.probes = 0;
+  draft.excess = 0;
+}
+
+/**
+ * What may be taken from a guest while nobody waits, KiB: what it has free; or, where nothing is, a step into its cache, which is larger the
+ * longer it goes well. Infinity where it has no cache to speak of.
+ */
+export function mostToProbe(belief: Belief, at: number): number {
+  const { target, cacheFloor, maximum, probes } = belief;
+  if (!hasCache(belief)) return Number.POSITIVE_INFINITY;
+  const above = Math.max(0, target - cacheFloor);
+  const free = freeOf(belief);
+  if (free >= GIVE_MARGIN) return Math.min(free, above);
+  if (!mayProbe(belief, at)) return 0;
+  const most = Math.max(PROBE_STEP, maximum * PROBE_FRACTION);
+  return Math.min(above, Math.min(most, PROBE_STEP * 2 ** Math.floor(probes / PROBE_DOUBLES)));
+}
+
+/** The last step was watched for long enough, and cost nothing that shows. */
+function mayProbe({ probeAfter, cutAt, probes, readsAt, readsSince, reads, excess }: Belief, at: number): boolean {
+  if (at < probeAfter || at - cutAt < Math.max(LAST_PROBE_REST, FIRST_PROBE_REST / (1 + probes / 2))) return false;
+  // Where the hypervisor does not tell of reads, swap-in and major faults alone tell of a step too many.
+  if (reads < 0) return true;
+  return readsAt === at && at - readsSince >= READS_BASELINE && excess < READS_RISE / 4;
+}
+
+/** Notes a shrink that takes cache. */
+export function noteCut(draft: Draft, to: number, at: number): void {
+  if (!hasCache(draft) || isRoomy(draft, draft.unused - (draft.target - to))) return;
+  draft.cutAt = at;
+  draft.fills = 0;
+  draft.probes++;
+}
+
+/** Whether a guest's reads are to be watched: its cache is, or may soon be, taken, or it may have come to work in what was taken. */
+export function isWatched(belief: Belief, at: number): boolean {
+  const { phase, target, allocation, original, probeAfter, cutAt, readsAt, unused } = belief;
+  if (phase !== 'steady' || !hasCache(belief)) return false;
+  if (at - cutAt < WATCHED_FOR) return true;
+  if (target > allocation + 2 * GIVE_MARGIN && at >= probeAfter - 2 * READS_BASELINE) return true;
+  // What it may have come to work in since: seldom while it idles, as reading the counters is not free.
+  if (!(target < original - SAME) || isRoomy(belief, unused)) return false;
+  return !isIdle(belief, at) || at - readsAt >= WATCH_IDLE;
+}
+
+/** What is worth remembering of a guest's cache. */
+export function rememberCache({ working, cacheFloor, probeAfter, probePause, rereads, rereadMs }: Belief): RememberedCache {
+  return { working, floor: cacheFloor, probeAfter: Math.max(0, probeAfter), pause: probePause, rereads, rereadMs };
+}
+
+/** Takes it over; it comes out of a file, so nothing in it is believed that is out of bounds. */
+export function recallCache(draft: Draft, { working, floor, probeAfter, pause, rereads, rereadMs }: RememberedCache, at: number): void {
+  draft.probeAfter = Math.min(at + LAST_PAUSE, probeAfter);
+  draft.working = Math.min(working, draft.maximum);
+  draft.cacheFloor = Math.min(floor, draft.maximum);
+  draft.probePause = Math.min(LAST_PAUSE, Math.max(FIRST_PROBE_PAUSE, pause));
+  draft.rereads = rereads;
+  draft.rereadMs = rereadMs;
+}
