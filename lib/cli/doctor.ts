@@ -9,7 +9,7 @@ import { lockHolder } from '../coordinator/lock.js';
 import { contextOf } from '../coordinator/registry.js';
 import { type GuestView, readOnce, type Snapshot } from '../coordinator/snapshot.js';
 import { type DomainFacts, type HostMemory, type Hypervisor, hasBalloon } from '../hypervisor.js';
-import { ERROR, figureOf, LAST_UPDATE, READ, STATE, STATUS, UNUSED, USABLE } from '../sweep.js';
+import { ERROR, figureOf, LAST_UPDATE, READ, READS, STATE, STATUS, UNUSED, USABLE } from '../sweep.js';
 import { FAILED, UnreachableError } from './failure.js';
 import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS, virsh } from './session.js';
 
@@ -63,7 +63,8 @@ async function open(uri: string, connect: Connect): Promise<{ hypervisor: Hyperv
 async function examine(hypervisor: Hypervisor, config: Config, denied: UnreachableError | null): Promise<Report> {
   // One after the other: a guest has one call in flight at a time, and would be set aside in the second reading.
   const snapshot = await readOnce(hypervisor, config);
-  const sweep = await hypervisor.sample({ deadlineMs: READING_DEADLINE_MS });
+  const reads = snapshot.guests.map(({ uuid }) => uuid);
+  const sweep = await hypervisor.sample({ deadlineMs: READING_DEADLINE_MS, reads });
   const memory = await hypervisor.hostMemory();
   const hostId = await hypervisor.hostId();
   const holder = hostId === null ? 'nobody' : await lockHolder(hostId);
@@ -218,7 +219,8 @@ function examineFigures(figure: (field: number) => number, facts: DomainFacts, o
   }
   const age = Date.now() / 1000 - figure(LAST_UPDATE);
   if (reported && figure(LAST_UPDATE) !== 0) {
-    if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS) return missingFigures(figure);
+    if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS)
+      return [...missingFigures(figure), ...missingReads(figure)];
     // QEMU asks again only when the guest has answered: from a running guest, silence is distress (docs/ballooning.md).
     const mend = `see what it does: ${on('console')}`;
     return [{ level: 'problem', what: `last answered ${Math.round(age)} s ago: it hangs, or its balloon driver was taken out`, mend }];
@@ -236,6 +238,14 @@ function missingFigures(figure: (field: number) => number): Finding[] {
   if (!Number.isNaN(figure(USABLE))) return [];
   const what = "reports no 'usable' memory: its 'unused' less what its kernel keeps for itself counts as spare, page cache as used";
   return [{ level: 'note', what, mend: 'in the guest: Linux 4.6 or newer, or a newer virtio-win (Windows)' }];
+}
+
+/** Cache is taken where nothing shows that it was worked in. */
+function missingReads(figure: (field: number) => number): Finding[] {
+  if (!(figure(READS) < 0)) return [];
+  const what =
+    'this hypervisor does not report what it reads from its disks: page cache that it works in shows only once it faults or swaps';
+  return [{ level: 'note', what, mend: "leave its page cache alone: signal 'unused'" }];
 }
 
 function examineSettings(name: string, facts: DomainFacts, view: GuestView | undefined, config: Config, on: OnGuest): Finding[] {

@@ -85,6 +85,8 @@ const context: z.ZodType<GuestContext> = z.object({
       reachable: number,
       shrinkAfter: number,
       pause: number,
+      thrashed: z.boolean(),
+      cache: z.object({ working: number, floor: number, probeAfter: number, pause: number, rereads: number, rereadMs: number }),
     })
     .exactOptional(),
 });

@@ -13,6 +13,7 @@ import type { GuestContext, Phase, Reason, Sample } from '../policy/types.js';
 import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from '../sweep.js';
 import { whyText } from './messages.js';
 import { CONTROL_DEADLINE_MS, contextOf } from './registry.js';
+import type { SavedGuests } from './state.js';
 
 /** A guest as people see it. Sizes KiB; NaN = not known. */
 export interface GuestView {
@@ -25,7 +26,12 @@ export interface GuestView {
   readonly usable: number;
   readonly used: number;
   readonly spare: number;
-  /** Use, least spare, and what its trend takes until memcoord reacts. */
+  /** Page cache that it was found to work in: counts as use. */
+  readonly working: number;
+  /** What probing its cache has cost it: read from disk above the usual, and for how long, ms. */
+  readonly rereads: number;
+  readonly rereadMs: number;
+  /** Use, working cache, least spare, and what its trend takes until memcoord reacts. */
   readonly need: number;
   /** What it should have, were there room for all: its need, or a cushion for a burst. */
   readonly want: number;
@@ -86,17 +92,28 @@ export interface Snapshot {
   readonly guests: readonly GuestView[];
 }
 
-/** One reading of host and guests. Changes nothing, and works on a read-only connection. */
-export async function readOnce(hypervisor: Hypervisor, config: Config, time: Time = machineTime): Promise<Snapshot> {
+/**
+ * One reading of host and guests. Changes nothing, and works on a read-only connection.
+ *
+ * @param left what a coordinator has noted of the guests ({@link State}): what it asked for and has learned
+ */
+export async function readOnce(
+  hypervisor: Hypervisor,
+  config: Config,
+  time: Time = machineTime,
+  left: SavedGuests = new Map(),
+): Promise<Snapshot> {
   const [sweep, host] = await Promise.all([hypervisor.sample({ deadlineMs: CONTROL_DEADLINE_MS }), hypervisor.hostMemory()]);
   hypervisor.cpuTimes(sweep.guests).forEach((time, row) => {
     sweep.figures[row * STRIDE + CPU_TIME] = time;
   });
   const contexts = new Map<string, GuestContext>();
   await Promise.all(
-    sweep.guests.map(async ({ uuid, name }) => {
+    sweep.guests.map(async ({ uuid, name, id }) => {
       const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
-      contexts.set(uuid, contextOf(name, facts, config).context);
+      const { context } = contextOf(name, facts, config);
+      const noted = left.get(uuid);
+      contexts.set(uuid, noted?.id === id && noted.balloon !== null ? { ...context, remembered: noted.balloon } : context);
     }),
   );
   const sample: Sample = {
@@ -163,7 +180,7 @@ export function snapshotOf({ wallClock, sample, config, model, account, state }:
 
 function viewOf(belief: Belief, { at, contexts }: Sample, config: Config, account: Account, short: number): GuestView {
   const { uuid, name, phase, actual, target, unused, usable, used, need, want, allocation, floor, ceiling, share, trend, rss } = belief;
-  const { maximum, reaction, lastReason, why } = belief;
+  const { maximum, reaction, lastReason, why, working, rereads, rereadMs } = belief;
   return {
     uuid,
     name,
@@ -174,6 +191,9 @@ function viewOf(belief: Belief, { at, contexts }: Sample, config: Config, accoun
     usable,
     used,
     spare: spareNow(belief),
+    working,
+    rereads,
+    rereadMs,
     need,
     want,
     allocation,

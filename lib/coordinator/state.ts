@@ -51,6 +51,8 @@ const balloon = z.strictObject({
   reachable: amount,
   shrinkAfter: amount,
   pause: amount,
+  thrashed: z.boolean(),
+  cache: z.strictObject({ working: amount, floor: amount, probeAfter: amount, pause: amount, rereads: amount, rereadMs: amount }),
 });
 const boot = z.string().nullable();
 const schema = z.strictObject({

@@ -12,9 +12,9 @@ t.test('host and guests are printed as an aligned table, in MiB, guests in the o
   const lines = text().split('\n');
   t.match(lines[0], /^Host \(MiB\): total 16384, MemAvailable 15688: available 15688, reserve 819; pool 8192$/);
   t.match(lines[1], /^Guests: controlled ones hold 512, others 348: ample$/);
-  t.match(lines[5], /^GUEST {2}PHASE +ACTUAL +USED +SPARE +NEED +WANT +ALLOC +FLOOR +CEILING +SHARE +REACTS +SURVIVES +AGE$/);
+  t.match(lines[5], /^GUEST {2}PHASE +ACTUAL +USED +SPARE +WORKING +NEED +WANT +ALLOC +FLOOR +CEILING +SHARE +REACTS +SURVIVES +AGE$/);
   t.match(lines[6], /^vm2 +\S+ +512 +- +- /, 'what is not known is a dash');
-  t.match(lines[7], /^vm10 +steady +512 +300 +212 +400 +\d+ +\d+ +256 +2048 +1000 +\d\.\d s +\d+\/s +3 s$/);
+  t.match(lines[7], /^vm10 +steady +512 +300 +212 +0 +400 +\d+ +\d+ +256 +2048 +1000 +\d\.\d s +\d+\/s +3 s$/);
   t.equal(lines[5]?.indexOf('ACTUAL'), (lines[7]?.indexOf(' 512') ?? 0) - 2, 'figures stand under the end of their title');
 });
 

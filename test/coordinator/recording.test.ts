@@ -3,8 +3,10 @@ import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { defaultConfig } from '../../lib/config/config.js';
 import { Coordinator } from '../../lib/coordinator/coordinator.js';
+import { toLine } from '../../lib/coordinator/recording.js';
 import { fromLine, type RecordedSample, replay } from '../../lib/index.js';
 import { SimHost } from '../../lib/sim/host.js';
+import { figureOf, READS, STRIDE } from '../../lib/sweep.js';
 
 const config = { ...defaultConfig(), pool: 2 * GiB };
 
@@ -43,6 +45,16 @@ t.test('a recording gives the same moves again, the changed configuration includ
   t.equal(samples.filter(({ config }) => config !== undefined).length, 2, 'it is written where it changes');
 });
 
+t.test('what guests have read from their disks is recorded, and where it is not known as well', async (t) => {
+  const [first] = samplesOf(await recorded()) as [RecordedSample];
+  first.sample.sweep.figures[READS] = 1234.5;
+  first.sample.sweep.figures[STRIDE + READS] = Number.NaN;
+  const read = fromLine(JSON.stringify({ kind: 'sample', ...toLine(first) }));
+  t.same(read, first);
+  t.equal(read && figureOf(read.sample.sweep, 0, READS), 1234.5);
+  t.ok(read && Number.isNaN(figureOf(read.sample.sweep, 1, READS)));
+});
+
 t.test('a recording that was tampered with is reported, sample by sample', async (t) => {
   const samples = samplesOf(await recorded());
   const at = samples.findIndex(({ moves }) => moves.length > 0);
@@ -56,7 +68,7 @@ t.test('a header is no sample; what is no line of a recording is refused with th
   const [line = ''] = await recorded();
   t.throws(() => fromLine('{"half'), { code: 'ERR_MEMCOORD_RECORDING', message: /not JSON/ });
   t.throws(() => fromLine('[]'), { code: 'ERR_MEMCOORD_RECORDING' });
-  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 19 for each guest/ });
+  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 20 for each guest/ });
   t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), at: 'now' })), { message: /^at: / });
 });
 
@@ -91,7 +103,17 @@ function changed(value: unknown, [first, ...rest]: readonly number[], other: unk
 
 t.test('whatever is changed in a recording, it is planned again or refused', async (t) => {
   const lines = (await recorded()).slice(0, 12);
-  const remembered = { original: GiB, target: GiB, orderedAt: 0, speed: 400 * MiB, reachable: 0, shrinkAfter: 0, pause: 15_000 };
+  const remembered = {
+    original: GiB,
+    target: GiB,
+    orderedAt: 0,
+    speed: 400 * MiB,
+    reachable: 0,
+    shrinkAfter: 0,
+    pause: 15_000,
+    thrashed: false,
+    cache: { working: 0, floor: 0, probeAfter: 0, pause: 60_000, rereads: 0, rereadMs: 0 },
+  };
   const varied = lines.map((line) => {
     const sample = JSON.parse(line);
     const contexts = Object.entries<object>(sample.contexts).map(([uuid, each]) => [

@@ -9,7 +9,17 @@ const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
 const GUEST: SavedGuest = {
   id: 7,
   period: { original: 10, set: 1 },
-  balloon: { original: 524288, target: 400000, orderedAt: 12345.6, speed: 409600, reachable: 0, shrinkAfter: 0, pause: 15000 },
+  balloon: {
+    original: 524288,
+    target: 400000,
+    orderedAt: 12345.6,
+    speed: 409600,
+    reachable: 0,
+    shrinkAfter: 0,
+    pause: 15000,
+    thrashed: false,
+    cache: { working: 0, floor: 0, probeAfter: 0, pause: 60_000, rereads: 0, rereadMs: 0 },
+  },
 };
 const GUESTS = new Map([[UUID, GUEST]]);
 const VERSION_1 = JSON.stringify({ version: 1, boot: 'boot 1', periods: { [UUID]: { id: 7, original: 10, set: 1 } } });
