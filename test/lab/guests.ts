@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { report } from './agent.js';
 import { startDaemon, stopDaemon, URI, virsh } from './daemon.js';
+import { buildDebian } from './debian.js';
 import { type Acceleration, buildImage, chooseAcceleration, type Image } from './image.js';
 import { LAB, LabError, RUN, until } from './shell.js';
 
@@ -22,6 +23,8 @@ export interface GuestSpec {
   readonly autodeflate: boolean;
   /** false = boots without the balloon's driver (`say NAME insmod` loads it). */
   readonly driver: boolean;
+  /** Boots the Debian of debian.ts from its disk, in place of the lab's small root; it has no swap then. */
+  readonly debian?: true;
 }
 
 export interface Guest extends GuestSpec {
@@ -109,14 +112,27 @@ export async function theLab(): Promise<Lab> {
   return lab;
 }
 
-function guestXml(guest: Guest, image: Image, acceleration: Acceleration, securityLabels: string): string {
-  const commandLine = `console=ttyS0 quiet mitigations=off nokaslr random.trust_cpu=on${guest.driver ? '' : ' lab.driver=no'}`;
-  const disk = `
+/** How fast a Debian guest reads its disk. */
+export const DISK_MIB_PER_S = 80;
+
+/**
+ * A disk of the guest's, or none. QEMU counts a request for iotune before the host's page cache could answer it: with the cache, the disk is
+ * as fast on every host.
+ */
+function diskXml(guest: Guest, debian: string): string {
+  if (guest.debian !== true && guest.swap === 0) return '';
+  const limit = `<iotune><read_bytes_sec>${DISK_MIB_PER_S * 1024 * 1024}</read_bytes_sec></iotune>`;
+  return `
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw' cache='unsafe'/>
-      <source file='${join(RUN, `${guest.name}.swap`)}'/>
-      <target dev='vda' bus='virtio'/>
+      <source file='${guest.debian === true ? debian : join(RUN, `${guest.name}.swap`)}'/>
+      <target dev='vda' bus='virtio'/>${guest.debian === true ? `<readonly/>${limit}` : ''}
     </disk>`;
+}
+
+function guestXml(guest: Guest, image: Image, debian: string, acceleration: Acceleration, securityLabels: string): string {
+  const words = [guest.driver ? '' : ' lab.driver=no', guest.debian === true ? ' lab.debian=1 systemd.volatile=state' : ''].join('');
+  const commandLine = `console=ttyS0 quiet mitigations=off nokaslr random.trust_cpu=on${words}`;
   return `<domain type='${acceleration}'>
   <name>${guest.name}</name>
   <uuid>${guest.uuid}</uuid>
@@ -134,7 +150,7 @@ function guestXml(guest: Guest, image: Image, acceleration: Acceleration, securi
   <on_crash>preserve</on_crash>
   <devices>
     <emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <controller type='usb' model='none'/>${guest.swap > 0 ? disk : ''}
+    <controller type='usb' model='none'/>${diskXml(guest, debian)}
     <serial type='file'><source path='${guest.console}'/><target port='0'/></serial>
     <serial type='unix'><source mode='bind' path='${guest.socket}'/><target port='1'/></serial>
     <memballoon model='virtio'${guest.autodeflate ? " autodeflate='on'" : ''}/>
@@ -229,10 +245,11 @@ export async function add(specs: readonly GuestSpec[], signal?: AbortSignal): Pr
   const logs = guests.map((guest) => join(logFolder, `${guest.name}.log`)).filter((log) => !existsSync(log));
   await save({ ...lab, guests: [...lab.guests, ...guests], logs: [...lab.logs, ...logs] });
   const image = await buildImage(() => undefined);
+  const debian = specs.some((spec) => spec.debian) ? await buildDebian(() => undefined) : '';
   const labels = await securityLabels();
   for (const guest of guests) {
     if (signal?.aborted === true) throw new LabError('interrupted');
-    await writeFile(xmlOf(guest), guestXml(guest, image, lab.acceleration, labels));
+    await writeFile(xmlOf(guest), guestXml(guest, image, debian, lab.acceleration, labels));
     await start(guest);
   }
   return guests;
@@ -262,6 +279,12 @@ export async function destroy(guests: readonly Guest[]): Promise<void> {
   const names = await running();
   const there = guests.filter((guest) => names.get(guest.name) === guest.uuid);
   await Promise.all(there.map(async (guest) => await virsh('destroy', guest.uuid)));
+}
+
+/** Starts those of the lab's guests that have ended. They boot when it returns. */
+export async function startEnded(guests: readonly Guest[]): Promise<void> {
+  const names = await running();
+  for (const guest of guests) if (!names.has(guest.name)) await start(guest);
 }
 
 /**

@@ -71,7 +71,7 @@ export async function buildImage(say: (line: string) => void): Promise<Image> {
   say('building the guests’ initramfs');
   const tree = await mkdtemp(join(tmpdir(), 'memcoord-lab-'));
   try {
-    for (const folder of ['bin', 'dev', 'proc', 'sys', 'modules']) await mkdir(join(tree, folder));
+    for (const folder of ['bin', 'dev', 'proc', 'sys', 'modules', 'root']) await mkdir(join(tree, folder));
     await copyFile(BUSYBOX, join(tree, 'bin/busybox'));
     await copyFile(init, join(tree, 'init'));
     await chmod(join(tree, 'init'), 0o755);

@@ -5,6 +5,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Verdict } from './judge.js';
+import type { CacheRecording } from './passes.js';
 import { writeSection } from './readme.js';
 import type { Recording } from './recording.js';
 import { LAB, LabError, ROOT } from './shell.js';
@@ -77,6 +78,39 @@ export function draw(recording: Recording): string {
   ]);
 }
 
+/** A guest that reads a file again and again, found out: its balloon, and under it what it reads from the disk each second. */
+export function drawReader({ samples, begun, ended }: CacheRecording): string {
+  const [width, height, low, left, top] = [800, 170, 80, 52, 44];
+  const seen = samples.filter(({ t }) => t >= begun - 10 && t <= ended);
+  const from = begun - 10;
+  const x = (t: number): string => (((t - from) / (ended - from)) * width).toFixed(1);
+  const most = 2 * GiB;
+  const y = (kib: number): string => (height - (Math.min(kib, most) / most) * height).toFixed(1);
+  const balloon = seen.map(({ t, actual }) => `${x(t)},${y(actual[0] ?? 0)}`);
+  const rates = seen.slice(1).map(({ t, read }, i) => {
+    const before = seen[i];
+    const rate = before === undefined ? 0 : ((read[0] ?? 0) - (before.read[0] ?? 0)) / Math.max(0.1, t - before.t) / MiB;
+    return `${x(t)},${(low - (Math.min(rate, 100) / 100) * low).toFixed(1)}`;
+  });
+  const grid = [0, 512, 1024, 1536, 2048].map(
+    (mib) =>
+      `<path class="g" d="M0 ${y(mib * MiB)}h${width}"/><text x="-5" y="${Number(y(mib * MiB)) + 4}" text-anchor="end">${mib}</text>`,
+  );
+  const scale = [0, 50, 100].map(
+    (rate) =>
+      `<path class="g" d="M0 ${low - (rate / 100) * low}h${width}"/><text x="-5" y="${low - (rate / 100) * low + 4}" text-anchor="end">${rate}</text>`,
+  );
+  const times: string[] = [];
+  for (let t = 0; t <= ended - begun; t += 30) times.push(`<text x="${x(begun + t)}" y="${low + 16}" text-anchor="middle">${t} s</text>`);
+  const style = '.g{stroke:#ddd}.s{stroke:#888;stroke-dasharray:4 3}.a{stroke:#1f5fbf;stroke-width:2}.u{stroke:#d9822b;stroke-width:1.5}';
+  const start = (tall: number) => `<path class="s" d="M${x(begun)} 0v${tall}"/>`;
+  return picture({ width: left + width + 14, height: top + height + 34 + low + 26 }, style, [
+    `<text x="${left}" y="20" font-size="14" fill="#222">A guest of 2 GiB reads a file of 1,000 MiB again and again; memcoord is started at 0 s</text>`,
+    `<text x="${left}" y="37">balloon (MiB)</text><g transform="translate(${left} ${top})">${grid.join('')}${start(height)}<polyline fill="none" class="a" points="${balloon.join(' ')}"/></g>`,
+    `<text x="${left}" y="${top + height + 22}">read from disk (MiB/s)</text><g transform="translate(${left} ${top + height + 30})">${scale.join('')}${start(low)}<polyline fill="none" class="u" points="${rates.join(' ')}"/>${times.join('')}</g>`,
+  ]);
+}
+
 /** A row of the table: what came out, by the figures that the criteria found. */
 function row({ recording, verdicts }: Run): string {
   const [eating] = recording.stages;
@@ -128,6 +162,12 @@ async function main(): Promise<void> {
       pictures.push(`![${TITLES[test]}](${file})`);
       console.log(`drew ${file}`);
     }
+  }
+  const kept = await readFile(join(LAB, 'results', 'cache-reader.json'), 'utf8').catch(() => null);
+  const reader = kept === null ? null : (JSON.parse(kept) as { recording: CacheRecording; coordinator: string });
+  if (reader?.coordinator === 'memcoord') {
+    await writeFile(join(ROOT, 'docs/plots/cache.svg'), drawReader(reader.recording));
+    console.log('drew docs/plots/cache.svg');
   }
   if (pictures.length === 0) throw new LabError("there is nothing to draw in .lab/results: 'npm run test:lab -- --full' makes it");
   await writeSection('tests', `${lines.join('\n')}\n\n${pictures.join('\n\n')}`);

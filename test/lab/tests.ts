@@ -1,20 +1,23 @@
-/** `npm run test:lab`: the three classic tests and the faults on real guests, as TAP. */
+/** `npm run test:lab`: the three classic tests, the faults and the tests of page cache on real guests, as TAP. */
 import { parseArgs } from 'node:util';
+import { CACHE_TESTS, cacheTests, runCache } from './cache.js';
 import { classicRuns, runClassic, SHORT } from './classic.js';
 import { ownSurroundings } from './faults/scene.js';
 import { FAULTS, faultsNamed, runFaults } from './faults.js';
-import { claim, down, guestSpecs, readLab, up } from './guests.js';
+import { claim, down, guestSpecs, readLab, startEnded, up } from './guests.js';
 import { runLikeness } from './likeness.js';
 import { LabError } from './shell.js';
 import { startTap } from './tap.js';
 
-const USAGE = `usage: npm run test:lab -- [--full] [--test N] [--pool GIB] [--fault NAME]... [--likeness] [--coordinator COMMAND]
+const USAGE = `usage: npm run test:lab -- [--full] [--test TEST] [--pool GIB] [--fault NAME]... [--likeness] [--coordinator COMMAND]
 
-Without options: test 1 with a pool of 8 GiB, test 2 with 6, test 3 with 3, the faults that need no long waits, and whether the simulated
-guest is like a real one. --full runs all three with all three pools, and all faults. --test and --pool choose among the tests, --likeness
-is that comparison alone, --fault chooses among the faults:
+Without options: test 1 with a pool of 8 GiB, test 2 with 6, test 3 with 3, the faults that need no long waits, whether the simulated
+guest is like a real one, and the quick tests of page cache. --full runs all three with all three pools, all faults and all tests of page
+cache. --test and --pool choose among the tests, --likeness is that comparison alone. --test cache is all tests of page cache, or one by name:
+  ${CACHE_TESTS.map(({ name }) => name).join(', ')}
+--fault chooses among the faults:
   ${FAULTS.map(({ name }) => name).join(', ')}
---coordinator judges another coordinator than memcoord by the three tests: a shell's command line that runs until SIGTERM, given the
+--coordinator judges another coordinator than memcoord by the tests: a shell's command line that runs until SIGTERM, given the
 libvirt URI and the pool in the environment (LAB_URI, LAB_POOL_MIB).`;
 
 async function main(): Promise<boolean> {
@@ -38,8 +41,9 @@ async function main(): Promise<boolean> {
   const tests = values.likeness === true ? [] : full || chosen ? classicRuns(test, pool) : values.fault === undefined ? SHORT : [];
   const quick = FAULTS.filter(({ slow }) => slow !== true);
   const faults = values.fault !== undefined ? faultsNamed(values.fault) : chosen || coordinator !== undefined ? [] : full ? FAULTS : quick;
+  const cache = chosen || values.fault !== undefined ? cacheTests(test) : CACHE_TESTS.filter(({ slow }) => full || slow !== true);
   const likeness = values.likeness === true || (!chosen && values.fault === undefined && coordinator === undefined);
-  if (tests.length + faults.length === 0 && !likeness) throw new LabError(USAGE);
+  if (tests.length + faults.length + cache.length === 0 && !likeness) throw new LabError(USAGE);
 
   const controller = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => controller.abort());
@@ -52,8 +56,10 @@ async function main(): Promise<boolean> {
     await runClassic(tests, lab, coordinator, tap, controller.signal);
     if (likeness) await runLikeness(lab, tap);
     await runFaults(faults, lab, tap, controller.signal);
+    await runCache(cache, lab, coordinator, tap, controller.signal);
   } finally {
     if (ours) await down(tap.tell);
+    else await startEnded(lab.guests);
   }
   return tap.end();
 }

@@ -9,6 +9,9 @@
 //   ID tmpfs MIB      a file of MIB in a tmpfs (0 = none): page cache that cannot be dropped
 //   ID rmmod, insmod  the balloon's driver out of the kernel, back into it
 //   ID reboot         reboots the guest inside the same QEMU
+//   ID read TIMES     a child of ours reads /data/file so many times; 0 = again and again
+//   ID passes FROM    how long that took, from the FROMth pass on (the first is 0), a few at a
+//                     time: AGO:TOOK, both in ms
 //
 // Answers are `ID ok ...` or `ID error ...`. ID is any word; it tells the caller's answer from one
 // that an earlier caller did not wait for.
@@ -36,6 +39,9 @@
 #define PAGE 4096
 #define PAGES_PER_MIB 256
 #define DRIVER "/modules/virtio_balloon.ko"
+#define FILE_READ "/data/file"
+#define PASSES_KEPT 64
+#define PASSES_ANSWERED 32
 
 /* An order for the eater, sent through its pipe. */
 struct order {
@@ -52,9 +58,16 @@ struct eaten {
   volatile long least;   /* least MemAvailable that it saw since then, KiB */
 };
 
+/* What the reader tells; shared likewise. */
+struct passes {
+  volatile int count;
+  volatile double ended[PASSES_KEPT], took[PASSES_KEPT]; /* of the last ones */
+};
+
 static int tty;
 static struct eaten *eaten;
-static pid_t eater, bystander;
+static struct passes *passes;
+static pid_t eater, reader, bystander;
 static int orders = -1;     /* write end of the eater's pipe */
 static int eater_killed;    /* eaters that ended without our asking: OOM */
 static uint64_t last_pages; /* what the last eater held when it ended */
@@ -148,6 +161,22 @@ static void stand_by(int unused) {
   for (;;) pause();
 }
 
+static void read_file(int times) {
+  static char block[1 << 17];
+  for (int i = 0; times == 0 || i < times; i++) {
+    double begun = now();
+    ssize_t got = -1;
+    int fd = open(FILE_READ, O_RDONLY);
+    while (fd >= 0 && (got = read(fd, block, sizeof block)) > 0) continue;
+    if (got < 0) _exit(1);
+    close(fd);
+    int slot = passes->count % PASSES_KEPT;
+    passes->ended[slot] = now();
+    passes->took[slot] = passes->ended[slot] - begun;
+    passes->count++;
+  }
+}
+
 static pid_t start(void (*body)(int), int argument) {
   pid_t pid = fork();
   if (pid == 0) {
@@ -190,6 +219,8 @@ static void reap(void) {
     if (pid == eater) {
       forget_eater();
       eater_killed++;
+    } else if (pid == reader) {
+      reader = 0;
     } else if (pid == bystander) {
       bystander = 0;
     }
@@ -314,6 +345,32 @@ static void command_driver(const char *id, int load) {
     answer(id, "ok");
 }
 
+static void command_read(const char *id, int times) {
+  if (times < 0 || reader != 0) {
+    answer(id, "error read wants a number of times, and one reader at a time");
+    return;
+  }
+  passes->count = 0;
+  reader = start(read_file, times);
+  if (reader < 0) reader = 0;
+  answer(id, reader == 0 ? "error fork" : "ok");
+}
+
+static void command_passes(const char *id, int from) {
+  char text[PASSES_ANSWERED * 24] = "";
+  int count = passes->count, length = 0;
+  if (from < count - PASSES_KEPT || from < 0) {
+    answer(id, "error passes are kept from %d on", count > PASSES_KEPT ? count - PASSES_KEPT : 0);
+    return;
+  }
+  for (int i = from; i < count && i < from + PASSES_ANSWERED; i++) {
+    int slot = i % PASSES_KEPT;
+    length += snprintf(text + length, sizeof text - (size_t)length, " %ld:%ld",
+                       ms_since(passes->ended[slot]), (long)(passes->took[slot] * 1000));
+  }
+  answer(id, "ok%s", text);
+}
+
 static void obey(char *line) {
   char id[64] = "", verb[32] = "";
   double first = -1, second = -1;
@@ -337,10 +394,14 @@ static void obey(char *line) {
     answer(id, "ok");
     tcdrain(tty);
     reboot(RB_AUTOBOOT);
+  } else if (strcmp(verb, "read") == 0) {
+    command_read(id, (int)first);
+  } else if (strcmp(verb, "passes") == 0) {
+    command_passes(id, (int)first);
   } else {
     answer(id,
            "error unknown command '%s'; known: eat MIB RATE, hold, free, report, tmpfs MIB, rmmod, "
-           "insmod, reboot",
+           "insmod, reboot, read TIMES, passes FROM",
            verb);
   }
 }
@@ -361,7 +422,8 @@ int main(int argc, char **argv) {
   tcsetattr(tty, TCSANOW, &raw);
 
   eaten = mmap(NULL, sizeof *eaten, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (eaten == MAP_FAILED) {
+  passes = mmap(NULL, sizeof *passes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (eaten == MAP_FAILED || passes == MAP_FAILED) {
     perror("mmap");
     return 1;
   }
