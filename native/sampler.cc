@@ -124,10 +124,10 @@ Row Failure(const Error& error) {
   return row;
 }
 
-// kReads; why it is not told is of no use, but that it is not, -1, is. QEMU's driver gives the sum over the disks that the
-// guest has now, counted since it was started, over resets too: 0 for one without disks, or with an
-// empty CD-ROM alone, and less than before once a disk was detached [M: libvirt 9.0, QEMU 7.2].
-// Other drivers may refuse the empty path, as the test driver does.
+// kReads; why it is not told is of no use, but that it is not, -1, is. QEMU's driver gives the sum
+// over the disks that the guest has now, counted since it was started, over resets too: 0 for one
+// without disks, or with an empty CD-ROM alone, and less than before once a disk was detached [M:
+// libvirt 9.0, QEMU 7.2]. Other drivers may refuse the empty path, as the test driver does.
 double ReadsOf(virDomainPtr domain) {
   virDomainBlockStatsStruct stats;
   if (virDomainBlockStats(domain, "", &stats, sizeof stats) < 0) {
