@@ -4,9 +4,9 @@
  */
 import fc from 'fast-check';
 import t from 'tap';
-import { HARMS, type Harm } from '../../lib/sim/harm.js';
-import { simulate } from '../../lib/sim/simulate.js';
-import { scenarioOf, scenarioText } from './scenarios.js';
+import { HARMS, type Harm } from '../../../lib/sim/harm.js';
+import { simulate } from '../../../lib/sim/simulate.js';
+import { scenarioOf, scenarioText } from '../scenarios.js';
 
 const RUNS = Number(process.env.SIM_RUNS ?? 50);
 /** The same scenarios every time, unless others are asked for: a test that fails now and then teaches people not to look at it. */

@@ -5,19 +5,19 @@
  */
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import type { Coordinator } from '../../lib/coordinator/coordinator.js';
-import * as recording from '../../lib/coordinator/recording.js';
-import type * as account from '../../lib/policy/account.js';
-import type * as cache from '../../lib/policy/cache.js';
-import type * as decide from '../../lib/policy/decide.js';
-import type * as demand from '../../lib/policy/demand.js';
-import type * as estimate from '../../lib/policy/estimate.js';
-import type * as guest from '../../lib/policy/guest.js';
-import { charge, isControlled, overhead } from '../../lib/policy/guest.js';
-import type * as limits from '../../lib/policy/limits.js';
-import type { Invariant } from '../../lib/sim/invariants.js';
-import { simulate } from '../../lib/sim/simulate.js';
-import { scenarioOf, scenarioText } from './scenarios.js';
+import type { Coordinator } from '../../../lib/coordinator/coordinator.js';
+import * as recording from '../../../lib/coordinator/recording.js';
+import type * as account from '../../../lib/policy/account.js';
+import type * as cache from '../../../lib/policy/cache.js';
+import type * as decide from '../../../lib/policy/decide.js';
+import type * as demand from '../../../lib/policy/demand.js';
+import type * as estimate from '../../../lib/policy/estimate.js';
+import type * as guest from '../../../lib/policy/guest.js';
+import { charge, isControlled, overhead } from '../../../lib/policy/guest.js';
+import type * as limits from '../../../lib/policy/limits.js';
+import type { Invariant } from '../../../lib/sim/invariants.js';
+import { simulate } from '../../../lib/sim/simulate.js';
+import { scenarioOf, scenarioText } from '../scenarios.js';
 
 /** Scenarios that it may take. */
 const MOST_RUNS = 400;
@@ -254,15 +254,15 @@ const MODULES = ['limits', 'guest', 'readings', 'cache', 'estimate', 'demand', '
 async function coordinatorWith(t: Test, variant: Variant): Promise<typeof Coordinator> {
   const changes: Readonly<Record<string, object | ((own: never) => object) | undefined>> = { ...variant.policy };
   const beside = (folder: string, modules: Readonly<Record<string, object>>) =>
-    Object.fromEntries(Object.entries(modules).map(([name, made]) => [`../../lib/${folder}/${name}.js`, made]));
+    Object.fromEntries(Object.entries(modules).map(([name, made]) => [`../../../lib/${folder}/${name}.js`, made]));
   const policy: Record<string, object> = {};
   for (const name of MODULES) {
-    const own = await t.mockImport<object>(`../../lib/policy/${name}.js`, beside('policy', policy));
+    const own = await t.mockImport<object>(`../../../lib/policy/${name}.js`, beside('policy', policy));
     const change = changes[name];
     policy[name] = { ...own, ...(typeof change === 'function' ? change(own as never) : change) };
   }
-  const snapshot = await t.mockImport<object>('../../lib/coordinator/snapshot.js', beside('policy', policy));
-  const made = await t.mockImport<{ Coordinator: typeof Coordinator }>('../../lib/coordinator/coordinator.js', {
+  const snapshot = await t.mockImport<object>('../../../lib/coordinator/snapshot.js', beside('policy', policy));
+  const made = await t.mockImport<{ Coordinator: typeof Coordinator }>('../../../lib/coordinator/coordinator.js', {
     ...beside('policy', policy),
     ...beside('coordinator', { snapshot, recording: { ...recording, ...variant.recording } }),
   });

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { Coordinator, type CoordinatorOptions } from '../../lib/coordinator/coordinator.js';
-import { BASELINE, isUseKept, reclaimedNow, sumOf } from './use.js';
+import { Coordinator, type CoordinatorOptions } from '../../../lib/coordinator/coordinator.js';
+import { BASELINE, isUseKept, reclaimedNow, sumOf } from '../use.js';
 
 t.test('memory that nobody uses is reclaimed as by earlier policies, and nobody dies of it', { timeout: 600_000 }, async (t) => {
   const { reclaimed, kills } = await reclaimedNow();

@@ -1,7 +1,7 @@
 /** What random scenarios found and what was mended for it: each made short, and run again. */
 import t from 'tap';
-import { parseScenario } from '../../lib/sim/scenario.js';
-import { simulate } from '../../lib/sim/simulate.js';
+import { parseScenario } from '../../../lib/sim/scenario.js';
+import { simulate } from '../../../lib/sim/simulate.js';
 
 const found: Readonly<Record<string, string>> = {
   'a guest that rises while too much is charged was promised what was yet to be taken from it': `

@@ -2,9 +2,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { GiB } from '../../lib/common/units.js';
-import { loadScenario } from '../../lib/sim/scenario.js';
-import { simulate } from '../../lib/sim/simulate.js';
+import { GiB } from '../../../lib/common/units.js';
+import { loadScenario } from '../../../lib/sim/scenario.js';
+import { simulate } from '../../../lib/sim/simulate.js';
 
 const FOLDER = 'test/fixtures/cases';
 const SEEDS = Number(process.env.SIM_SEEDS ?? 20);
