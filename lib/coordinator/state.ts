@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { readFileOf } from '../common/file.js';
 import { messageOf } from '../common/text.js';
+import { clipped } from '../config/settings.js';
 import { isLocal } from '../host/memory.js';
 import type { Remembered } from '../policy/types.js';
 
@@ -54,23 +55,10 @@ const balloon = z.strictObject({
   thrashed: z.boolean(),
   cache: z.strictObject({ working: amount, floor: amount, probeAfter: amount, pause: amount, rereads: amount, rereadMs: amount }),
 });
-const boot = z.string().nullable();
-const schema = z.strictObject({
-  version: z.literal(VERSION),
-  boot,
-  guests: z.record(z.uuid(), z.strictObject({ id, period: period.nullable(), balloon: balloon.nullable() })),
-});
-/** Version 1 had the stats periods alone. */
-const firstSchema = z
-  .strictObject({
-    version: z.literal(1),
-    boot,
-    periods: z.record(z.uuid(), z.strictObject({ id, ...period.shape })),
-  })
-  .transform(({ periods, ...rest }): z.infer<typeof schema> => {
-    const guests = Object.entries(periods).map(([uuid, { id, ...period }]) => [uuid, { id, period, balloon: null }] as const);
-    return { ...rest, version: VERSION, guests: Object.fromEntries(guests) };
-  });
+const guest = z.strictObject({ id, period: period.nullable(), balloon: balloon.nullable() });
+const schema = z.strictObject({ version: z.literal(VERSION), boot: z.string().nullable(), guests: z.record(z.string(), z.unknown()) });
+/** Any 128 bits: libvirt asks no more of them, and RFC 4122 does not hold for those of its own test guests. */
+const ANY_UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
  * What the state of a host is found by again. A local host's is not kept under its UUID: where libvirt finds none, as in sessions of users
@@ -120,13 +108,13 @@ export function fileState(path: string, boot: string | null, warn: (message: str
           warn(`${path}: cannot be read, so what it says is lost: ${messageOf(error)}`);
         return new Map();
       }
-      const read = parse(text);
-      if ('problem' in read) {
+      const { boot: written, guests, problem, version } = parse(text);
+      if (problem !== null) {
         const fate = readOnly ? 'it is not believed' : await setAside(path);
-        warn(`${path}: not what memcoord ${VERSION === read.version ? 'wrote' : 'of this version writes'} (${read.problem}); ${fate}`);
-        return new Map();
+        const rest = guests.size > 0 ? '; what it says of the other guests is believed' : '';
+        warn(`${path}: not what memcoord ${VERSION === version ? 'wrote' : 'of this version writes'} (${problem}); ${fate}${rest}`);
       }
-      return read.boot === boot ? new Map(Object.entries(read.guests)) : new Map();
+      return written === boot ? guests : new Map();
     },
     save(guests) {
       if (readOnly) return Promise.resolve();
@@ -145,18 +133,38 @@ export function fileState(path: string, boot: string | null, warn: (message: str
   };
 }
 
-function parse(text: string): z.infer<typeof schema> | { readonly problem: string; readonly version: unknown } {
+interface Read {
+  readonly boot: string | null;
+  readonly guests: SavedGuests;
+  /** The first thing that is wrong; null = nothing. */
+  readonly problem: string | null;
+  readonly version: unknown;
+}
+
+/** What cannot be believed of one guest costs only that guest. */
+function parse(text: string): Read {
+  const nothing = { boot: null, guests: new Map<string, SavedGuest>() };
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    return { problem: messageOf(error), version: VERSION };
+    return { ...nothing, problem: messageOf(error), version: VERSION };
   }
   const version = typeof value === 'object' && value !== null && 'version' in value ? value.version : VERSION;
-  const read = (version === 1 ? firstSchema : schema).safeParse(value);
-  if (read.success) return read.data;
-  const issue = read.error.issues[0];
-  return { problem: `${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'unknown'}`, version };
+  const read = schema.safeParse(value);
+  if (!read.success) return { ...nothing, problem: problemOf(read.error), version };
+  const guests = new Map<string, SavedGuest>();
+  let problem: string | null = null;
+  for (const [uuid, entry] of Object.entries(read.data.guests)) {
+    const one = ANY_UUID.test(uuid) ? guest.safeParse(entry) : { success: false as const, error: null };
+    if (one.success) guests.set(uuid, one.data);
+    else problem ??= one.error === null ? `guests: ${clipped(uuid)} is no UUID` : `guests.${uuid}.${problemOf(one.error)}`;
+  }
+  return { boot: read.data.boot, guests, problem, version };
+}
+
+function problemOf({ issues: [issue] }: z.ZodError): string {
+  return `${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'unknown'}`;
 }
 
 /** @returns what became of it */

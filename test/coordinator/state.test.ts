@@ -22,7 +22,6 @@ const GUEST: SavedGuest = {
   },
 };
 const GUESTS = new Map([[UUID, GUEST]]);
-const VERSION_1 = JSON.stringify({ version: 1, boot: 'boot 1', periods: { [UUID]: { id: 7, original: 10, set: 1 } } });
 
 test('what was saved is there for the next process, and for nobody else', async (t) => {
   const path = join(t.testdir(), 'lib/host.json');
@@ -52,14 +51,39 @@ test('saves that overlap end with the last one, whole', async (t) => {
   t.equal((await state.load()).get(UUID)?.period?.original, 8);
 });
 
-test('what version 1 knew, the stats periods, is still read', async (t) => {
-  const path = join(t.testdir({ 'host.json': VERSION_1 }), 'host.json');
+test('a guest whose UUID is not RFC 4122, as libvirt takes any 128 bits, is kept like any other', async (t) => {
+  const path = join(t.testdir(), 'host.json');
   const warnings: string[] = [];
-  t.same(
-    await fileState(path, 'boot 1', (line) => warnings.push(line)).load(),
-    new Map([[UUID, { id: 7, period: { original: 10, set: 1 }, balloon: null }]]),
+  // Of libvirt's own test driver, and all zeros.
+  const guests = new Map(
+    ['6695eb01-f6a4-8304-79aa-97f2502e193f', '00000000-0000-0000-0000-000000000000', UUID].map((uuid) => [uuid, GUEST]),
   );
+  await fileState(path, null, (line) => warnings.push(line)).save(guests);
+  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), guests);
   t.same(warnings, []);
+});
+
+test('what is wrong of one guest costs only that guest', async (t) => {
+  const other = '11111111-2222-3333-4444-555555555555';
+  for (const [wrong, problem] of [
+    ['"pause":15000', /guests\.11111111-.*\.balloon\.pause: /],
+    [`"${other}"`, /guests: .*\.\.\/x.* is no UUID/],
+  ] as const) {
+    const path = join(t.testdir(), 'host.json');
+    await fileState(path, null, () => {}).save(
+      new Map([
+        [other, GUEST],
+        [UUID, GUEST],
+      ]),
+    );
+    const text = readFileSync(path, 'utf8').replace(wrong, wrong.startsWith('"pause') ? '"pause":"x"' : '"../x"');
+    writeFileSync(path, text);
+    const warnings: string[] = [];
+    t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map([[UUID, GUEST]]));
+    t.match(warnings, [problem]);
+    t.match(warnings, [/set aside as .*; what it says of the other guests is believed$/]);
+    t.equal(readFileSync(`${path}.bad`, 'utf8'), text);
+  }
 });
 
 test('what is read for a dry run stays as it is, also where it is broken, and nothing is written', async (t) => {
@@ -105,7 +129,7 @@ test('whatever stands in the file, it is never fatal, and never believed where i
       whole.replace('"speed":409600', '"speed":1e999'),
       whole.replace('"pause":15000', '"pause":"15000"'),
       whole.replace('"period"', '"periods"'),
-      VERSION_1.replace('"set":1', '"set":0.5'),
+      whole.replace('"set":1', '"set":0.5'),
       whole.replace('"id":7', '"id":"7"'),
       whole.replace(UUID, '../../etc/passwd'),
     ),

@@ -6,7 +6,7 @@ import { fileState } from '../../lib/coordinator/state.js';
 import { hostileText } from './hostile.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
-const WHOLE = `{"version":1,"boot":null,"periods":{"${UUID}":{"id":7,"original":10,"set":1}}}\n`;
+const WHOLE = `{"version":2,"boot":null,"guests":{"${UUID}":{"id":7,"period":{"original":10,"set":1},"balloon":null}}}\n`;
 
 /** What is read out of a file with that text, what was reported, and what was set aside. */
 async function read(path: string, text: string | Buffer | null) {
@@ -35,14 +35,14 @@ t.test('whatever stands in the file is never fatal, and believed only where it i
       .map(([at, text]) => `${WHOLE.slice(0, at)}\u0000${text}${WHOLE.slice(at)}`),
     fc
       .oneof(fc.integer({ min: 1000 }), fc.double(), fc.string(), fc.constantFrom(null, true, [1]))
-      .map((version) => WHOLE.replace('1,', `${JSON.stringify(version)},`)),
+      .map((version) => WHOLE.replace('2,', `${JSON.stringify(version)},`)),
     fc.constantFrom(
       WHOLE.replace('"id":7', '"id":-7'),
       WHOLE.replace('"id":7', '"id":1e400'),
       WHOLE.replace('"original":10', '"original":10.5'),
       WHOLE.replace('"set":1', '"set":1,"__proto__":{"set":2}'),
       WHOLE.replace(UUID, '../../../etc/passwd'),
-      WHOLE.replace('"periods":{', '"periods":['),
+      WHOLE.replace('"guests":{', '"guests":['),
       '['.repeat(100_000),
       '{"a":'.repeat(100_000),
       '1'.repeat(1_000_000),
