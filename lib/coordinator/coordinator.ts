@@ -150,7 +150,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       dryRun,
       time,
       beliefs: () => this.#model.guests,
-      tell: (notice) => this.emit('notice', notice),
+      tell: (notice) => this.#emit('notice', notice),
     });
   }
 
@@ -158,6 +158,22 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   get snapshot(): Snapshot | null {
     if (this.#seen !== null) this.#snapshot ??= snapshotOf(this.#seen);
     return this.#snapshot;
+  }
+
+  /**
+   * Calls the listeners one by one. What one of them throws is not ours to handle, and must not stop the coordination: it is an `uncaughtException`
+   * of the process, as if it were thrown in a timer of the listener's own, and the others are called all the same.
+   */
+  #emit<Kind extends keyof CoordinatorEvents>(kind: Kind, ...what: CoordinatorEvents[Kind]): void {
+    for (const listener of this.rawListeners(kind)) {
+      try {
+        (listener as (...what: CoordinatorEvents[Kind]) => void).apply(this, what);
+      } catch (error) {
+        setImmediate(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   start(): Promise<void> {
@@ -189,7 +205,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async stop(): Promise<void> {
     const restore = this.#config.onExit === 'restore';
     this.#ended ??= this.#end(restore);
-    const tell = (message: string) => this.emit('notice', { kind: 'not-restored', level: 'warn', message });
+    const tell = (message: string) => this.#emit('notice', { kind: 'not-restored', level: 'warn', message });
     try {
       for (const { name, size, original, why } of restore ? await this.#ended : []) {
         if (original > 0 && why !== null)
@@ -281,7 +297,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#lost = false;
     const now = this.#time.now();
     this.#discovery = this.#dryRun ? [] : DISCOVERY.map(({ afterMs, refresh }) => ({ at: now + afterMs, refresh }));
-    this.emit('connected', hypervisor.uri);
+    this.#emit('connected', hypervisor.uri);
     return hypervisor;
   }
 
@@ -328,14 +344,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         retry = FIRST_RETRY_MS;
         lostAt = null;
         // A daemon that hung for a moment has kept the connection: that it answers again is told all the same.
-        if (told && hypervisor === failed) this.emit('connected', hypervisor.uri);
+        if (told && hypervisor === failed) this.#emit('connected', hypervisor.uri);
         told = false;
       } catch (error) {
         failed = this.#hypervisor;
         if (failed?.isAlive() !== true) this.#lost = true;
         // One answer that is late is no sign: libvirtd lists no guests while it waits for the process of one that was destroyed to end.
         const late = !this.#lost && lostAt === null && isLate(error);
-        if (!told && !late) this.emit('lost', error instanceof Error ? error : new Error(String(error)));
+        if (!told && !late) this.#emit('lost', error instanceof Error ? error : new Error(String(error)));
         told ||= !late;
         // Full jitter, so that many hosts do not come back at the same moment, over a pause that is none too short.
         await this.#sleep(LEAST_SAMPLE + retry * this.#random());
@@ -444,7 +460,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const anew = this.#model === EMPTY_MODEL;
     this.#model = made.model;
     const moves = wayOut === null ? made.moves : wayOut.choose(made);
-    for (const notice of made.notices) this.emit('notice', worded(notice, this.#factsOf(notice.uuid)));
+    for (const notice of made.notices) this.#emit('notice', worded(notice, this.#factsOf(notice.uuid)));
     this.#tellEmpty(read.guests.length === 0);
     if (this.#dryRun) this.#rehearse(moves);
     const { outcomes, orderedAt } = this.#dryRun ? NOT_ORDERED : await this.#carryOut(hypervisor, moves);
@@ -453,7 +469,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const { account, state } = made;
     this.#seen = { wallClock: Date.now(), sample, config, model: this.#model, account, state };
     this.#snapshot = null;
-    if (this.listenerCount('sample') > 0 && this.snapshot !== null) this.emit('sample', this.snapshot);
+    if (this.listenerCount('sample') > 0 && this.snapshot !== null) this.#emit('sample', this.snapshot);
     return moves.length;
   }
 
@@ -472,7 +488,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   #tellEmpty(empty: boolean): void {
     if (empty && !this.#toldEmpty)
-      this.emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for some' });
+      this.#emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for some' });
     this.#toldEmpty = empty;
   }
 
@@ -487,7 +503,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     this.#model = ordered(this.#model, orders, orderedAt);
     for (const [i, move] of moves.entries()) {
       const error = errors[i] ?? null;
-      this.emit('move', error === null ? { ...move, applied: true } : { ...move, applied: false, error });
+      this.#emit('move', error === null ? { ...move, applied: true } : { ...move, applied: false, error });
     }
     return { outcomes: orders.map(({ outcome }) => outcome), orderedAt };
   }
@@ -497,13 +513,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       const last = this.#rehearsed.get(move.uuid);
       if (last !== undefined && last.reason === move.reason && Math.abs(last.to - move.to) < DRY_RUN_GRAIN) continue;
       this.#rehearsed.set(move.uuid, move);
-      this.emit('move', { ...move, applied: false });
+      this.#emit('move', { ...move, applied: false });
     }
   }
 
   #record({ config, ...rest }: RecordedSample & { readonly config: Config }): void {
     if (this.listenerCount('record') === 0) return;
-    this.emit('record', toLine(config === this.#recorded ? rest : { config, ...rest }));
+    this.#emit('record', toLine(config === this.#recorded ? rest : { config, ...rest }));
     this.#recorded = config;
   }
 }

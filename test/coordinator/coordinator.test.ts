@@ -96,6 +96,38 @@ t.test('guests in need grow beside one that starts and could take more than the 
   await stop();
 });
 
+t.test('a listener that throws is an uncaught error of the process, and coordination goes on', async (t) => {
+  const thrown: unknown[] = [];
+  const real = globalThis.setImmediate;
+  const caught = (run: () => void) =>
+    real(() => {
+      try {
+        run();
+      } catch (error) {
+        thrown.push(error);
+      }
+    });
+  globalThis.setImmediate = caught as unknown as typeof setImmediate;
+  t.teardown(() => {
+    globalThis.setImmediate = real;
+  });
+  const { host, coordinator, stop } = coordinate([idle('a', { current: 1500 * MiB })]);
+  const told: string[] = [];
+  for (const kind of ['sample', 'move', 'notice', 'connected', 'record', 'lost'] as const) {
+    coordinator.prependListener(kind, () => {
+      throw new Error(kind);
+    });
+    coordinator.on(kind, () => told.push(kind));
+  }
+  await coordinator.start();
+  await host.pass(20_000);
+  t.ok(host.guest('a').actual < 1000 * MiB, 'memory is moved');
+  const kinds = new Set(thrown.map((error) => (error as Error).message));
+  t.same([...kinds].sort(), ['connected', 'move', 'notice', 'record', 'sample'], 'nothing is taken for a lost connection');
+  t.same([...new Set(told)].sort(), [...kinds].sort(), 'the other listeners are called all the same');
+  await stop();
+});
+
 t.test('the stats period is set to the interval and put back on stop', async (t) => {
   const { host, coordinator, stop } = coordinate([idle('a'), idle('b')]);
   host.guest('b').setPeriod(5);
