@@ -11,7 +11,9 @@ const TOKENS = new RegExp(`\\\\.|${SET.source}|.`, 'gsu');
 
 /** @throws RangeError, SyntaxError where it is not a glob. */
 export function globMatcher(glob: string): (name: string) => boolean {
-  const patterns = withoutBraces(glob.match(TOKENS) ?? []).map(patternOf);
+  const tokens: string[] = glob.match(TOKENS) ?? [];
+  if (tokens.includes('[')) throw new RangeError('[ opens a set that no ] closes; \\[ is the letter');
+  const patterns = withoutBraces(tokens).map(patternOf);
   return (name) => patterns.some((pattern) => pattern.test(name));
 }
 

@@ -314,7 +314,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (event.kind === 'started') this.#started.add(event.uuid);
     if (event.kind === 'stopped') this.#started.delete(event.uuid);
     // Hot-plug changes what the domain's XML says: read it anew.
-    if (event.kind === 'deviceAdded') this.#registry.forgetAll();
+    if (event.kind === 'deviceAdded') this.#registry.forget(event.uuid);
     if (event.kind === 'closed') this.#lost = true;
     this.#sweepAt = Number.NEGATIVE_INFINITY;
     this.#wake();

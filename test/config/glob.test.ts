@@ -22,8 +22,7 @@ t.test('stars, question marks, sets, braces', async (t) => {
     ['\\*\\{a,b\\}\\\\', ['*{a,b}\\'], ['x{a,b}\\']],
     ['!odd', ['!odd'], ['other']],
     ['vm (old)+|$^.', ['vm (old)+|$^.'], ['vm old', 'vm (old)+|$^x']],
-    ['a}, [b', ['a}, [b'], ['a']],
-    ['[]', ['[]'], ['']],
+    ['a}, \\[b', ['a}, [b'], ['a']],
     ['end\\', ['end\\'], ['end']],
   ];
   for (const [glob, yes, no] of cases) {
@@ -34,7 +33,8 @@ t.test('stars, question marks, sets, braces', async (t) => {
 });
 
 t.test('what nobody can mean is refused', async (t) => {
-  for (const glob of ['[z-a]', '{a', '{a}', 'web-{1..3}', '{a,b}'.repeat(7), '{'.repeat(255)]) t.throws(() => globMatcher(glob), glob);
+  for (const glob of ['[z-a]', 'web[0-9', '[]', 'a}, [b', '{a', '{a}', 'web-{1..3}', '{a,b}'.repeat(7), '{'.repeat(255)])
+    t.throws(() => globMatcher(glob), glob);
 });
 
 t.test('a star is for any letters, however many stars there are', async (t) => {

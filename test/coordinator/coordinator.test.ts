@@ -689,6 +689,30 @@ t.test('what a guest is forbidden stays forbidden while libvirt does not describ
   await stopped;
 });
 
+t.test('a device that is plugged into one guest has that guest described anew, and no other', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: ['a', 'b', 'c'].map((name) => idle(name)) });
+  const described: string[] = [];
+  const { coordinator, stop } = coordinate([], {
+    time: host.time,
+    connect: withCalls(host, (real) => ({
+      describe: async (uuid, options) => {
+        described.push(uuid);
+        return real.describe(uuid, options);
+      },
+    })),
+  });
+  await coordinator.start();
+  await host.pass(5000);
+  const before = described.length;
+  const { uuid } = host.guest('b');
+  host.tell({ kind: 'deviceAdded', uuid, name: 'b' });
+  await host.pass(5000);
+  t.same(described.slice(before), [uuid]);
+  const stopped = stop();
+  await host.pass(5000);
+  await stopped;
+});
+
 t.test('a guest that libvirt has never described is not charged and not moved', async (t) => {
   const host = new SimHost({ total: 23 * GiB, guests: [idle('dark')] });
   host.guest('dark').setPeriod(1);
