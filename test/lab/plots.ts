@@ -104,7 +104,7 @@ export function drawReader({ samples, begun, ended }: CacheRecording): string {
   for (let t = 0; t <= ended - begun; t += 30) times.push(`<text x="${x(begun + t)}" y="${low + 16}" text-anchor="middle">${t} s</text>`);
   const style = '.g{stroke:#ddd}.s{stroke:#888;stroke-dasharray:4 3}.a{stroke:#1f5fbf;stroke-width:2}.u{stroke:#d9822b;stroke-width:1.5}';
   const start = (tall: number) => `<path class="s" d="M${x(begun)} 0v${tall}"/>`;
-  return picture({ width: left + width + 14, height: top + height + 34 + low + 26 }, style, [
+  return picture({ width: left + width + 26, height: top + height + 34 + low + 26 }, style, [
     `<text x="${left}" y="20" font-size="14" fill="#222">A guest of 2 GiB reads a file of 1,000 MiB again and again; memcoord is started at 0 s</text>`,
     `<text x="${left}" y="37">balloon (MiB)</text><g transform="translate(${left} ${top})">${grid.join('')}${start(height)}<polyline fill="none" class="a" points="${balloon.join(' ')}"/></g>`,
     `<text x="${left}" y="${top + height + 22}">read from disk (MiB/s)</text><g transform="translate(${left} ${top + height + 30})">${scale.join('')}${start(low)}<polyline fill="none" class="u" points="${rates.join(' ')}"/>${times.join('')}</g>`,
