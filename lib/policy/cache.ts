@@ -80,6 +80,7 @@ export function readCache(draft: Draft, figure: Figure, at: number, config: Poli
     // The first reading, or one after a long time, tells no rate.
     draft.readsSince = at;
     draft.readRate = Number.NaN;
+    draft.cacheAtReads = cacheOf(draft);
     return;
   }
   draft.readRate = (read / elapsed) * 1000;
@@ -101,10 +102,16 @@ function keepWhileRising(draft: Draft, at: number, { intervalMs }: PolicyConfig)
 }
 
 function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: PolicyConfig): void {
-  const { readRate, actual, original, target } = draft;
-  // What it reads when it has lost memory already may be what it has lost.
-  if (Number.isNaN(draft.usualReads)) draft.usualReads = actual >= original - SAME || isRoomy(draft, draft.unused) ? readRate : 0;
-  const above = (Math.max(0, readRate - READS_USUAL * draft.usualReads) * elapsed) / 1000;
+  const { actual, original, target, unused } = draft;
+  const whole = actual >= original - SAME;
+  const free = isRoomy(draft, unused);
+  // What its cache grew by it read for the first time.
+  const cache = cacheOf(draft);
+  const first = Math.max(0, cache - draft.cacheAtReads);
+  draft.cacheAtReads = cache;
+  const again = Math.max(0, draft.readRate - (1000 * first) / elapsed);
+  if (Number.isNaN(draft.usualReads)) draft.usualReads = 0;
+  const above = (Math.max(0, again - READS_USUAL * draft.usualReads) * elapsed) / 1000;
   // What it was given back it reads once more.
   const filled = Math.min(above, draft.fills);
   draft.fills -= filled;
@@ -113,12 +120,7 @@ function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: P
     draft.working = Math.max(draft.working, cacheOf(draft));
     draft.fills = 0;
   }
-  // What it reads into free memory it never had.
-  const free = isRoomy(draft, draft.unused);
-  const taken = Math.max(0, draft.unusedAtReads - draft.unused) || 0;
-  draft.unusedAtReads = draft.unused;
-  draft.excess = free ? 0 : draft.excess * 2 ** (-elapsed / READS_HALVE) + Math.max(0, above - filled - taken);
-  const whole = actual >= original - SAME;
+  draft.excess = free ? 0 : draft.excess * 2 ** (-elapsed / READS_HALVE) + above - filled;
   if (!whole && above > 0) {
     draft.rereads += above;
     if (draft.excess >= READS_RISE / 4) draft.rereadMs += elapsed;
@@ -126,15 +128,20 @@ function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: P
   const cut = at - draft.cutAt < Math.max(THRASH_WINDOW, 3 * intervalMs);
   if (draft.excess < READS_RISE) {
     if (draft.excess < READS_RISE / 4) draft.quietSize = actual;
-    const fills = free || filled > 0 || taken > 0;
-    if (!cut && !(fills && readRate > draft.usualReads))
-      draft.usualReads += (1 - 2 ** (-elapsed / USUAL_HALVES)) * (readRate - draft.usualReads);
+    // The mean of the first readings, unless it has lost memory already: then it may be that which it reads.
+    const least = whole || free ? elapsed / (at - draft.readsSince) : 0;
+    const weight = Math.max(least, 1 - 2 ** (-elapsed / USUAL_HALVES));
+    if (!cut && filled === 0) draft.usualReads += weight * (again - draft.usualReads);
     return;
   }
   // What it reads with all that it had before memcoord came is its own affair, and usual from now on.
   if (whole && !cut) {
-    draft.usualReads = readRate;
-    draft.excess = 0;
+    draft.usualReads = again;
+    draft.excess = draft.fills = 0;
+    // More memory has not helped: nothing is to be kept for it.
+    draft.cacheFloor = 0;
+    draft.probeAfter = at;
+    draft.probePause = FIRST_PROBE_PAUSE;
     return;
   }
   const before = Math.max(draft.quietSize || 0, draft.shrunkFrom || 0);

@@ -156,8 +156,8 @@ const NUMBERS = {
   readsSince: NEVER,
   /** Reads a second, now and usually. */
   readRate: UNKNOWN,
-  /** MemFree when they were last read. */
-  unusedAtReads: UNKNOWN,
+  /** Its page cache when they were last read. */
+  cacheAtReads: UNKNOWN,
   usualReads: UNKNOWN,
   /** Reads above the usual, of late. */
   excess: 0,
