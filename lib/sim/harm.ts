@@ -28,8 +28,7 @@ export const HARMS = {
   starves: 'no guest is left with less than it uses and the least spare while the host could pay for it',
   host: 'the host is left its reserve, or what it would have unmanaged where that is less',
   thrash: 'nobody swaps or faults more than unmanaged, while the host has its reserve and 1 GiB more',
-  rereads:
-    'nobody reads from disk twice as much as unmanaged for more than 10 s of any minute, while the host has its reserve and 1 GiB more',
+  rereads: 'nobody reads from disk twice as much as unmanaged for more than 10 s of any minute, while nobody waits in need',
 } as const;
 export type Harm = keyof typeof HARMS;
 
@@ -147,6 +146,8 @@ export class HarmJudge {
   #lostSince: number | null = 0;
   #awayUntil = 0;
   #otherAt = Number.NEGATIVE_INFINITY;
+  /** When somebody last lacked what it needs. */
+  #neededAt = Number.NEGATIVE_INFINITY;
   /** Since when the host has room for whoever is in need. */
   #roomSince = 0;
   #hostSound = false;
@@ -227,12 +228,14 @@ export class HarmJudge {
     const hasRoom = this.#room >= ROOM;
     if (!hasRoom) this.#roomSince = Number.POSITIVE_INFINITY;
     else if (this.#roomSince === Number.POSITIVE_INFINITY) this.#roomSince = now;
+    if (standings.some((standing) => isControlled(standing.guest, standing.settings) && lackOf(standing) > SHORT_BAND))
+      this.#neededAt = now;
     for (const standing of standings) {
       this.#see(standing, away, fast.has(standing), quiet);
       const isOutside = hasRoom && standing.lives && standing.sound;
       this.judged.outlives ||= isOutside;
       this.#judgeThrashing(standing, isOutside);
-      this.#judgeReads(standing, isOutside);
+      this.#judgeReads(standing, isOutside && now - this.#neededAt >= SHORT_MS);
     }
     this.#judgeShortage(standings);
     this.#begun = true;
