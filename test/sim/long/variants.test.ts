@@ -229,9 +229,13 @@ const variants: readonly Variant[] = [
     violates: ['starves'],
   },
   {
-    name: 'the thrash rule switched off: guests that fault or swap after a shrink do not get it back',
-    policy: { limits: { THRASH_SWAP_IN: 1e12, THRASH_FAULTS: 1e12 } },
-    violates: ['thrash'],
+    name: 'the thrash rule switched off: guests that fault, swap or read after a shrink do not get it back',
+    policy: { limits: { THRASH_SWAP_IN: 1e12, THRASH_FAULTS: 1e12, READS_RISE: 1e12 } },
+    scenario: `
+      host: { memory: 16GiB }
+      duration: 110
+      guests: [{ name: a, max: 4GiB, size: 2GiB, uses: 500MiB, hot: 1GiB, mapped: yes }]`,
+    violates: ['thrash', 'rereads'],
   },
   {
     name: 'page cache is spare like any other: nobody watches what a guest reads from disk',
