@@ -137,7 +137,10 @@ export class GuestRegistry {
     if (facts === null) {
       // What was known of this start of the guest holds on: settings and obstacles do not go away because libvirt does not answer.
       const context = before?.id === id ? before.context : contextOf(name, null, this.#options.config()).context;
-      this.#learn(uuid, this.#later({ id, context: this.#recalled(context, uuid, id), changed: before?.changed ?? null }, before));
+      this.#learn(
+        uuid,
+        this.#later({ id, context: recalled(context, this.#left.get(uuid), id), changed: before?.changed ?? null }, before),
+      );
       return;
     }
     const { context, problems } = contextOf(name, facts, this.#options.config());
@@ -147,7 +150,13 @@ export class GuestRegistry {
     const dueAt = facts.obstacles.includes('virtio-mem') ? this.#options.time.now() + PLUGGED_AGAIN_MS : Number.POSITIVE_INFINITY;
     const retryAt = generation === this.#generation ? dueAt : Number.NEGATIVE_INFINITY;
     const changed = before?.changed ?? this.#leftBehind(uuid, id, facts.statsPeriod);
-    const known: Known = { id, context: this.#recalled(context, uuid, id), changed, retryAt, pause: before?.pause ?? FIRST_RETRY_MS };
+    const known: Known = {
+      id,
+      context: recalled(context, this.#left.get(uuid), id),
+      changed,
+      retryAt,
+      pause: before?.pause ?? FIRST_RETRY_MS,
+    };
     this.#learn(uuid, known);
     const wanted = Math.min(LONGEST_PERIOD, Math.max(1, Math.round(this.#options.config().intervalMs / 1000)));
     const coordinated = context.included && context.overrides.manage !== false && hasBalloon(facts);
@@ -166,12 +175,6 @@ export class GuestRegistry {
   #leftBehind(uuid: string, id: number, period: number): Known['changed'] {
     const left = this.#left.get(uuid);
     return left?.id === id && left.period !== null && (period === left.period.set || period === 0) ? left.period : null;
-  }
-
-  /** The context with what a coordinator before us knew of the same start of the guest. */
-  #recalled(context: GuestContext, uuid: string, id: number): GuestContext {
-    const left = this.#left.get(uuid);
-    return left?.id === id && left.balloon !== null ? { ...context, remembered: left.balloon } : context;
   }
 
   #saved(): SavedGuests {
@@ -275,4 +278,9 @@ export function contextOf(name: string, facts: DomainFacts | null, config: Confi
   const { overrides, problems } = parseMetadata(facts?.metadata ?? null);
   const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
   return { context: { facts, overrides: merged, included: isIncluded(config, name), statsPeriod: facts?.statsPeriod ?? 0 }, problems };
+}
+
+/** The context with what a coordinator has noted (`left`) of the same start of the guest. */
+export function recalled(context: GuestContext, left: SavedGuest | undefined, id: number): GuestContext {
+  return left?.id === id && left.balloon !== null ? { ...context, remembered: left.balloon } : context;
 }

@@ -12,7 +12,7 @@ import { type Plan, plan } from '../policy/plan.js';
 import type { GuestContext, Phase, Reason, Sample } from '../policy/types.js';
 import { CPU_TIME, figureOf, LAST_UPDATE, STRIDE, type Sweep } from '../sweep.js';
 import { whyText } from './messages.js';
-import { CONTROL_DEADLINE_MS, contextOf } from './registry.js';
+import { CONTROL_DEADLINE_MS, contextOf, recalled } from './registry.js';
 import type { SavedGuests } from './state.js';
 
 /** A guest as people see it. Sizes KiB; NaN = not known. */
@@ -111,9 +111,7 @@ export async function readOnce(
   await Promise.all(
     sweep.guests.map(async ({ uuid, name, id }) => {
       const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
-      const { context } = contextOf(name, facts, config);
-      const noted = left.get(uuid);
-      contexts.set(uuid, noted?.id === id && noted.balloon !== null ? { ...context, remembered: noted.balloon } : context);
+      contexts.set(uuid, recalled(contextOf(name, facts, config).context, left.get(uuid), id));
     }),
   );
   const sample: Sample = {

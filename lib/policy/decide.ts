@@ -167,9 +167,8 @@ function take(donors: readonly Belief[], at: number, books: Account, { taker, re
   // All that is wanted next is free somewhere.
   const freeDonors = free.reduce((sum, guest) => sum + Math.min(freeOf(guest), excess(guest)), 0) >= transit ? free : [];
   const sharers = freeDonors.length === 1 ? 1 : 2;
-  for (const guest of [...donors].sort(order)) {
+  for (const guest of (freeDonors.length > 0 ? [...freeDonors] : [...donors]).sort(order)) {
     const { target, ceiling } = guest;
-    if (inSteps && freeDonors.length > 0 && !freeDonors.includes(guest)) continue;
     const probed = urgent ? Number.POSITIVE_INFINITY : mostToProbe(guest, at);
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
     if (!waiting && !over && (rests || at < guest.shrinkAfter)) continue;

@@ -107,7 +107,6 @@ export function progress(draft: Draft, at: number): void {
     // It has come: no pause is due any more.
     if (draft.grownAt === draft.orderedAt) draft.growPause = FIRST_REFUSED_PAUSE;
   } else {
-    // By the time of the readings: where none came nothing is known of the progress.
     // By the time of the readings, which may come a little early: where none came nothing is known of the progress.
     if (draft.actualAt - draft.windowAt < PROGRESS_WINDOW - LEAST_SAMPLE) return;
     const come = gap < 0 ? windowActual - actual : actual - windowActual;

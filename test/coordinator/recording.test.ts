@@ -7,6 +7,7 @@ import { toLine } from '../../lib/coordinator/recording.js';
 import { fromLine, type RecordedSample, replay } from '../../lib/index.js';
 import { SimHost } from '../../lib/sim/host.js';
 import { figureOf, READS, STRIDE } from '../../lib/sweep.js';
+import { NOTHING_WRONG } from '../policy/world.js';
 
 const config = { ...defaultConfig(), pool: 2 * GiB };
 
@@ -103,17 +104,7 @@ function changed(value: unknown, [first, ...rest]: readonly number[], other: unk
 
 t.test('whatever is changed in a recording, it is planned again or refused', async (t) => {
   const lines = (await recorded()).slice(0, 12);
-  const remembered = {
-    original: GiB,
-    target: GiB,
-    orderedAt: 0,
-    speed: 400 * MiB,
-    reachable: 0,
-    shrinkAfter: 0,
-    pause: 15_000,
-    thrashed: false,
-    cache: { working: 0, floor: 0, probeAfter: 0, pause: 60_000, rereads: 0, rereadMs: 0 },
-  };
+  const remembered = { ...NOTHING_WRONG, original: GiB, target: GiB };
   const varied = lines.map((line) => {
     const sample = JSON.parse(line);
     const contexts = Object.entries<object>(sample.contexts).map(([uuid, each]) => [

@@ -4,22 +4,13 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
 import { fileState, type SavedGuest, stateName, statePath } from '../../lib/coordinator/state.js';
+import { NOTHING_WRONG } from '../policy/world.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
 const GUEST: SavedGuest = {
   id: 7,
   period: { original: 10, set: 1 },
-  balloon: {
-    original: 524288,
-    target: 400000,
-    orderedAt: 12345.6,
-    speed: 409600,
-    reachable: 0,
-    shrinkAfter: 0,
-    pause: 15000,
-    thrashed: false,
-    cache: { working: 0, floor: 0, probeAfter: 0, pause: 60_000, rereads: 0, rereadMs: 0 },
-  },
+  balloon: { ...NOTHING_WRONG, target: 400_000, orderedAt: 12_345.6 },
 };
 const GUESTS = new Map([[UUID, GUEST]]);
 

@@ -4,24 +4,12 @@ import { MiB } from '../../lib/common/units.js';
 import { charge } from '../../lib/policy/guest.js';
 import { remember } from '../../lib/policy/readings.js';
 import type { Remembered } from '../../lib/policy/types.js';
-import { guest, World } from './world.js';
-
-const NOTHING: Remembered = {
-  original: 512 * MiB,
-  target: 512 * MiB,
-  orderedAt: 0,
-  speed: 400 * MiB,
-  reachable: 0,
-  shrinkAfter: 0,
-  pause: 15_000,
-  thrashed: false,
-  cache: { working: 0, floor: 0, probeAfter: 0, pause: 60_000, rereads: 0, rereadMs: 0 },
-};
+import { guest, NOTHING_WRONG, World } from './world.js';
 
 /** A world with one guest, of which a coordinator before us knew this. */
 function after(remembered: Partial<Remembered>, settings: Parameters<typeof guest>[1] = {}): World {
   const world = new World([guest('a', settings)]);
-  world.remembered.set('a', { ...NOTHING, ...remembered });
+  world.remembered.set('a', { ...NOTHING_WRONG, ...remembered });
   return world;
 }
 

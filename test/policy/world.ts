@@ -53,6 +53,19 @@ export interface WorldGuest {
   included: boolean;
 }
 
+/** What a coordinator before us knew of a guest with which nothing was wrong. */
+export const NOTHING_WRONG: Remembered = {
+  original: 512 * MiB,
+  target: 512 * MiB,
+  orderedAt: 0,
+  speed: 400 * MiB,
+  reachable: 0,
+  shrinkAfter: 0,
+  pause: 15_000,
+  thrashed: false,
+  cache: { working: 0, floor: 0, probeAfter: 0, pause: 60_000, rereads: 0, rereadMs: 0 },
+};
+
 export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGuest {
   const maximum = settings.maximum ?? 2 * GiB;
   // A balloon that no driver has ever held is empty.
