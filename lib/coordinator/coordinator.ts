@@ -389,11 +389,15 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return unknown.slice(0, MOST_DISCOVERED).map(({ uuid }) => uuid);
   }
 
-  /** Guests whose disk reads are to be read, as far as they are sampled (`only`) and their part of the sampling budget pays for it, by uuid. */
+  /**
+   * Guests whose disk reads are to be read, as far as they are sampled (`only`) and their part of the sampling budget pays for it, by uuid. At a
+   * sweep that part is theirs, though nothing is left: guests whose cache was taken must not go unwatched while samples for others spend it all.
+   */
   #toWatch({ only }: { readonly only?: readonly string[] }): readonly string[] {
     const { samplingBudget, intervalMs } = this.#config;
     const wanted = toWatch(this.#model, this.#sampledAt).filter((uuid) => only?.includes(uuid) ?? true);
-    const most = Math.min(this.#savings, WATCH_PART * samplingBudget * intervalMs) / WATCH_COST;
+    const part = WATCH_PART * samplingBudget * intervalMs;
+    const most = (only === undefined ? part : Math.min(this.#savings, part)) / WATCH_COST;
     const reads = wanted.slice(0, Math.max(0, Math.floor(most)));
     this.#savings -= reads.length * WATCH_COST;
     return reads;

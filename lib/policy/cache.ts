@@ -159,12 +159,12 @@ function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: P
 
 /**
  * What may be taken from a guest while nobody waits, KiB: what it has free; or, where nothing is, a step into its cache, which is larger the
- * longer it goes well. Infinity where it has no cache to speak of.
+ * longer it goes well. Nothing of the size that is kept for its cache.
  */
 export function mostToProbe(belief: Belief, at: number): number {
   const { target, cacheFloor, maximum, probes } = belief;
-  if (!hasCache(belief)) return Number.POSITIVE_INFINITY;
   const above = Math.max(0, target - cacheFloor);
+  if (!hasCache(belief)) return above;
   const free = freeOf(belief);
   if (free >= GIVE_MARGIN) return Math.min(free, above);
   if (!mayProbe(belief, at)) return 0;

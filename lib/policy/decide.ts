@@ -101,10 +101,13 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   budget -= cost(relief, starving, at);
   // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
   budget -= free - Math.max(0, books.room);
-  // Cache that is not proven to be worked in is paid like need, of what is there; nobody has to give for it.
-  const due = ({ allocation, need, cacheFloor, ceiling }: Belief) => Math.max(Math.min(allocation, need), Math.min(cacheFloor, ceiling));
-  const needs = grow([...short, ...reading], due, budget - fund, at, growthReason);
-  budget -= cost(needs, [...short, ...reading], at);
+  const needed = grow(short, ({ allocation, need }) => Math.min(allocation, need), budget - fund, at, growthReason);
+  const growing = [...short, ...reading];
+  // Cache that is not proven to be worked in is paid of what need leaves: nobody gives for it, nor waits for what it takes.
+  const rest = budget - fund - cost(needed, short, at);
+  const unproven = ({ cacheFloor, ceiling }: Belief) => Math.min(cacheFloor, ceiling);
+  const needs = larger(needed, rest < GROW_BAND ? [] : grow(growing, unproven, rest, at, growthReason));
+  budget -= cost(needs, growing, at);
   const spent = Math.max(0, books.room) - budget;
   const left = sample.host.pressure ? 0 : Math.min(budget - fund, books.optionalRoom - spent);
   const cushions = grow(optional, ({ allocation }) => allocation, left, at, growthReason);
@@ -124,6 +127,13 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true, rate };
   const boots = boot(guests, at, books.optionalRoom - spent, books.poolRoom - spent - cost(cushions, optional, at));
   return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 || books.room < 0, rate };
+}
+
+/** Of two moves of one guest the one that gives it more. */
+function larger(moves: readonly Move[], others: readonly Move[]): Move[] {
+  const byGuest = new Map(moves.map((each) => [each.uuid, each]));
+  for (const each of others) if (each.to > (byGuest.get(each.uuid)?.to ?? 0)) byGuest.set(each.uuid, each);
+  return [...byGuest.values()].sort((a, b) => a.spare - b.spare);
 }
 
 function restoring(each: Move): Move {

@@ -139,3 +139,24 @@ t.test('whatever the file says, it does no harm: bounds and capacity hold, and t
     }),
   );
 });
+
+t.test('what is given for a guest in need does not go to one that would fill it with page cache', async (t) => {
+  const world = new World(
+    [guest('needs', { actual: 400 * MiB, used: 390 * MiB }), guest('reads', { actual: 624 * MiB, used: 150 * MiB, touched: 600 * MiB })],
+    { pool: 1024 * MiB },
+  );
+  const cache = { ...NOTHING_WRONG.cache, floor: 900 * MiB, probeAfter: world.at + 600_000 };
+  world.remembered.set('reads', { ...NOTHING_WRONG, original: 1024 * MiB, target: 624 * MiB, cache });
+  const moves = world.run(20);
+  const needs = moves.findLastIndex(({ name, reason }) => name === 'needs' && reason !== 'surplus');
+  t.same(
+    moves.slice(0, needs).filter(({ name, to, from }) => name === 'reads' && to > from),
+    [],
+  );
+  t.same(
+    moves.slice(needs).filter(({ reason }) => reason === 'give'),
+    [],
+    'nor is it taken from it again for nobody',
+  );
+  t.ok(world.find('needs').actual >= 490 * MiB, `${world.find('needs').actual / MiB} MiB`);
+});
