@@ -6,8 +6,9 @@ export function isMet({ value, target, bound }: Ratio): boolean {
   return Number.isFinite(value) && (bound === 'atMost' ? value <= target : value >= target);
 }
 
-/** Worse than half of its target: further off than a noisy machine explains. */
+/** Worse than half of its target: further off than a noisy machine explains. A time tells of the machine as well, and is not judged. */
 export function isFarOff(ratio: Ratio): boolean {
+  if (ratio.absolute === true) return !Number.isFinite(ratio.value);
   return !isMet({ ...ratio, target: ratio.bound === 'atMost' ? 2 * ratio.target : ratio.target / 2 });
 }
 

@@ -48,7 +48,7 @@ const HOSTS: readonly HostName[] = ['none', 'test100', 'test1000', 'real4', 'rea
 const USAGE = `usage: npm run bench -- [--quick | --full] [--only QUESTION,...] | --publish
 
 Measures memcoord against virsh, python and C on the same guests, and prints one table. Without options it takes a quarter of an hour.
-  --quick     under two minutes, as TAP; fails where a ratio is worse than half of its target
+  --quick     under two minutes, as TAP; fails where a ratio is worse than half of its target (not at times)
   --full      with repeated runs and searches
   --only      some questions: ${QUESTIONS.map((make) => make().question.name).join(', ')}
   --publish   only writes README's section and the plots once more, from bench/results.json

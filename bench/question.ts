@@ -75,6 +75,8 @@ export interface Ratio {
   readonly target: number;
   /** Whether `value` should be at most or at least `target`. */
   readonly bound: 'atMost' | 'atLeast';
+  /** A time, which depends on the machine: it is shown with its target, and fails no quick run. */
+  readonly absolute?: true;
 }
 
 export interface Axis {

@@ -18,6 +18,13 @@ t.test('a ratio is far off where it is worse than half of its target', async (t)
   t.equal(isFarOff(ratio(7.4, 15, 'atLeast')), true);
 });
 
+t.test('a time of this machine is shown with its target and fails nothing', async (t) => {
+  const time: Ratio = { ...ratio(100, 5, 'atMost'), absolute: true };
+  t.equal(isMet(time), false);
+  t.equal(isFarOff(time), false);
+  t.equal(isFarOff({ ...time, value: Number.NaN }), true);
+});
+
 t.test('what could not be measured meets nothing, nor what JSON has made of it', async (t) => {
   for (const bound of ['atMost', 'atLeast'] as const) {
     for (const value of [Number.NaN, null as unknown as number]) {
