@@ -69,7 +69,8 @@ t.test('a plan is compared with a sweep over as many guests, and JavaScript judg
   t.equal(ratioOf(answer, '/ for 1,000'), 12);
   t.equal(ratioOf(answer, 'µs a guest'), 6, 'ten guests are too few to spread what a cycle takes in any case');
   // 12 ms of 5,000 ms.
-  t.equal(ratioOf(answer, '% of a sweep'), 0.24);
+  t.equal(ratioOf(answer, 'a plan for 10,000 guests, % of a sweep'), 0.24);
+  t.equal(ratioOf(answer, 'all JavaScript of a cycle for 10,000 guests, % of a sweep'), 0.48);
 });
 
 t.test('what being watched adds is counted over all processes, against the same host without memcoord', async (t) => {
