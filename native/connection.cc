@@ -184,17 +184,15 @@ void Link::KeepAll() {
 }
 
 Links::Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
-             std::unique_ptr<Link> first)
+             std::unique_ptr<Link> own)
     : uri_(uri),
       read_only_(read_only),
       sink_(sink),
-      first_(first->get()),
-      shared_(first->InProcess() ? std::move(first) : nullptr) {
-  if (first != nullptr) free_.push_back(std::move(first));
-}
+      own_(std::move(own)),
+      in_process_(own_->InProcess()) {}
 
 Result<Links::Lease> Links::Take() {
-  if (shared_ != nullptr) return Lease(shared_.get());
+  if (in_process_) return Lease(own_.get());
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {

@@ -96,24 +96,24 @@ class Links {
  public:
   class Lease;
 
-  // `first` is open already.
+  // `own` is open already. It is closed with the Links and never lent, so that the events that it
+  // may watch are heard for as long; but in-process all calls share it, as there it alone has the
+  // host.
   Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
-        std::unique_ptr<Link> first);
+        std::unique_ptr<Link> own);
 
   // A link that is the caller's until the lease ends. Opens one where none is free, which blocks.
   Result<Lease> Take();
 
   // Asks no daemon.
-  bool Alive() const { return virConnectIsAlive(first_) == 1; }
+  bool Alive() const { return virConnectIsAlive(own_->get()) == 1; }
 
  private:
   const std::string uri_;
   const bool read_only_;
   const std::shared_ptr<EventSink> sink_;
-  // Owned as the others are.
-  const virConnectPtr first_;
-  // In-process, where the above does not hold: one for all.
-  const std::unique_ptr<Link> shared_;
+  const std::unique_ptr<Link> own_;
+  const bool in_process_;
   std::mutex mutex_;
   // Those used last come last and are taken first: a small host hardly needs a second one. No more
   // are kept than are in use when no guest hangs.

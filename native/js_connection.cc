@@ -251,7 +251,11 @@ Napi::Value JsConnection::Close(const Napi::CallbackInfo& info) {
       },
       [id = id_](const Napi::Object& call_site, Done&) {
         Environment& here = Environment::Of(call_site.Env());
-        if (const JsConnection* self = here.Find(id)) here.RejectAll(self->Value(), Closed());
+        if (const JsConnection* found = here.Find(id)) {
+          // Collected, though not finalized yet: then nobody holds a promise of it.
+          const Napi::Object self = found->Value();
+          if (!self.IsEmpty()) here.RejectAll(self, Closed());
+        }
         return call_site.Env().Undefined();
       });
 }

@@ -104,11 +104,13 @@ Result<std::vector<Found>> ListGuests(Session& session) {
   if (!session.states_in_bulk || session.gate->HasSuspects()) return ListWithoutStates(connect);
   auto with = ListWithStates(connect);
   if (std::holds_alternative<std::vector<Found>>(with)) return with;
-  // Not every hypervisor has that call, and where there are thousands of guests it does not tell of
-  // them all. But most often the connection is lost, and the first error says why.
+  // Not every hypervisor has that call, and where there are thousands of guests its answer is too
+  // large. But most often the connection is lost, and the first error says why; what else fails may
+  // be over the next time.
   auto without = ListWithoutStates(connect);
   if (std::holds_alternative<Error>(without)) return with;
-  session.states_in_bulk = false;
+  const int code = std::get<Error>(with).libvirt_code;
+  if (code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_RPC) session.states_in_bulk = false;
   return without;
 }
 

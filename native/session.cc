@@ -81,9 +81,9 @@ Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_o
   }
   session->gate = std::make_shared<GuestGate>(session->read_pool, session->control_pool);
   session->closed = std::make_shared<ClosedLatch>(single ? 1 : 2);
-  const auto links = [&](std::unique_ptr<Link> first, const std::shared_ptr<WorkerPool>& pool) {
+  const auto links = [&](std::unique_ptr<Link> own, const std::shared_ptr<WorkerPool>& pool) {
     return ClosedOn(pool, session->closed,
-                    std::make_unique<Links>(uri, read_only, session->events, std::move(first)));
+                    std::make_unique<Links>(uri, read_only, session->events, std::move(own)));
   };
   session->read = links(std::move(reading), session->read_pool);
   session->control = single ? session->read : links(std::move(controlling), session->control_pool);

@@ -1,15 +1,16 @@
 import { execFile } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { MAXIMUM, REFRESHED, STATE, STRIDE } from '../../lib/sweep.js';
-import { CLEAN_ENV, hostOf, makeGuests, ROOT, runNode } from './support.js';
+import { CLEAN_ENV, domainXml, hostOf, makeGuests, open, ROOT, runNode, startDaemon } from './support.js';
 
 /** Builds hang.c and runs a program with it, on a host of so many guests. */
-async function onHangingHost(t: Test, count: number, program: string) {
+async function onHangingHost(t: Test, count: number, program: string, socket?: string) {
   const dir = t.testdir();
-  const uri = await hostOf(t, makeGuests(count));
+  const uri = socket ?? (await hostOf(t, makeGuests(count)));
   const preload = join(dir, 'hang.so');
   await promisify(execFile)('cc', ['-shared', '-fPIC', '-o', preload, join(ROOT, 'test/native/hang.c'), '-ldl'], { env: CLEAN_ENV });
   mkdirSync(join(dir, 'hanging'));
@@ -97,6 +98,43 @@ t.test('only guests that hang are set aside, however many waited behind them', a
     }`,
   );
   t.same(rounds, Array(3).fill(4));
+});
+
+t.test('events are heard, and the connection is alive, after more guests hung than links are kept', async (t) => {
+  // Over a socket: in-process, all calls share one link.
+  const { uri, virsh } = await startDaemon(t);
+  // The daemon's test host is there for as long as somebody is connected to it.
+  await open(t, uri);
+  const dir = t.testdir();
+  for (const guest of makeGuests(8)) {
+    await writeFile(join(dir, 'guest.xml'), domainXml(guest));
+    await virsh('create', join(dir, 'guest.xml'));
+  }
+  const [hung, heard, alive] = await onHangingHost(
+    t,
+    8,
+    `const virsh = (...words) => require('node:util').promisify(require('node:child_process').execFile)('virsh', ['-q', '-c', uri, ...words],
+      { env: { ...process.env, LD_PRELOAD: '' } });
+    let heard = 0;
+    connection.onEvent(({ kind, name }) => { if (kind === 'lifecycle' && name === 'guest0') heard++; });
+    const names = guests.map(({ name }) => name).filter((name) => name !== 'test');
+    let missing = 0;
+    for (let round = 0; round < 6; ++round) {
+      hang(...names);
+      for (let i = 0; i < 3; ++i) missing = (await sample()).filter((status) => status !== 0).length;
+      release(...names);
+      do await sleep(50); while ((await sample()).some((status) => status !== 0));
+    }
+    answers.push(missing);
+    await virsh('suspend', 'guest0');
+    await virsh('resume', 'guest0');
+    for (let i = 0; i < 100 && heard < 2; ++i) await sleep(20);
+    answers.push(heard, connection.isAlive());`,
+    uri,
+  );
+  t.equal(hung, 8);
+  t.equal(heard, 2, 'both events');
+  t.equal(alive, true);
 });
 
 t.test('threads that guests held are given back', async (t) => {

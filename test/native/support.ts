@@ -33,7 +33,8 @@ export function makeGuests(count: number): TestGuest[] {
   }));
 }
 
-function domainXml({ name, uuid, maximum, current }: TestGuest): string {
+/** The definition of a guest of the test driver. */
+export function domainXml({ name, uuid, maximum, current }: TestGuest): string {
   return `<domain type='test'>
   <name>${name}</name><uuid>${uuid}</uuid>
   <memory>${maximum}</memory><currentMemory>${current}</currentMemory>
