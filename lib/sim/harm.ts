@@ -354,7 +354,9 @@ export class HarmJudge {
     if (away || this.#hostShaken) this.#hostSound = false;
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
-    const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
+    // A host on which guests were killed has what they held: here they live.
+    const saved = standings.reduce((sum, { guest, lives }) => sum + (lives || guest.kills > 0 ? 0 : guest.used - (guest.spec.base ?? 0)), 0);
+    const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable - Math.max(0, saved));
     const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
     const slack =
       Math.max(HOST_SLACK, (lost * REACTION_MS) / 1000) +
