@@ -64,8 +64,11 @@ function hasCache(belief: Belief): boolean {
 /** Folds what the guest has read from its disks, where that was asked for, into what is believed of its cache. */
 export function readCache(draft: Draft, figure: Figure, at: number, config: PolicyConfig): void {
   if (at >= draft.probeAfter) draft.working = draft.cacheFloor = 0;
+  noteReads(draft, figure(READS), at, config);
   keepWhileRising(draft, at, config);
-  const reads = figure(READS);
+}
+
+function noteReads(draft: Draft, reads: number, at: number, config: PolicyConfig): void {
   if (Number.isNaN(reads)) return;
   if (reads < 0) {
     draft.reads = reads;
@@ -92,13 +95,18 @@ export function readCache(draft: Draft, figure: Figure, at: number, config: Poli
  * yet whether it works in that.
  */
 function keepWhileRising(draft: Draft, at: number, { intervalMs }: PolicyConfig): void {
-  const { trend, roseAt, used, original, target, cacheFloor } = draft;
-  if (!(trend >= RISING) || at - roseAt >= Math.max(RISES_WITHIN, 2 * intervalMs) || !hasCache(draft)) return;
+  const { trend, used, original, target, cacheFloor } = draft;
+  if (!isTaking(draft, at, intervalMs) || !hasCache(draft)) return;
   const ahead = Math.max(LEAST_SPARE, (trend * (intervalMs + UNSEEN)) / 1000);
   const size = Math.min(original, used + cacheOf(draft) + ahead);
   if (!(size > Math.max(cacheFloor, target))) return;
   draft.cacheFloor = size;
   draft.probeAfter = Math.max(draft.probeAfter, at + FIRST_PROBE_PAUSE);
+}
+
+/** Its programs take memory now. */
+function isTaking({ trend, roseAt }: Belief, at: number, intervalMs: number): boolean {
+  return trend >= RISING && at - roseAt < Math.max(RISES_WITHIN, 2 * intervalMs);
 }
 
 function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: PolicyConfig): void {
@@ -145,7 +153,8 @@ function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: P
     return;
   }
   const before = Math.max(draft.quietSize || 0, draft.shrunkFrom || 0);
-  const soon = cut && before > actual + SAME;
+  // The last step is to blame, unless its programs have taken memory since: then it lacks more than that.
+  const soon = cut && before > actual + SAME && !isTaking(draft, at, intervalMs);
   // What was to come has not.
   if (!soon && Math.min(actual, target) < draft.cacheFloor - SAME) return;
   draft.cacheFloor = soon ? before : Math.min(Math.max(original || 0, before), actual + Math.max(CACHE_STEP, actual / 2));

@@ -57,9 +57,12 @@ export function reactionTime(sampleMs: number, statsPeriodMs: number, config: Po
   return age + sampleMs + BALLOON_LATENCY;
 }
 
-/** What a guest can take before it is short, whatever it says: memory that its process has not touched is in nobody's use. */
+/**
+ * What a guest can take before it is short, or loses cache that it works in, whatever it says: memory that its process has not touched is in
+ * nobody's use.
+ */
 function spareToTake(belief: Belief): number {
-  return Math.max(spareToUse(belief), untouched(belief) - overhead(belief) - UNTOUCHED_LEAST);
+  return Math.max(spareToUse(belief) - belief.working, untouched(belief) - overhead(belief) - UNTOUCHED_LEAST);
 }
 
 /** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */

@@ -354,9 +354,13 @@ export class HarmJudge {
     if (away || this.#hostShaken) this.#hostSound = false;
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
-    // A host on which guests were killed has what they held: here they live.
-    const saved = standings.reduce((sum, { guest, lives }) => sum + (lives || guest.kills > 0 ? 0 : guest.used - (guest.spec.base ?? 0)), 0);
-    const least = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable - Math.max(0, saved));
+    // A host on which guests were killed has what they held. Here they live, and the reserve is there for that, up to half of it.
+    const saved = standings.reduce(
+      (sum, { guest, lives }) => sum + (lives || guest.kills > 0 ? 0 : guest.used - (guest.spec.base ?? 0)),
+      0,
+    );
+    const usual = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
+    const least = usual - Math.min(Math.max(0, saved), usual / 2);
     const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
     const slack =
       Math.max(HOST_SLACK, (lost * REACTION_MS) / 1000) +
