@@ -220,7 +220,7 @@ function examineFigures(figure: (field: number) => number, facts: DomainFacts, o
   const age = Date.now() / 1000 - figure(LAST_UPDATE);
   if (reported && figure(LAST_UPDATE) !== 0) {
     if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS)
-      return [...missingFigures(figure), ...missingReads(figure)];
+      return [...missingFigures(figure), ...missingReads(figure, on)];
     // QEMU asks again only when the guest has answered: from a running guest, silence is distress (docs/ballooning.md).
     const mend = `see what it does: ${on('console')}`;
     return [{ level: 'problem', what: `last answered ${Math.round(age)} s ago: it hangs, or its balloon driver was taken out`, mend }];
@@ -241,17 +241,22 @@ function missingFigures(figure: (field: number) => number): Finding[] {
 }
 
 /** Cache is taken where nothing shows that it was worked in. */
-function missingReads(figure: (field: number) => number): Finding[] {
+function missingReads(figure: (field: number) => number, on: OnGuest): Finding[] {
   if (!(figure(READS) < 0)) return [];
   const what =
     'this hypervisor does not report what it reads from its disks: page cache that it works in shows only once it faults or swaps';
-  return [{ level: 'note', what, mend: "leave its page cache alone: signal 'unused'" }];
+  return [{ level: 'note', what, mend: `leave its page cache alone: ${set(on, 'signal="unused"')}` }];
+}
+
+/** The command that gives a guest settings of its own. */
+function set(on: OnGuest, attributes: string): string {
+  return on('metadata', METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', `<memcoord ${attributes}/>`);
 }
 
 function examineSettings(name: string, facts: DomainFacts, view: GuestView | undefined, config: Config, on: OnGuest): Finding[] {
   const findings: Finding[] = [];
   const { context, problems } = contextOf(name, facts, config);
-  const example = on('metadata', METADATA_URI, '--key', 'memcoord', '--live', '--config', '--set', '<memcoord min="512MiB" share="1000"/>');
+  const example = set(on, 'min="512MiB" share="1000"');
   for (const problem of problems) findings.push({ level: 'note', what: problem, mend: `set it anew: ${example}` });
   const { min, manage } = context.overrides;
   if (typeof min === 'number' && min > facts.maximum) {

@@ -6,7 +6,7 @@ import type { Connect } from '../../lib/cli/session.js';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { takeLock } from '../../lib/coordinator/lock.js';
 import type { DomainFacts, HostMemory } from '../../lib/hypervisor.js';
-import { FAILED, LAST_UPDATE, MAXIMUM, READ, STATE, STATUS, UNUSED, USABLE } from '../../lib/sweep.js';
+import { FAILED, LAST_UPDATE, MAXIMUM, READ, READS, STATE, STATUS, UNUSED, USABLE } from '../../lib/sweep.js';
 import { collected, connectNow, connectTo, connectWithFacts, hostWith, idle } from './simulated.js';
 
 async function examined(connect: Connect, options = {}): Promise<{ code: number; report: Report }> {
@@ -160,6 +160,13 @@ t.test('what memcoord copes with is a note', async (t) => {
   const excluded = await findingsWith({}, { exclude: ['one'] });
   t.equal(excluded.code, 0);
   t.match(excluded.what, [/^note: is left alone: /]);
+});
+
+t.test('where the hypervisor does not report disk reads that is a note, with the command that leaves page cache alone', async (t) => {
+  const { code, what, mend } = await findingsWith({}, {}, {}, { [READS]: -1 });
+  t.equal(code, 0);
+  t.match(what, [/^note: this hypervisor does not report what it reads from its disks/]);
+  t.match(mend[0], /virsh -c sim:\/\/\/host metadata one .* --set '<memcoord signal="unused"\/>'$/);
 });
 
 t.test('a guest that is paused or asleep, or does not answer, is told with how to wake it', async (t) => {
