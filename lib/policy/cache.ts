@@ -120,11 +120,12 @@ function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: P
   const again = Math.max(0, draft.readRate - (1000 * first) / elapsed);
   if (Number.isNaN(draft.usualReads)) draft.usualReads = 0;
   const above = (Math.max(0, again - READS_USUAL * draft.usualReads) * elapsed) / 1000;
-  // What it was given back it reads once more.
-  const filled = Math.min(above, draft.fills);
+  // What it was given back it reads once more. That it has read enough has yet to be seen.
+  if (draft.fills > 0) draft.fills = Math.max(SAME, draft.fills - first);
+  const filled = Math.min(above, Math.max(0, draft.fills - SAME));
   draft.fills -= filled;
   // It has read again what it wanted, and no more than it was given: that it works in.
-  if (draft.fills > 0 && above <= ((READS_RISE / 8) * elapsed) / 1000) {
+  if (draft.fills > 0 && above + first <= ((READS_RISE / 8) * elapsed) / 1000) {
     draft.working = Math.max(draft.working, cacheOf(draft));
     draft.fills = 0;
   }

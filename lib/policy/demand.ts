@@ -224,8 +224,9 @@ export function nextSample(
     if (!isMovable(belief) || period === 0 || belief.refusesRefresh) continue;
     // Not by the last sample: that may have been at others, again and again.
     if (waits && couldPassOn(belief) && !hasArrived(belief)) {
-      // Ever later, since it may take its time.
-      const due = Math.max(belief.orderedAt + BALLOON_LATENCY, 2 * belief.actualAt - belief.orderedAt) - at;
+      // Ever later, since it may take its time. A sweep that has seen it there did not bring the figures that are waited for.
+      const seenAt = isSame(belief.target, belief.actual) ? belief.figuresAt : belief.actualAt;
+      const due = Math.max(belief.orderedAt + BALLOON_LATENCY, 2 * seenAt - belief.orderedAt) - at;
       if (due <= 0) coming.push(belief);
       else arrives = Math.min(arrives, due);
     } else if (waits && belief.trend >= RISING) {
@@ -268,9 +269,9 @@ function couldPassOn({ target, actual, allocation }: Belief): boolean {
   return target < actual - SAME || target > allocation + SAME;
 }
 
-/** Its last order has been seen to have come true, by new figures: nothing is taken from it before (rule 6). */
-function hasArrived({ target, actual, orderedAt, figuresAt }: Belief): boolean {
-  return isSame(target, actual) && figuresAt > orderedAt;
+/** Its last order has been seen to have come true, by new figures of that size: nothing is taken from it before (rule 6). */
+function hasArrived({ target, actual, size, orderedAt, figuresAt }: Belief): boolean {
+  return isSame(target, actual) && isSame(actual, size) && figuresAt > orderedAt;
 }
 
 /** The `count` guests of which `of` is least, in its order. Not all are sorted: they may be thousands, and the count a few. */

@@ -192,7 +192,7 @@ function judge(draft: Draft, figure: Figure, sample: Sample, context: GuestConte
   const period = (context?.statsPeriod ?? 0) * 1000;
   const stale = at - Math.max(draft.figuresAt, draft.stoodAt) > 5 * Math.max(period, config.intervalMs) + 2000;
   // A balloon that went to the maximum by itself, and no figures since: the driver was taken out, or it boots and nothing told of that.
-  const left = draft.adoptedAt > draft.figuresAt && isSame(draft.actual, draft.maximum);
+  const left = draft.adoptedAt >= draft.figuresAt && isSame(draft.actual, draft.maximum);
   if (stale || (left && at - draft.adoptedAt > Math.max(REBOOT_SILENCE, 2 * period))) {
     // Stale figures of a running guest mean distress: a shrink under way is taken back.
     if (draft.target < draft.actual - SAME) draft.rollback = { reason: 'silent', to: draft.actual };

@@ -226,6 +226,7 @@ export class HarmJudge {
     const standings = this.#host.guests.map((guest) => this.#standingOf(guest));
     this.#judgeHost(standings, away, quiet);
     const hasRoom = this.#room >= ROOM;
+    const canPay = this.#payable(standings) >= HOST_SLACK;
     if (!hasRoom) this.#roomSince = Number.POSITIVE_INFINITY;
     else if (this.#roomSince === Number.POSITIVE_INFINITY) this.#roomSince = now;
     if (standings.some((standing) => isControlled(standing.guest, standing.settings) && lackOf(standing) > SHORT_BAND))
@@ -235,7 +236,7 @@ export class HarmJudge {
       const isOutside = hasRoom && standing.lives && standing.sound;
       this.judged.outlives ||= isOutside;
       this.#judgeThrashing(standing, isOutside);
-      this.#judgeReads(standing, isOutside && now - this.#neededAt >= SHORT_MS);
+      this.#judgeReads(standing, isOutside && canPay && now - this.#neededAt >= SHORT_MS);
     }
     this.#judgeShortage(standings);
     this.#begun = true;
@@ -354,13 +355,13 @@ export class HarmJudge {
     if (away || this.#hostShaken) this.#hostSound = false;
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
-    // A host on which guests were killed has what they held. Here they live, and the reserve is there for that, up to half of it.
+    // A host on which guests were killed has what they held. Here they live, and the reserve is there for that, up to a quarter of it.
     const saved = standings.reduce(
       (sum, { guest, lives }) => sum + (lives || guest.kills > 0 ? 0 : guest.used - (guest.spec.base ?? 0)),
       0,
     );
     const usual = Math.min(this.#reserve, this.#unmanaged.host.leastAvailable);
-    const least = usual - Math.min(Math.max(0, saved), usual / 2);
+    const least = usual - Math.min(Math.max(0, saved), usual / 4);
     const lost = (this.#available[RISE_TICKS - 1] ?? available) - available;
     const slack =
       Math.max(HOST_SLACK, (lost * REACTION_MS) / 1000) +

@@ -73,6 +73,19 @@ const found: Readonly<Record<string, string>> = {
     duration: 8
     host: { memory: 5500MiB }
     guests: [{ name: a, max: 1400MiB, size: 500MiB, uses: 100MiB, eats: [{ at: 6, size: 1200MiB, rate: 150MiB/s }] }]`,
+  'a guest whose programs took memory while it read its cache again was given back the last step alone': `
+    duration: 100
+    host: { memory: 44GiB }
+    guests: [{ name: a, max: 7607MiB, size: 5097MiB, uses: 917MiB, hot: 2633MiB, mapped: yes, eats: [{ at: 84, size: 1170MiB, rate: 173MiB/s }] }]`,
+  'cache that a guest works in passed for spare where it was decided whom to sample': `
+    duration: 75
+    host: { memory: 16GiB }
+    config: { interval: 2 }
+    guests: [{ name: a, max: 11794MiB, size: 3420MiB, uses: 1129MiB, hot: 687MiB, mapped: yes, eats: [{ at: 59, size: 1512MiB, rate: 190MiB/s }] }]`,
+  'what guests had taken since their figures was not counted when they were kept alive': `
+    duration: 60
+    host: { memory: 32000MiB, used: 1GiB }
+    guests: [{ name: wave, count: 20, max: 4086MiB, size: 2452MiB, uses: 511MiB, eats: [{ at: 44, size: 1747MiB, rate: 55MiB/s }] }]`,
 };
 
 for (const [what, text] of Object.entries(found))

@@ -104,11 +104,11 @@ const variants: readonly Variant[] = [
       }),
     },
     scenario: `
-      host: { memory: 6GiB, used: 1GiB }
-      duration: 60
+      host: { memory: 10500MiB, used: 1GiB }
+      duration: 70
       guests:
-        - { name: gives, max: 4GiB, size: 4GiB, uses: 3GiB, eats: [{ at: 0, size: 700MiB }, { at: 30, size: 0MiB }] }
-        - { name: takes, max: 2GiB, size: 512MiB, uses: 300MiB, eats: [{ at: 31, size: 1GiB, rate: 190MiB/s }] }`,
+        - { name: gives, max: 8GiB, size: 8GiB, uses: 3GiB, eats: [{ at: 0, size: 4GiB, rate: 190MiB/s }, { at: 40, size: 0MiB }] }
+        - { name: takes, count: 3, max: 4GiB, size: 512MiB, uses: 300MiB, swap: 4GiB, eats: [{ at: 41, size: 2GiB, rate: 100MiB/s }] }`,
     violates: ['host'],
   },
   {
@@ -138,7 +138,7 @@ const variants: readonly Variant[] = [
     scenario: `
       host: { memory: 20000MiB, used: 512MiB }
       duration: 90
-      guests: [{ name: a, count: 16, max: 4GiB, size: 600MiB, uses: 400MiB, eats: [{ at: 20, size: 3500MiB, rate: 60MiB/s }] }]`,
+      guests: [{ name: a, count: 16, max: 4GiB, size: 600MiB, uses: 400MiB, swap: 4GiB, eats: [{ at: 20, size: 3500MiB, rate: 60MiB/s }] }]`,
     violates: ['host'],
   },
   {
@@ -150,7 +150,7 @@ const variants: readonly Variant[] = [
     scenario: `
       host: { memory: 3700MiB, used: 512MiB }
       duration: 90
-      guests: [{ name: a, count: 2, max: 4GiB, size: 600MiB, uses: 400MiB, eats: [{ at: 20, size: 3500MiB, rate: 60MiB/s }] }]`,
+      guests: [{ name: a, count: 2, max: 4GiB, size: 600MiB, uses: 400MiB, swap: 4GiB, eats: [{ at: 20, size: 3500MiB, rate: 60MiB/s }] }]`,
     violates: ['host'],
   },
   {
