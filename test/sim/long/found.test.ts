@@ -86,6 +86,22 @@ const found: Readonly<Record<string, string>> = {
     duration: 60
     host: { memory: 32000MiB, used: 1GiB }
     guests: [{ name: wave, count: 20, max: 4086MiB, size: 2452MiB, uses: 511MiB, eats: [{ at: 44, size: 1747MiB, rate: 55MiB/s }] }]`,
+  'a guest whose driver was taken out as it reported for the last time held the pool for 7 s as if it were controlled': `
+    duration: 30
+    host: { memory: 12025MiB, used: 1GiB }
+    config: { pool: 8025MiB }
+    guests:
+      - { name: a, max: 12240MiB, size: 3550MiB, uses: 1952MiB, noise: 3MiB }
+      - { name: b, max: 7369MiB, size: 7295MiB, uses: 1751MiB, cache: [{ at: 0, size: 1053MiB, rate: 500MiB/s }] }
+    events: [{ at: 15.62, do: unload, guest: b }]`,
+  'what a cache had grown by was forgiven twice, so that a guest went on reading from disk': `
+    seed: 777486
+    duration: 110
+    host: { memory: 54283MiB }
+    config: { interval: 2 }
+    guests:
+      - { name: a, max: 1036MiB, size: 798MiB, eats: [{ at: 17, size: 48MiB, rate: 36MiB/s }], noise: 3MiB, hot: 26MiB }
+      - { name: b, max: 10230MiB, size: 3069MiB, uses: 399MiB, hot: 1655MiB, hot-from: 60 }`,
 };
 
 for (const [what, text] of Object.entries(found))
