@@ -9,6 +9,8 @@ export interface DomainFacts {
   readonly maximum: number;
   /** Part of `<memory>` that the balloon neither counts nor moves, KiB: NVDIMM, virtio-pmem, virtio-mem (docs/ballooning.md). */
   readonly deviceMemory: number;
+  /** `<memory>` is the sum of parts, NUMA cells or memory devices: libvirt refuses to set it by one command. */
+  readonly composed: boolean;
   /** What a virtio-mem device has plugged or was asked to plug, whichever is more, KiB; 0 where there is none. */
   readonly virtioMem: number;
   /** What the guest's memory is made of. Pages of a huge page pool are in neither RSS nor MemAvailable; those of a file are in both. */

@@ -175,8 +175,7 @@ function examineGuest({ uri, name, uuid, figure, facts, view, config }: GuestUnd
   if (state === PAUSED) findings.push({ level: 'note', what: 'is paused: it is not moved until it goes on', mend: on('resume') });
   if (state === ASLEEP) findings.push({ level: 'note', what: 'sleeps: it is not moved until it wakes', mend: on('dompmwakeup') });
   if (view !== undefined && view.actual >= facts.maximum && facts.obstacles.length === 0) {
-    // The command sets all of <memory>, and refuses to where devices are part of it.
-    const setMaximum = facts.deviceMemory > 0 ? on('edit') : on('setmaxmem', `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config');
+    const setMaximum = facts.composed ? on('edit') : on('setmaxmem', `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config');
     const mend = `${setMaximum}   # ${RESTART}`;
     findings.push({ level: 'note', what: `holds its maximum, ${formatSize(facts.maximum)}: it can give memory but not gain any`, mend });
   }

@@ -1,6 +1,6 @@
 /** What a failed command says, and the code that it exits with. */
 
-import { messageOf, printable } from '../common/text.js';
+import { messageOf, printable, shellQuoted } from '../common/text.js';
 
 /** Exit codes of every command. */
 export const FAILED = 1;
@@ -31,6 +31,8 @@ export class UnreachableError extends Error {
 
 /** libvirt's messages are told apart by the words of the C library in them, which LC_ALL may translate: then there is no advice. */
 function adviceFor(uri: string, code: string, reason: string): string {
+  const [, transport, host] = /^[\w-]+(?:\+([\w-]+))?:\/\/([^/?]+)/.exec(uri) ?? [];
+  if (host !== undefined) return remoteAdvice(transport ?? 'tls', host, reason);
   if (
     code === 'ERR_MEMCOORD_AUTH_UNSUPPORTED' ||
     code === 'ERR_LIBVIRT_AUTH_FAILED' ||
@@ -47,6 +49,28 @@ function adviceFor(uri: string, code: string, reason: string): string {
   }
   if (code === 'ERR_LIBVIRT_NO_CONNECT' || code === 'ERR_LIBVIRT_INVALID_ARG')
     return 'Examples of URIs: qemu:///system, qemu:///session, qemu+ssh://root@host/system.';
+  return '';
+}
+
+/** What stands between this machine and another, `user@host:port`. */
+function remoteAdvice(transport: string, authority: string, reason: string): string {
+  const [, host = authority, port] = /^(.*?)(?::(\d+))?$/.exec(authority) ?? [];
+  if (/ssh/.test(transport)) {
+    const ssh = `ssh ${port === undefined ? '' : `-p ${port} `}${shellQuoted(host)}`;
+    if (/host key/i.test(reason)) return `ssh does not know the host's key, or another one. Connect once by hand: ${ssh}`;
+    if (/permission denied|authentication/i.test(reason)) return `ssh is refused. This must work without a question: ${ssh} true`;
+    if (/resolve|connect to host|timed out|no route/i.test(reason)) return `ssh does not reach the host. See what it says: ${ssh} true`;
+    return `Does libvirt answer that user there? ${ssh} virsh -c qemu:///system list`;
+  }
+  if (/certificate|x509|tls/i.test(reason)) {
+    return "The certificates: /etc/pki/CA/cacert.pem, /etc/pki/libvirt/clientcert.pem and private/clientkey.pem. 'virt-pki-validate' checks them.";
+  }
+  if (/refused/i.test(reason)) {
+    const socket = transport === 'tcp' ? 'libvirtd-tcp.socket' : 'libvirtd-tls.socket';
+    return `Its libvirtd does not listen: systemctl start ${socket}, there. Or go through ssh: qemu+ssh://${host}/system`;
+  }
+  if (/resolve|not known|timed out|no route/i.test(reason))
+    return `Is ${host} the host's name, and does a firewall let this machine reach it?`;
   return '';
 }
 

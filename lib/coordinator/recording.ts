@@ -62,6 +62,7 @@ const context: z.ZodType<GuestContext> = z.object({
     .object({
       maximum: number,
       deviceMemory: number,
+      composed: z.boolean(),
       virtioMem: number,
       backing: z.enum(['anonymous', 'file', 'hugepages']),
       hardLimit: number.nullable(),

@@ -154,6 +154,7 @@ export function domainFacts(xml: string, metadata: string | null): DomainFacts {
     // NVDIMM labels and alignment never make the devices more than the whole, but a broken definition must not make a negative size.
     maximum: Math.max(0, kibOf(domain, 'memory') - deviceMemory),
     deviceMemory,
+    composed: deviceMemory > 0 || children(child(child(domain, 'cpu'), 'numa'), 'cell').length > 0,
     virtioMem: sum(outside.filter((device) => device.getAttribute('model') === 'virtio-mem').map(pluggable)),
     backing: backingOf(domain),
     hardLimit: hardLimit === 0 || hardLimit >= UNLIMITED ? null : hardLimit,

@@ -200,6 +200,7 @@ class Connection implements Hypervisor {
     return {
       maximum: guest.spec.maximum,
       deviceMemory: guest.deviceMemory,
+      composed: guest.deviceMemory > 0,
       virtioMem: guest.plugged,
       backing: backingOf(guest),
       hardLimit: guest.spec.hardLimit ?? null,

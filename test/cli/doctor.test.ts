@@ -108,8 +108,8 @@ t.test('memory of other kinds than most guests have is a note', async (t) => {
   t.match(old.what, [/^note: reports no 'usable' memory: its 'unused' less what its kernel keeps/]);
   t.match(old.mend[0], 'Linux 4.6');
 
-  const full = await findingsWith({ deviceMemory: GiB }, {}, { current: 2 * GiB }, { [MAXIMUM]: 3 * GiB });
-  t.match(full.mend[1], /^virsh -c sim:\/\/\/host edit one /, 'setmaxmem refuses where devices are part of it');
+  const full = await findingsWith({ composed: true, deviceMemory: GiB }, {}, { current: 2 * GiB }, { [MAXIMUM]: 3 * GiB });
+  t.match(full.mend[1], /^virsh -c sim:\/\/\/host edit one /, 'setmaxmem refuses where it is made of parts');
 });
 
 t.test("the host's other memory is told: ZFS' cache, huge page pools, the guests' cgroup", async (t) => {

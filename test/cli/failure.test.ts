@@ -45,3 +45,37 @@ t.test('libvirt that cannot be reached comes with what to do', async (t) => {
   t.match(advised('qemu:///system', 'authentication is needed', 'ERR_MEMCOORD_AUTH_UNSUPPORTED'), /usermod -aG libvirt/);
   t.match(advised('qemo:///system', 'no connection driver available', 'ERR_LIBVIRT_NO_CONNECT'), /\nExamples of URIs: qemu:\/\/\/system/);
 });
+
+t.test('what stands in the way of a remote host is not taken for a daemon that is not started here', async (t) => {
+  const advised = (uri: string, message: string): string =>
+    explain(new UnreachableError(uri, Object.assign(new Error(message), { code: 'ERR_LIBVIRT_SYSTEM_ERROR' }))).message.split('\n')[1] ??
+    '';
+  const ssh = 'qemu+ssh://root@far:2222/system';
+  t.match(
+    advised(ssh, 'Cannot recv data: Host key verification failed.: Connection reset by peer'),
+    /Connect once by hand: ssh -p 2222 root@far$/,
+  );
+  t.match(
+    advised(ssh, 'Cannot recv data: root@far: Permission denied (publickey): Connection reset by peer'),
+    /ssh -p 2222 root@far true$/,
+  );
+  t.match(
+    advised(ssh, 'Cannot recv data: ssh: connect to host far port 2222: Connection refused: Connection reset by peer'),
+    /^ssh does not reach the host/,
+  );
+  t.match(advised(ssh, 'End of file while reading data: : Input/output error'), /ssh -p 2222 root@far virsh -c qemu:\/\/\/system list$/);
+  t.match(
+    advised('qemu://far/system', "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory"),
+    /virt-pki-validate/,
+  );
+  t.match(
+    advised('qemu+tls://far/system', "unable to connect to server at 'far:16514': Connection refused"),
+    /libvirtd-tls\.socket, there/,
+  );
+  t.match(
+    advised('qemu+tcp://far:1/system', "unable to connect to server at 'far:1': Connection refused"),
+    /libvirtd-tcp\.socket, there.*qemu\+ssh:\/\/far\/system$/,
+  );
+  t.match(advised('qemu://far/system', "unable to resolve 'far': Name or service not known"), /^Is far the host's name/);
+  t.equal(advised('qemu://far/system', 'odd'), '');
+});

@@ -182,3 +182,17 @@ t.test('globs take a name as a name, not as a path', async (t) => {
   t.notOk(only(['!odd'])('other'));
   t.notOk(only(['web-*'], ['web-1'])('web-1'), 'exclude wins over include');
 });
+
+t.test("a configuration's globs are compiled once, not for each guest", async (t) => {
+  const names = Array.from({ length: 100 }, (_, i) => `guest${i}`);
+  const guests = Array.from({ length: 1000 }, (_, i) => ({ match: `*${i}{a,b}`, settings: { share: 1 } }));
+  const config = { ...defaultConfig(), guests };
+  const timeOf = (configOf: () => typeof config) => {
+    const startedAt = performance.now();
+    for (const name of names) guestOverrides(configOf(), name);
+    return performance.now() - startedAt;
+  };
+  const anew = timeOf(() => ({ ...config }));
+  const once = timeOf(() => config);
+  t.ok(3 * once < anew, `${Math.round(once)} ms, ${Math.round(anew)} ms if they are compiled for each`);
+});

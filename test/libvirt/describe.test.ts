@@ -31,6 +31,7 @@ t.test('the facts of an ordinary guest', async (t) => {
   t.same(domainFacts(domain(), '<x/>'), {
     maximum: 2 * GiB,
     deviceMemory: 0,
+    composed: false,
     virtioMem: 0,
     backing: 'anonymous',
     hardLimit: null,
@@ -109,6 +110,9 @@ t.test('BALLOON: memory devices that the balloon does not count are no part of i
   const of = (devices: string) => domainFacts(domain({ devices }), null);
   t.match(of(memory('nvdimm', 1)), { maximum: GiB, deviceMemory: GiB, virtioMem: 0, obstacles: [] });
   t.match(of(memory('virtio-pmem', 1)), { maximum: GiB, deviceMemory: GiB, virtioMem: 0, obstacles: [] });
+  const cells = "<cpu><numa><cell id='0' cpus='0' memory='1048576'/></numa></cpu>";
+  t.equal(domainFacts(domain({}).replace('<devices>', `${cells}<devices>`), null).composed, true, 'NUMA cells');
+  t.match(of(memory('nvdimm', 1)), { composed: true });
   t.match(of(memory('dimm', 1)), { maximum: 2 * GiB, deviceMemory: 0 }, 'the balloon counts a DIMM');
   t.match(of(memory('sgx-epc', 1)), { maximum: 2 * GiB, deviceMemory: 0 }, '<memory> does not count the EPC');
   t.match(of(memory('nvdimm', 64)), { maximum: 0 }, 'no negative size');

@@ -18,6 +18,7 @@ const guest = (name: string, id: number) => ({ uuid: `uuid-of-${name}`, name, id
 const FACTS: DomainFacts = {
   maximum: 4_194_304,
   deviceMemory: 0,
+  composed: false,
   virtioMem: 0,
   backing: 'anonymous',
   hardLimit: null,

@@ -218,6 +218,7 @@ export class World {
     const facts: DomainFacts = {
       maximum,
       deviceMemory,
+      composed: deviceMemory > 0,
       virtioMem,
       backing,
       hardLimit,
