@@ -2,7 +2,14 @@
 
 export { formatSize, GiB, MiB, parseSize } from './common/units.js';
 export { type Config, ConfigError, defaultConfig, loadConfig } from './config/config.js';
-export { Coordinator, type CoordinatorEvents, type CoordinatorOptions, type MoveOutcome } from './coordinator/coordinator.js';
+export {
+  Coordinator,
+  type CoordinatorEvents,
+  type CoordinatorOptions,
+  type CoordinatorState,
+  CoordinatorStateError,
+  type MoveOutcome,
+} from './coordinator/coordinator.js';
 export type { Notice, Restored } from './coordinator/messages.js';
 export { type Difference, fromLine, type RecordedSample, RecordingError, replay } from './coordinator/recording.js';
 export { type GuestView, readOnce, type Snapshot } from './coordinator/snapshot.js';

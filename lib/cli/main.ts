@@ -15,7 +15,11 @@ function repeatable(value: string, before: readonly string[] = []): readonly str
   return [...before, value];
 }
 
-const connect = (): Option => new Option('-c, --connect <uri>', 'libvirt connection (default: $LIBVIRT_DEFAULT_URI, else qemu:///system)');
+const connect = (): Option =>
+  new Option(
+    '-c, --connect <uri>',
+    'libvirt connection or alias (default: $LIBVIRT_DEFAULT_URI, else uri_default of libvirt.conf, else qemu:///system)',
+  );
 const config = (): Option => new Option('--config <file>', 'configuration file, YAML; options given here win over it');
 const include = (): Option => new Option('--include <glob>', 'only guests whose names match; may be given again').argParser(repeatable);
 const exclude = (): Option => new Option('--exclude <glob>', 'not the guests whose names match; may be given again').argParser(repeatable);

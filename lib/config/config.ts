@@ -4,6 +4,7 @@ import { isMore, MiB } from '../common/units.js';
 import type { GuestOverrides, PolicyConfig } from '../policy/types.js';
 import { globMatcher } from './glob.js';
 import { GLOB, GUEST_SETTINGS, HOST_SETTINGS, overridesOf } from './settings.js';
+import { defaultUri } from './uri.js';
 import { ConfigError, readText, readYaml } from './yaml.js';
 
 export { ConfigError };
@@ -23,7 +24,7 @@ export interface Config extends PolicyConfig {
 
 export function defaultConfig(): Config {
   return {
-    uri: process.env.LIBVIRT_DEFAULT_URI || 'qemu:///system',
+    uri: defaultUri(),
     intervalMs: 1000,
     pool: null,
     reserve: null,

@@ -96,6 +96,22 @@ const NO_SAMPLE: NextSample = { guests: [], settling: [], againMs: Number.POSITI
 /** A dry run tells a would-be move again only where it differs by this much, KiB. */
 const DRY_RUN_GRAIN = 16 * 1024;
 
+/** A start that fails goes back to `idle`; nothing leads back from `stopped`. */
+export type CoordinatorState = 'idle' | 'running' | 'stopping' | 'stopped';
+
+/** `start` of a coordinator that has been started, or stopped. */
+export class CoordinatorStateError extends Error {
+  override readonly name = 'CoordinatorStateError';
+  readonly code = 'ERR_MEMCOORD_STATE';
+
+  readonly state: CoordinatorState;
+
+  constructor(state: CoordinatorState) {
+    super(`a coordinator is started once, and this one is ${state}: make another`);
+    this.state = state;
+  }
+}
+
 /**
  * Coordinates the guests of one host until it is stopped.
  *
@@ -128,7 +144,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #savedAt: number;
   #sweepAt = Number.NEGATIVE_INFINITY;
   #off: () => void = () => {};
-  #stopping = false;
+  #lifecycle: CoordinatorState = 'idle';
   #lost = false;
   #toldEmpty = false;
   #wake: () => void = () => {};
@@ -176,8 +192,18 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
   }
 
-  start(): Promise<void> {
-    const started = this.#begin();
+  get state(): CoordinatorState {
+    return this.#lifecycle;
+  }
+
+  /** @throws CoordinatorStateError where it is not `idle`; LibvirtError where libvirt cannot be reached, and then it may be called again. */
+  async start(): Promise<void> {
+    if (this.#lifecycle !== 'idle') throw new CoordinatorStateError(this.#lifecycle);
+    this.#lifecycle = 'running';
+    const started = this.#begin().catch((error: unknown) => {
+      if (this.#lifecycle === 'running') this.#lifecycle = 'idle';
+      throw error;
+    });
     // `stop` waits for all of it, the first sample included.
     this.#loop = started.then(
       () => this.#run(),
@@ -218,6 +244,11 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
   }
 
+  /** {@link stop}, at the end of an `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
   /**
    * Stops, and gives every guest the balloon size that it had before a coordinator came, as far as the host's capacity and the guest's
    * own use allow; the pool came with the coordinator and does not count. In a dry run it says what would become of the guests.
@@ -228,7 +259,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   async #end(restore: boolean): Promise<readonly Restored[]> {
-    this.#stopping = true;
+    this.#lifecycle = 'stopping';
     this.#wake();
     await this.#loop;
     const hypervisor = this.#hypervisor;
@@ -243,7 +274,9 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
     const done = fates.filter(({ why, original }) => why === null && !Number.isNaN(original));
     await this.#registry.putBack(hypervisor, new Set(done.map(({ uuid }) => uuid)));
-    await this.#detach();
+    await this.#detach().finally(() => {
+      this.#lifecycle = 'stopped';
+    });
     // Where the guests are to keep what they have, a daemon that does not answer takes nothing from them.
     if (restore && failure !== null) throw failure;
     return fates;
@@ -325,7 +358,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     let lostAt: number | null = null;
     let told = false;
     let failed: Hypervisor | null = null;
-    while (!this.#stopping) {
+    while (this.#lifecycle === 'running') {
       try {
         if (this.#lost) await this.#detach();
         const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
@@ -416,7 +449,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #sleep(ms: number): Promise<void> {
     const { done, wake } = this.#time.sleep(ms);
     this.#wake = wake;
-    if (this.#stopping) wake();
+    if (this.#lifecycle !== 'running') wake();
     return done;
   }
 

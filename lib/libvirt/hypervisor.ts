@@ -1,6 +1,7 @@
 /** The hypervisor over libvirt: the addon's flat answers in the coordinator's words. No policy, no retries. */
 
 import { METADATA_URI } from '../config/metadata.js';
+import { resolveAlias } from '../config/uri.js';
 import { hostMemoryReader, isLocal } from '../host/memory.js';
 import type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from '../hypervisor.js';
 import type { GuestIdentity, Sweep } from '../sweep.js';
@@ -73,10 +74,11 @@ async function nodeMemory(native: NativeConnection): Promise<HostMemory> {
 /**
  * Connects to libvirt.
  *
- * @param uri libvirt's connection URI, such as `qemu:///system`.
+ * @param name libvirt's connection URI, such as `qemu:///system`, or an alias of libvirt.conf.
  * @throws LoadError where the addon or libvirt's library is missing; LibvirtError where libvirt cannot be reached.
  */
-export async function openLibvirt(uri: string, { readOnly = false, deadlineMs = OPEN_DEADLINE_MS } = {}): Promise<Hypervisor> {
+export async function openLibvirt(name: string, { readOnly = false, deadlineMs = OPEN_DEADLINE_MS } = {}): Promise<Hypervisor> {
+  const uri = resolveAlias(name);
   const native = await loadBinding().open(uri, { readOnly, deadlineMs });
   const listeners = new Set<(event: HypervisorEvent) => void>();
   let guests: readonly GuestIdentity[] = [];

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { ConfigError, defaultConfig, guestOverrides, isIncluded, loadConfig, parseConfig, withSettings } from '../../lib/config/config.js';
+import { defaultUri } from '../../lib/config/uri.js';
 
 const MiB = 1024;
 const GiB = 1024 * MiB;
@@ -78,11 +79,11 @@ t.test('an empty file leaves the defaults, unless it may be half saved', async (
   t.strictSame(parseConfig('{}', 'f.yaml', false), defaultConfig(), 'one that says so');
 });
 
-t.test('the default URI is LIBVIRT_DEFAULT_URI, else qemu:///system', async (t) => {
+t.test("the default URI is LIBVIRT_DEFAULT_URI, else libvirt's own", async (t) => {
   t.intercept(process, 'env', { value: { ...process.env, LIBVIRT_DEFAULT_URI: 'test:///default' } });
   t.equal(defaultConfig().uri, 'test:///default');
   t.intercept(process, 'env', { value: { ...process.env, LIBVIRT_DEFAULT_URI: '' } });
-  t.equal(defaultConfig().uri, 'qemu:///system');
+  t.equal(defaultConfig().uri, defaultUri({}));
 });
 
 t.test('settings of the command line win over those of a file', async (t) => {

@@ -53,6 +53,36 @@ t.test('start rejects with the error of the connection', async (t) => {
   await t.rejects(coordinator.start(), { message: 'no libvirtd here' });
 });
 
+t.test('a coordinator is started once: what else is asked of it is refused, and opens nothing', async (t) => {
+  let connections = 0;
+  let reachable = false;
+  const { host, coordinator } = coordinate([], {
+    connect: async () => {
+      connections++;
+      if (!reachable) throw new Error('no libvirtd here');
+      return host.connect();
+    },
+  });
+  t.equal(coordinator.state, 'idle');
+  await t.rejects(coordinator.start(), { message: 'no libvirtd here' });
+  t.equal(coordinator.state, 'idle', 'it may be tried again');
+  reachable = true;
+  const started = coordinator.start();
+  await t.rejects(coordinator.start(), { code: 'ERR_MEMCOORD_STATE', message: /is running: make another/ });
+  await started;
+  const stopped = coordinator[Symbol.asyncDispose]();
+  t.equal(coordinator.state, 'stopping');
+  await t.rejects(coordinator.start(), { code: 'ERR_MEMCOORD_STATE', message: /is stopping/ });
+  await host.pass(60_000);
+  await stopped;
+  t.equal(coordinator.state, 'stopped');
+  await t.rejects(coordinator.start(), { code: 'ERR_MEMCOORD_STATE', message: /is stopped/ });
+  t.equal(connections, 2);
+  const idle = coordinate([]).coordinator;
+  await idle.stop();
+  await t.rejects(idle.start(), { message: /is stopped/ });
+});
+
 t.test('with no guest it says so once and takes in the one that starts later, after its rest', async (t) => {
   const { host, coordinator, notices, moves, stop } = coordinate([]);
   await coordinator.start();
