@@ -70,6 +70,8 @@ function sentence({ kind, guest = '', uuid = '', figures = {} }: PolicyNotice, f
         `${guest} does not answer and is set aside, the other guests go on: its process hangs, or another command holds it; ` +
         `virsh domstate ${quoted()} --reason and virsh domcontrol ${quoted()} say which (other commands may hang), virsh destroy ${quoted()} ends it`
       );
+    case 'no-answer':
+      return `${guest} has not answered for ${figures.seconds} s${because}; it is not moved before it does, and memcoord doctor says what mends it`;
     case 'answers-again':
       return `${guest} answers again`;
     case 'contention-ended':

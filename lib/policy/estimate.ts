@@ -22,6 +22,7 @@ import { readCache } from './cache.js';
 import { type Belief, charge, type Draft, Drafts, type Figure, isSame, type Model, overhead, type Rollback } from './guest.js';
 import {
   ADOPTED_QUIET,
+  BOOT_REPORTED,
   DEFAULT_SHARE,
   FLOOR_FRACTION,
   HANGS_AFTER,
@@ -60,6 +61,7 @@ export function estimate(model: Model, sample: Sample, config: PolicyConfig): { 
     // What it had before us: not while it boots, when it may hold its maximum on the way to less.
     if (Number.isNaN(draft.original) && draft.phase !== 'booting') draft.original = draft.actual;
     noteChange(phase, rollback, missed >= HANGS_AFTER, draft, notices);
+    noteBoot(draft, sample.at, notices);
     if (draft.adopting && draft.restingSince < sample.at) adopt(draft, sample.at, notices);
   });
   if (found < model.guests.length) {
@@ -240,6 +242,19 @@ function noteChange(phase: Phase, rollback: Rollback | null, hung: boolean, now:
     notices.push(notice('thrashing', 'warn', now, { to: now.rollback.to }));
   if (hangs(now) && !hung) notices.push(notice('set-aside', 'warn', now));
   if (now.missed === 0 && hung) notices.push(notice('answers-again', 'info', now));
+}
+
+/** A guest that does not answer for long after it was seen, or booted, is reported once; that it does at last, as a change of phase. */
+function noteBoot(draft: Draft, at: number, notices: PolicyNotice[]): void {
+  if (draft.phase !== 'booting') {
+    draft.bootingSince = Number.NaN;
+    draft.bootReported = false;
+    return;
+  }
+  if (Number.isNaN(draft.bootingSince)) draft.bootingSince = at;
+  if (draft.bootReported || draft.why === null || at - draft.bootingSince < BOOT_REPORTED) return;
+  draft.bootReported = true;
+  notices.push(notice('no-answer', 'warn', draft, { seconds: Math.round((at - draft.bootingSince) / 1000), why: draft.why }));
 }
 
 /**

@@ -191,6 +191,8 @@ const NUMBERS = {
   busyAt: NEVER,
   activeSince: NEVER,
   rebootedAt: NEVER,
+  /** Since when it has not answered since it was seen or booted; NaN = it has. */
+  bootingSince: UNKNOWN,
   /** Its rest after boot: not shrunk before, unless somebody waits for memory (rule 17). */
   restUntil: NEVER,
 
@@ -227,6 +229,8 @@ const WORDS = {
   /** It was seen to rise unasked at the last reading and may go on: where to, nobody tells us. */
   rising: false,
   lastReason: null as Reason | null,
+  /** That it has not answered yet has been reported. */
+  bootReported: false,
   /** Its pause of shrinking is due to a shrink that made it swap or fault. */
   thrashed: false,
 };

@@ -130,6 +130,8 @@ export const REBOOT_SILENCE = 3000;
 
 /** Counters that fall so soon after a reboot are of that one: [M] new figures came up to 9 s after it under emulation. */
 export const SAME_REBOOT = 30_000;
+/** A guest that has not answered for so long since it was seen, or booted, is reported. Chosen: most guests boot within it. */
+export const BOOT_REPORTED = 30_000;
 
 /** A reboot's old figures stay for some 4.5 s [M]. */
 export const REBOOT_BLIND = 6000;

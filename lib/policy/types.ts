@@ -140,6 +140,7 @@ export interface PolicyNotice {
     | 'reserve-safe'
     | 'set-aside'
     | 'answers-again'
+    | 'no-answer'
     | 'not-coordinated'
     | 'no-refresh';
   readonly level: 'info' | 'warn';

@@ -32,12 +32,13 @@ const KINDS: Readonly<Record<PolicyNotice['kind'], RegExp>> = {
   'reserve-safe': /reserve again/,
   'set-aside': /virsh domstate vm1 --reason/,
   'answers-again': /^vm1 answers again$/,
+  'no-answer': /^vm1 has not answered for 30 s: its balloon driver has not answered yet; .* memcoord doctor says what mends it$/,
   'no-refresh': /does not let guests be asked/,
 };
 
 t.test('every notice of the policy has a sentence with its figures', async (t) => {
   for (const [kind, pattern] of Object.entries(KINDS) as [PolicyNotice['kind'], RegExp][]) {
-    const figures = { ...FIGURES, phase: 'silent', was: 'steady', why: 'no-driver' };
+    const figures = { ...FIGURES, seconds: 30, phase: 'silent', was: 'steady', why: 'no-driver' };
     const notice: PolicyNotice = { kind, level: 'info', guest: 'vm1', uuid: 'u', figures };
     const { message, ...rest } = worded(notice, null);
     t.match(message, pattern);

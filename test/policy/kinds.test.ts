@@ -264,3 +264,15 @@ t.test('nor are they where a guest is seen once in ten seconds', async (t) => {
   }
   t.equal(world.model.guests[0]?.rebootedAt, Number.NEGATIVE_INFINITY);
 });
+
+t.test('a guest whose driver never answers is reported once; that it answers is a change of phase', async (t) => {
+  const world = new World([guest('a', { driver: false }), guest('b')]);
+  const told = () => world.notices.filter(({ guest, kind }) => guest === 'a' && (kind === 'no-answer' || kind === 'phase'));
+  world.run(25);
+  t.same(told(), []);
+  world.run(60);
+  t.match(told(), [{ kind: 'no-answer', level: 'warn', figures: { why: 'no-driver', seconds: 30 } }]);
+  Object.assign(world.find('a'), { driver: true });
+  world.run(5);
+  t.match(told().slice(1), [{ kind: 'phase', figures: { phase: 'steady', was: 'booting' } }]);
+});
