@@ -32,7 +32,7 @@ const PLUGGED_AGAIN_MS = 30_000;
 interface Known {
   readonly id: number;
   readonly context: GuestContext;
-  /** Stats periods, seconds: before a coordinator came, and what it set; null = not changed. */
+  /** Stats periods, seconds: before a coordinator came, and what it sets, or refreshes with; null = left alone. */
   readonly changed: { readonly original: number; readonly set: number } | null;
   /** When it is to be described and set up again because something failed, changed or may have changed; Infinity = not. */
   readonly retryAt: number;
@@ -149,7 +149,12 @@ export class GuestRegistry {
     }
     const dueAt = facts.obstacles.includes('virtio-mem') ? this.#options.time.now() + PLUGGED_AGAIN_MS : Number.POSITIVE_INFINITY;
     const retryAt = generation === this.#generation ? dueAt : Number.NEGATIVE_INFINITY;
-    const changed = before?.changed ?? this.#leftBehind(uuid, id, facts.statsPeriod);
+    const wanted = Math.min(LONGEST_PERIOD, Math.max(1, Math.round(this.#options.config().intervalMs / 1000)));
+    const coordinated = context.included && context.overrides.manage !== false && hasBalloon(facts);
+    const noted = before?.id === id ? before.changed : this.#leftBehind(uuid, id, facts.statsPeriod);
+    // Noted once, before the first change: later it may be read in the middle of a refresh. A period that is neither is somebody else's since.
+    const original = noted !== null && [0, noted.set].includes(facts.statsPeriod) ? noted.original : facts.statsPeriod;
+    const changed = coordinated && !this.#options.dryRun ? { original, set: wanted } : noted;
     const known: Known = {
       id,
       context: recalled(context, this.#left.get(uuid), id),
@@ -158,14 +163,8 @@ export class GuestRegistry {
       pause: before?.pause ?? FIRST_RETRY_MS,
     };
     this.#learn(uuid, known);
-    const wanted = Math.min(LONGEST_PERIOD, Math.max(1, Math.round(this.#options.config().intervalMs / 1000)));
-    const coordinated = context.included && context.overrides.manage !== false && hasBalloon(facts);
     if (!coordinated || facts.statsPeriod === wanted) return;
-    if (!this.#options.dryRun)
-      return this.#switchOn(hypervisor, uuid, wanted, {
-        ...known,
-        changed: { original: changed?.original ?? facts.statsPeriod, set: wanted },
-      });
+    if (!this.#options.dryRun) return this.#switchOn(hypervisor, uuid, wanted, known);
     if (facts.statsPeriod > 0) return;
     const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${shellQuoted(guestWord(name, uuid))} --period ${wanted} --live`;
     this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message });

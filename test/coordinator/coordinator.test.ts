@@ -502,6 +502,32 @@ t.test('a period that could not be put back stays on record', async (t) => {
   t.equal(periods(state).length, 1);
 });
 
+t.test(
+  "a guest's own stats period is noted once, not from a reading in the middle of a refresh; what somebody else sets is theirs",
+  async (t) => {
+    const state = kept();
+    const { host, coordinator, stop } = coordinate([idle('own'), idle('theirs')], { state: async () => state });
+    host.guest('own').setPeriod(1);
+    await coordinator.start();
+    await host.pass(5000);
+    t.match(state.guests.get(host.guest('own').uuid)?.period, { original: 1, set: 1 }, 'on disk, should we not live to put it back');
+    for (const { uuid, spec } of host.guests) host.tell({ kind: 'deviceAdded', uuid, name: spec.name });
+    host.guest('theirs').setPeriod(7);
+    for (const { uuid, name } of host.guests) host.tell({ kind: 'deviceAdded', uuid, name });
+    await host.pass(3000);
+    t.same(
+      host.guests.map(({ period }) => period),
+      [1, 1],
+    );
+    await stop();
+    t.same(
+      host.guests.map(({ period }) => period),
+      [1, 7],
+    );
+    t.same(periods(state), []);
+  },
+);
+
 t.test('where a refresh was refused the stats period is read, and set, anew', async (t) => {
   const host = new SimHost({ total: 23 * GiB, guests: [idle('a', { uses: (at) => (150 + Math.max(0, at / 1000 - 10) * 20) * MiB })] });
   let refusals = 0;
