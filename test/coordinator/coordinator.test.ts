@@ -511,9 +511,9 @@ t.test(
     await coordinator.start();
     await host.pass(5000);
     t.match(state.guests.get(host.guest('own').uuid)?.period, { original: 1, set: 1 }, 'on disk, should we not live to put it back');
-    for (const { uuid, spec } of host.guests) host.tell({ kind: 'deviceAdded', uuid, name: spec.name });
+    host.guest('own').setPeriod(0);
     host.guest('theirs').setPeriod(7);
-    for (const { uuid, name } of host.guests) host.tell({ kind: 'deviceAdded', uuid, name });
+    for (const { uuid, spec } of host.guests) host.tell({ kind: 'deviceAdded', uuid, name: spec.name });
     await host.pass(3000);
     t.same(
       host.guests.map(({ period }) => period),
