@@ -1,4 +1,4 @@
-/** `npm run bench`: asks the questions, host by host, and prints and keeps what comes out. README.md has the whole of it. */
+/** `npm run bench`: asks the questions, host by host, and prints and keeps what comes out. docs/benchmark.md has the whole of it. */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { claim } from '../test/lab/guests.js';
@@ -51,8 +51,8 @@ Measures memcoord against virsh, python and C on the same guests, and prints one
   --quick     under two minutes, as TAP; fails where a ratio is worse than half of its target (not at times)
   --full      with repeated runs and searches
   --only      some questions: ${QUESTIONS.map((make) => make().question.name).join(', ')}
-  --publish   only writes README's section and the plots once more, from bench/results.json
-A whole run is written to bench/results.json, bench/plots and README.md; a quick one, or one of some questions, to .lab/bench.`;
+  --publish   only writes docs/benchmark.md, README's section and the plots once more, from bench/results.json
+A whole run is written to bench/results.json, bench/plots, docs/benchmark.md and README.md; a quick one, or one of some questions, to .lab/bench.`;
 
 interface Options {
   readonly mode: Mode;

@@ -1,10 +1,10 @@
-/** Writes a run down: results.json, a plot for each question, and, where it is the whole benchmark, README's section. */
+/** Writes a run down: results.json, a plot for each question, and, where it is the whole benchmark, docs/benchmark.md and README's section. */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { writeSection } from '../test/lab/readme.js';
 import { ROOT } from '../test/lab/shell.js';
 import { draw } from './plot.js';
-import { markdown, type Results } from './results.js';
+import { headlines, markdown, type Results } from './results.js';
 
 /** Figures that README shows lie here, and in the repository. */
 const PUBLISHED = join(ROOT, 'bench');
@@ -24,9 +24,11 @@ export async function keep(results: Results, folder: string): Promise<ReadonlyMa
   return plots;
 }
 
-/** {@link keep} in the repository, and README's section with it. */
+/** {@link keep} in the repository, docs/benchmark.md with all of it, and README with what matters most. */
 export async function publish(results: Results): Promise<void> {
-  await writeSection('bench', markdown(results, await keep(results, PUBLISHED)));
+  const plots = await keep(results, PUBLISHED);
+  await writeSection('bench', markdown(results, new Map([...plots].map(([name, path]) => [name, `../${path}`]))), 'docs/benchmark.md');
+  await writeSection('bench', headlines(results));
 }
 
 /** What `scripts/plots` runs: once more from the figures that are kept. */

@@ -6,7 +6,7 @@
  */
 import type { Lab } from '../test/lab/guests.js';
 
-/** quick: for CI, some seconds a question. normal: what README shows. full: with repeated runs and searches. */
+/** quick: for CI, some seconds a question. normal: what docs/benchmark.md shows. full: with repeated runs and searches. */
 export type Mode = 'quick' | 'normal' | 'full';
 
 /** Real guests of the lab, guests of libvirt's test driver behind a daemon of their own, or no guests at all. */
@@ -49,7 +49,7 @@ export interface Question<T = unknown> {
   answer(found: ReadonlyMap<HostName, T>): Answer;
 }
 
-/** Plain data: results.json has it as it is, and README's section and the plots are made of nothing else. */
+/** Plain data: results.json has it as it is, and the pages and the plots are made of nothing else. */
 export interface Answer {
   readonly tables: readonly Table[];
   /** Judged against the targets; empty where there is none. */

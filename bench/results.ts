@@ -1,4 +1,4 @@
-/** A run's results as text: for the terminal, and as README's section. */
+/** A run's results as text: for the terminal, docs/benchmark.md and README. */
 import { table } from '../lib/cli/table.js';
 import { isMet, targetText } from './judge.js';
 import type { Machine } from './machine.js';
@@ -48,7 +48,22 @@ function markdownTable(each: Table): string {
   return [line(head), `|${head.map((_, column) => (column === 0 ? '---' : '---:')).join('|')}|`, ...rows.map(line)].join('\n');
 }
 
-/** README's section, between its markers. @param plots the picture of each answer that has one, by the question's name. */
+/** What README shows: the beginnings of the ratios' names. */
+const HEADLINES = [
+  'virsh loop / memcoord, wall, 4 real guests, read',
+  'virsh loop / memcoord, CPU, 4 real guests, read',
+  'sweep / floor with 4 threads, wall, 4 real guests',
+  'reaction: first byte',
+  'burst: memcoord / virsh loop',
+];
+
+/** README's section, between its markers. */
+export function headlines(results: Results): string {
+  const shown = allRatios(results).filter(({ name }) => HEADLINES.some((headline) => name.startsWith(headline)));
+  return [machineText(results.machine), markdownTable(ratioTable(shown))].join('\n\n');
+}
+
+/** The section of docs/benchmark.md, between its markers. @param plots the picture of each answer that has one, by the question's name. */
 export function markdown(results: Results, plots: ReadonlyMap<string, string>): string {
   const parts = [machineText(results.machine), markdownTable(ratioTable(allRatios(results)))];
   for (const { name, title, answer } of results.answers) {

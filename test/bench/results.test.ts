@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Answer } from '../../bench/question.js';
-import { allRatios, markdown, numberText, plainText, type Results } from '../../bench/results.js';
+import { allRatios, headlines, markdown, numberText, plainText, type Results } from '../../bench/results.js';
 
 const ANSWER: Answer = {
   tables: [
@@ -69,7 +69,7 @@ Measured on 2026-01-02, commit 1234567: 2 cores of Some CPU, 23.5 GiB, Linux 6.1
   );
 });
 
-t.test("README's section has the machine, the targets, and each question with its table, notes and plot", async (t) => {
+t.test('docs/benchmark.md has the machine, the targets, and each question with its table, notes and plot', async (t) => {
   const text = markdown(RESULTS, new Map([['cycle', 'bench/plots/cycle.svg']]));
   const order = [
     'Measured on 2026-01-02',
@@ -85,6 +85,18 @@ t.test("README's section has the machine, the targets, and each question with it
     order,
     [...order].sort((a, b) => a - b),
   );
+});
+
+t.test('README has the machine, the ratios that matter most, and no more', async (t) => {
+  const ratio = (name: string) => ({ name, value: 18.7, target: 15, bound: 'atLeast' as const });
+  const [answer, ...others] = RESULTS.answers;
+  if (answer === undefined) throw new Error('no answer');
+  const ratios = [ratio('virsh loop / memcoord, wall, 4 real guests, read'), ratio('a / b')];
+  const text = headlines({ ...RESULTS, answers: [{ ...answer, answer: { ...answer.answer, ratios } }, ...others] });
+  t.match(text, /^Measured on 2026-01-02/);
+  t.match(text, '| virsh loop / memcoord, wall, 4 real guests, read | 18.7 | ≥ 15 | yes |');
+  t.notMatch(text, 'a / b');
+  t.notMatch(text, '###');
 });
 
 t.test('a section is the same once its figures have been through JSON', async (t) => {

@@ -1,4 +1,4 @@
-/** The parts of README.md that are written by programs, from what they have measured. */
+/** The parts of README.md and of docs that are written by programs, from what they have measured. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LabError, ROOT } from './shell.js';
@@ -11,12 +11,12 @@ import { LabError, ROOT } from './shell.js';
 export function withSection(readme: string, name: string, text: string): string {
   const [begin, end] = [`<!-- ${name}:begin -->`, `<!-- ${name}:end -->`];
   const [from, to] = [readme.indexOf(begin), readme.indexOf(end)];
-  if (from < 0 || to < from) throw new LabError(`README.md has no markers ${begin} and ${end}: nothing was written`);
+  if (from < 0 || to < from) throw new LabError(`there are no markers ${begin} and ${end}: nothing was written`);
   return `${readme.slice(0, from + begin.length)}\n${text.trim()}\n${readme.slice(to)}`;
 }
 
-/** {@link withSection} on README.md itself. */
-export async function writeSection(name: string, text: string): Promise<void> {
-  const path = join(ROOT, 'README.md');
+/** {@link withSection} on a file of the repository. */
+export async function writeSection(name: string, text: string, file = 'README.md'): Promise<void> {
+  const path = join(ROOT, file);
   await writeFile(path, withSection(await readFile(path, 'utf8'), name, text));
 }
