@@ -59,6 +59,7 @@ export class CannedHost {
     const facts: DomainFacts = {
       maximum: MAXIMUM,
       deviceMemory: 0,
+      composed: false,
       virtioMem: 0,
       backing: 'anonymous',
       hardLimit: null,

@@ -23,6 +23,7 @@ export { type Order, ordered } from './policy/decide.js';
 export { type NextSample, nextSample } from './policy/demand.js';
 export { type Belief, EMPTY_MODEL, type HostState, type Model } from './policy/guest.js';
 export { type Plan, type Purpose, plan } from './policy/plan.js';
+export { type GuestReading, sampleOf } from './policy/sample.js';
 export type {
   GuestContext,
   GuestOverrides,
