@@ -20,7 +20,7 @@ const MOST_CHARACTERS = 4096;
 /** Problems go to the log: what a guest's owner wrote must not fill it. */
 const MOST_PROBLEMS = 8;
 
-/** Reads the metadata element. Never throws: what cannot be used is told in `problems`. */
+/** Reads the metadata element. Never throws: what cannot be used is named in `problems`. */
 export function parseMetadata(text: string | null): { readonly overrides: GuestOverrides; readonly problems: readonly string[] } {
   if (text === null || text.trim() === '') return { overrides: {}, problems: [] };
   const attributes = readAttributes(text);

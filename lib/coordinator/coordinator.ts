@@ -115,7 +115,7 @@ export class CoordinatorStateError extends Error {
 /**
  * Coordinates the guests of one host until it is stopped.
  *
- * `start` resolves after the first sample and rejects where libvirt cannot be reached. Later losses are told by `lost` and
+ * `start` resolves after the first sample and rejects where libvirt cannot be reached. Later losses are reported by `lost` and
  * repaired by connecting again, for ever. Listen to `move` and `notice` to know what it does and why.
  */
 export class Coordinator extends EventEmitter<CoordinatorEvents> {
@@ -356,7 +356,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   async #run(): Promise<void> {
     let retry = FIRST_RETRY_MS;
     let lostAt: number | null = null;
-    let told = false;
+    let reported = false;
     let failed: Hypervisor | null = null;
     while (this.#lifecycle === 'running') {
       try {
@@ -376,16 +376,16 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         await this.#sample(hypervisor, next, sweep, check.cpu);
         retry = FIRST_RETRY_MS;
         lostAt = null;
-        // A daemon that hung for a moment has kept the connection: that it answers again is told all the same.
-        if (told && hypervisor === failed) this.#emit('connected', hypervisor.uri);
-        told = false;
+        // A daemon that hung for a moment has kept the connection: that it answers again is reported all the same.
+        if (reported && hypervisor === failed) this.#emit('connected', hypervisor.uri);
+        reported = false;
       } catch (error) {
         failed = this.#hypervisor;
         if (failed?.isAlive() !== true) this.#lost = true;
         // One answer that is late is no sign: libvirtd lists no guests while it waits for the process of one that was destroyed to end.
         const late = !this.#lost && lostAt === null && isLate(error);
-        if (!told && !late) this.#emit('lost', error instanceof Error ? error : new Error(String(error)));
-        told ||= !late;
+        if (!reported && !late) this.#emit('lost', error instanceof Error ? error : new Error(String(error)));
+        reported ||= !late;
         // Full jitter, so that many hosts do not come back at the same moment, over a pause that is none too short.
         await this.#sleep(LEAST_SAMPLE + retry * this.#random());
         lostAt ??= this.#time.now();

@@ -83,7 +83,7 @@ export class GuestRegistry {
     for (const [uuid, saved] of this.#saved()) this.#left.set(uuid, saved);
   }
 
-  /** What the policy is told of each guest, by uuid: a view that is always up to date. */
+  /** What the policy knows of each guest beside its figures, by uuid: a view that is always up to date. */
   get contexts(): ReadonlyMap<string, GuestContext> {
     return this.#contexts;
   }
@@ -272,7 +272,7 @@ export class GuestRegistry {
   }
 }
 
-/** What the policy is told of a guest, out of its XML, its metadata and the configuration: the metadata comes first. */
+/** What the policy knows of a guest out of its XML, its metadata and the configuration: the metadata comes first. */
 export function contextOf(name: string, facts: DomainFacts | null, config: Config): { context: GuestContext; problems: readonly string[] } {
   const { overrides, problems } = parseMetadata(facts?.metadata ?? null);
   const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };

@@ -69,7 +69,7 @@ export const ORDER_GRACE = 1000;
 export const GROWTH_REST = 5000;
 /** Intervals without shrinking after somebody else moved a guest. */
 export const ADOPTED_INTERVALS = 5;
-/** Somebody who goes on moving a guest is told of once in this time. */
+/** Somebody who goes on moving a guest is reported once in this time. */
 export const ADOPTED_QUIET = 60_000;
 /** A guest that has not been read for so many samples in a row, though it was asked for, hangs. One is no sign: a busy host is late. */
 export const HANGS_AFTER = 2;
@@ -161,7 +161,7 @@ export const RIVAL_SHARE = 1 / 2;
 export const LEAST_RESERVE = 200 * MiB;
 export const DEFAULT_RESERVE = 512 * MiB;
 export const RESERVE_FRACTION = 0.05;
-/** The reserve is out of danger once this part of it more is available: it would be told again and again else. */
+/** The reserve is out of danger once this part of it more is available: otherwise it would be reported again and again. */
 export const RESERVE_MARGIN = 1 / 8;
 /** While somebody waits, donors give in small steps that follow each other quickly, so that little is under way at a time: this, or this part of the capacity. */
 export const IN_TRANSIT = 48 * MiB;
