@@ -15,10 +15,10 @@ const SEED = Number(process.env.SIM_SEED ?? 1);
 const LEAST_JUDGED: Partial<Readonly<Record<Harm, number>>> = { dies: 0.3, outlives: 0.3 };
 
 /**
- * Part of the scenarios in which a harm is still done, at most: it can only go down. Of seed 1 five of 2,000 are left: cache that is given back
- * too slowly (two), a host that is drained below its reserve (two), and need that is paid too late (docs/simulator.md).
+ * Part of the scenarios in which a harm is still done, at most: it can only go down. Of seed 1 three of 2,000 are left: cache that is given back
+ * too slowly, a host that is drained below its reserve, and need that is paid too late (docs/simulator.md).
  */
-const MOST_HARMED = 0.003;
+const MOST_HARMED = 0.0015;
 
 t.test(`${RUNS} random scenarios hold every invariant`, { timeout: 3_600_000 }, async (t) => {
   let moves = 0;
