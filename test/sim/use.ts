@@ -39,6 +39,23 @@ export function honestHost(seed: number): Scenario {
   return parseScenario(stringify({ seed, duration: 120, host, guests }), `honest-${seed}.yaml`);
 }
 
+/** What the policy of commit 6e94140, for which all page cache was spare, reclaimed on `coldHost(0)` to `coldHost(15)` in ten minutes, GiB·h. */
+export const BASELINE_COLD = 35.76;
+
+/** The text of a host with room for all, on which guests have filled their page cache once and idle since. */
+export function coldHost(seed: number, config: object = {}): string {
+  const random = xoroshiro128plus(seed);
+  const from = (least: number, most: number) => uniformInt(random, least, most);
+  const guests = Array.from({ length: from(2, 6) }, (_, i) => {
+    const max = from(1, 8) * 1024;
+    const size = Math.round((max * from(10, 60)) / 100);
+    const uses = Math.round((max * from(5, 25)) / 100);
+    return { name: `g${i}`, max: `${max}MiB`, uses: `${uses}MiB`, noise: '2MiB', cache: [{ at: 0, size: `${size}MiB`, rate: '400MiB/s' }] };
+  });
+  const maxima = guests.reduce((sum, { max }) => sum + Number.parseInt(max, 10), 0);
+  return stringify({ seed, duration: 600, config, host: { memory: `${maxima + 2048}MiB`, used: '1GiB' }, guests });
+}
+
 /** What is reclaimed on the first hosts of the baseline, GiB·h, and how many guests die there. */
 export async function reclaimedNow(
   options: SimulationOptions = {},
