@@ -179,7 +179,9 @@ t.test('a daemon that hangs holds up nothing but its own calls, and is given up 
   t.match((await failureOf(connection.sample(SOON))).code, /^ERR_LIBVIRT_/, 'no more calls hang');
   const closing = performance.now();
   await connection.close({ deadlineMs: 5000 });
-  t.ok(performance.now() - closing < 1000, 'nor does close');
+  const took = performance.now() - closing;
+  // The link that only events come over is idle: its keepalive gives the daemon up a moment after those that calls waited on.
+  t.ok(took < 3000, `nor does close: ${Math.round(took)} ms`);
   // Where calls shared a libvirt connection, this would crash the process: see class Links.
   process.kill(pid, 'SIGCONT');
   await sleep(200);
