@@ -86,7 +86,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   for (const guest of claims) {
     if (busy.has(guest.uuid) || at < guest.refusedUntil) continue;
     if (at < guest.growAfter && guest.target <= guest.allocation) continue;
-    if (needsRelief(guest)) starving.push(guest);
+    if (needsRelief(guest, at)) starving.push(guest);
     // What somebody else is giving it must not be cut short by a grant of less.
     else if (guest.rising) continue;
     else if (lacksNeed(guest)) short.push(guest);
@@ -96,7 +96,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   }
   let budget = free - cost(back, guests, at);
   // Beyond the room that need has, no more than keeps it alive until the next sample.
-  const alive = ({ allocation, critical }: Belief) => (books.room > 0 ? allocation : Math.min(allocation, critical));
+  const alive = (guest: Belief) => (books.room > 0 ? guest.allocation : Math.min(guest.allocation, criticalNow(guest, at)));
   const relief = grow(starving, alive, budget, at, () => 'relief');
   budget -= cost(relief, starving, at);
   // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
@@ -320,15 +320,24 @@ function reliefFund(shrinking: readonly Belief[], capacity: number): number {
 }
 
 /** Rule 8: what a guest's present target leaves it is less than its critical spare. Seen by policy and target, not by `actual`. */
-function needsRelief(guest: Belief, target = guest.target): boolean {
-  return target < guest.critical - SAME && guest.allocation > target;
+function needsRelief(guest: Belief, at: number): boolean {
+  return isUnder(criticalNow(guest, at), guest.target, guest);
+}
+
+function isUnder(critical: number, target: number, { allocation }: Belief): boolean {
+  return target < critical - SAME && allocation > target;
+}
+
+/** Its critical size with what it has taken since its figures. Memory is shared out without that: each guest's figures are of another moment. */
+function criticalNow({ critical, need, trend, takenAfter }: Belief, at: number): number {
+  return Math.min(need, critical + (trend * (at - takenAfter)) / 1000);
 }
 
 /** A guest lacks enough of its part, `band` or more, to be grown. */
 function lacking(guest: Belief, target: number, band = GROW_BAND): boolean {
   const gap = guest.allocation - target;
   // The last step to the ceiling is taken however small: there will be no larger one.
-  return gap >= band || (gap > 0 && guest.allocation >= Math.floor(guest.ceiling)) || needsRelief(guest, target);
+  return gap >= band || (gap > 0 && guest.allocation >= Math.floor(guest.ceiling)) || isUnder(guest.critical, target, guest);
 }
 
 /** A guest lacks enough of what it needs. */

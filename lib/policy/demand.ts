@@ -101,13 +101,13 @@ export interface Reaction {
 /**
  * What a guest needs and what it should have, were there room for all, each within its bounds:
  *
- *     critical = used + the spare that nobody takes + trend × (age of its figures + min(reaction, 1 s))
+ *     critical = used + the spare that nobody takes + trend × min(reaction, 1 s)
  *     need     = used + working cache + max(100 MiB, used / 10) + trend × reaction
  *     want     = used + working cache + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
  */
-export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs: number, at: number, config: PolicyConfig): void {
+export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs: number, config: PolicyConfig): void {
   const { trend, rss, working } = draft;
   const reaction = usualMs / 1000;
   const used = Math.max(0, draft.used);
@@ -130,8 +130,7 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   const touched = rss > 0 ? rss - overhead(draft) + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   const evident = (size: number, spare: number) => Math.min(size, Math.max(within(touched + spare, from), charge(draft)));
   draft.need = evident(within(used + least, from), least);
-  // What it has taken since its figures, and will until it is sampled again.
-  const soon = (trend * (at - draft.takenAfter + Math.min(draft.reaction, RELIEVED))) / 1000;
+  const soon = (trend * Math.min(draft.reaction, RELIEVED)) / 1000;
   draft.critical = Math.min(draft.need, within(used + critical + soon, from));
   draft.want = Math.max(draft.need, evident(within(used + cushion), cushion));
 }

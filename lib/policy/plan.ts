@@ -35,7 +35,7 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
   const reaction = reactions(claims, config);
   for (const draft of claims) {
     const periodMs = (sample.contexts.get(draft.uuid)?.statsPeriod ?? 0) * 1000;
-    demand(draft, reaction(draft, periodMs), periodMs, sample.at, config);
+    demand(draft, reaction(draft, periodMs), periodMs, config);
     if (restores) aim(draft);
   }
   const available = availableOf(guests, sample.host);
