@@ -184,12 +184,14 @@ void Link::KeepAll() {
 }
 
 Links::Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
-             std::unique_ptr<Link> own)
+             std::unique_ptr<Link> own, std::unique_ptr<Link> first)
     : uri_(uri),
       read_only_(read_only),
       sink_(sink),
       own_(std::move(own)),
-      in_process_(own_->InProcess()) {}
+      in_process_(own_ != nullptr && own_->InProcess()) {
+  if (first != nullptr) free_.push_back(std::move(first));
+}
 
 Result<Links::Lease> Links::Take() {
   if (in_process_) return Lease(own_.get());

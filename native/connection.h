@@ -96,16 +96,16 @@ class Links {
  public:
   class Lease;
 
-  // `own` is open already. It is closed with the Links and never lent, so that the events that it
-  // may watch are heard for as long; but in-process all calls share it, as there it alone has the
-  // host.
+  // Both are open already, or null. `own` is closed with the Links and never lent, so that the
+  // events that it watches are heard for as long; but in-process all calls share it, as there it
+  // alone has the host. `first` is the first to be lent: where the daemon hangs none can be opened.
   Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
-        std::unique_ptr<Link> own);
+        std::unique_ptr<Link> own, std::unique_ptr<Link> first);
 
   // A link that is the caller's until the lease ends. Opens one where none is free, which blocks.
   Result<Lease> Take();
 
-  // Asks no daemon.
+  // Asks no daemon. Of its own link, which it must have.
   bool Alive() const { return virConnectIsAlive(own_->get()) == 1; }
 
  private:

@@ -226,8 +226,7 @@ void JsConnection::OnEvent(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value JsConnection::IsAlive(const Napi::CallbackInfo& info) {
-  const bool alive = session_ != nullptr && !session_->events->Closed() &&
-                     session_->read->Alive() && session_->control->Alive();
+  const bool alive = session_ != nullptr && !session_->events->Closed() && session_->read->Alive();
   return Napi::Boolean::New(info.Env(), alive);
 }
 

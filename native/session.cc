@@ -81,12 +81,15 @@ Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_o
   }
   session->gate = std::make_shared<GuestGate>(session->read_pool, session->control_pool);
   session->closed = std::make_shared<ClosedLatch>(single ? 1 : 2);
-  const auto links = [&](std::unique_ptr<Link> own, const std::shared_ptr<WorkerPool>& pool) {
-    return ClosedOn(pool, session->closed,
-                    std::make_unique<Links>(uri, read_only, session->events, std::move(own)));
+  const auto links = [&](std::unique_ptr<Link> own, std::unique_ptr<Link> first,
+                         const std::shared_ptr<WorkerPool>& pool) {
+    return ClosedOn(
+        pool, session->closed,
+        std::make_unique<Links>(uri, read_only, session->events, std::move(own), std::move(first)));
   };
-  session->read = links(std::move(reading), session->read_pool);
-  session->control = single ? session->read : links(std::move(controlling), session->control_pool);
+  session->read = links(std::move(reading), nullptr, session->read_pool);
+  session->control =
+      single ? session->read : links(nullptr, std::move(controlling), session->control_pool);
   return session;
 }
 

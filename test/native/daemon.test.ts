@@ -179,9 +179,7 @@ t.test('a daemon that hangs holds up nothing but its own calls, and is given up 
   t.match((await failureOf(connection.sample(SOON))).code, /^ERR_LIBVIRT_/, 'no more calls hang');
   const closing = performance.now();
   await connection.close({ deadlineMs: 5000 });
-  const took = performance.now() - closing;
-  // The link that events alone come over is idle: it may not have given the daemon up yet, and then close waits for that as long as it may.
-  t.ok(took < 5500, `nor does close beyond what it is given: ${Math.round(took)} ms`);
+  t.ok(performance.now() - closing < 1000, 'nor does close');
   // Where calls shared a libvirt connection, this would crash the process: see class Links.
   process.kill(pid, 'SIGCONT');
   await sleep(200);
