@@ -64,11 +64,11 @@ function answer(found: ReadonlyMap<HostName, Found>): Answer {
   const sweepMs = real !== undefined && 'sweepMsPerGuest' in real ? real.sweepMsPerGuest : Number.NaN;
   const of = (guests: number): PolicyTimes | undefined => times.find((each) => each.guests === guests);
   const share = (us: number, guests: number): number => us / 10 / (sweepMs * guests);
-  const most = times.find(({ guests }) => guests === 10_000);
+  const most = of(10_000);
   const ratios: Ratio[] = [
     {
       name: 'a plan for 10,000 guests / for 1,000',
-      value: (of(10_000)?.planUs ?? Number.NaN) / (of(1000)?.planUs ?? Number.NaN),
+      value: (most?.planUs ?? Number.NaN) / (of(1000)?.planUs ?? Number.NaN),
       target: 15,
       bound: 'atMost',
     },

@@ -22,8 +22,9 @@ function textOf(path: string): string {
 
 /** The URI that is meant where none is named: `$LIBVIRT_DEFAULT_URI`, else `uri_default`, else `qemu:///system`. */
 export function defaultUri(environment = process.env, path = libvirtConf(environment)): string {
+  if (environment.LIBVIRT_DEFAULT_URI) return environment.LIBVIRT_DEFAULT_URI;
   const [, , configured] = /^\s*uri_default\s*=\s*(["'])(.*?)\1/m.exec(textOf(path)) ?? [];
-  return environment.LIBVIRT_DEFAULT_URI || configured || FALLBACK;
+  return configured || FALLBACK;
 }
 
 /** What a name in `uri_aliases` stands for; anything else as it is. */

@@ -14,7 +14,7 @@
  */
 import { amountOf } from '../common/units.js';
 import { sampleInterval } from './demand.js';
-import { type Belief, charge, isControlled, isMovable, type Model, overhead, untouched, watermarks } from './guest.js';
+import { type Belief, charge, isControlled, isMovable, isRising, type Model, overhead, untouched, watermarks } from './guest.js';
 import {
   BRISK_AHEAD,
   DEFAULT_RESERVE,
@@ -25,8 +25,6 @@ import {
   RELIEVED,
   RESERVE_FRACTION,
   RISE_AT_ONCE,
-  RISES_WITHIN,
-  RISING,
   RIVAL_SEEN,
   RIVAL_SHARE,
   UNSEEN,
@@ -79,11 +77,6 @@ function mayYetTake(guest: Belief): number {
   return Math.max(untouched(guest), guest.maximum + LEAST_OVERHEAD - (guest.rss > 0 ? guest.rss : charge(guest)));
 }
 
-/** A guest that takes memory now: by its trend, which is slow to fall, and by what its figures have shown of late. */
-function isRising(guest: Belief, at: number, { intervalMs }: PolicyConfig): boolean {
-  return isMovable(guest) && guest.trend >= RISING && at - guest.roseAt < Math.max(RISES_WITHIN, 2 * intervalMs);
-}
-
 /** What the host really has for guests, its reserve included, KiB: see the top. */
 export function availableOf(guests: readonly Belief[], { available, arc, cgroupRoom }: Sample['host']): number {
   return Math.min(available + arc, cgroupRoom ?? Number.POSITIVE_INFINITY) - guests.reduce((sum, { rssFile }) => sum + rssFile, 0);
@@ -125,7 +118,7 @@ export function account(
     all += left + raised;
     granted += pending;
     const rest = Math.max(0, left - pending);
-    if (isRising(guest, at, config)) {
+    if (isMovable(guest) && isRising(guest, at, config)) {
       const rate = Math.min(guest.trend, config.burstKiBs);
       rising += Math.min(rest, Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
       // What relief may have given it already counts in full.

@@ -7,7 +7,7 @@
  * Facts from Senpai and TMO (Weiner et al., ASPLOS '22), who probe with PSI, which the balloon does not report.
  */
 import { READS } from '../sweep.js';
-import { type Belief, type Draft, type Figure, isIdle } from './guest.js';
+import { type Belief, type Draft, type Figure, isIdle, isRising } from './guest.js';
 import {
   CACHE_STEP,
   FIRST_PROBE_PAUSE,
@@ -26,8 +26,6 @@ import {
   READS_MOST_APART,
   READS_RISE,
   READS_USUAL,
-  RISES_WITHIN,
-  RISING,
   SAME,
   THRASH_WINDOW,
   UNSEEN,
@@ -94,9 +92,10 @@ function noteReads(draft: Draft, reads: number, at: number, config: PolicyConfig
  * Where its programs take memory, a guest that has less than before memcoord came is given what they take on top of its cache: nobody knows
  * yet whether it works in that.
  */
-function keepWhileRising(draft: Draft, at: number, { intervalMs }: PolicyConfig): void {
+function keepWhileRising(draft: Draft, at: number, config: PolicyConfig): void {
+  const { intervalMs } = config;
   const { trend, used, original, target, cacheFloor } = draft;
-  if (!isTaking(draft, at, intervalMs) || !hasCache(draft)) return;
+  if (!isRising(draft, at, config) || !hasCache(draft)) return;
   const ahead = Math.max(LEAST_SPARE, (trend * (intervalMs + UNSEEN)) / 1000);
   const size = Math.min(original, used + cacheOf(draft) + ahead);
   if (!(size > Math.max(cacheFloor, target))) return;
@@ -104,12 +103,7 @@ function keepWhileRising(draft: Draft, at: number, { intervalMs }: PolicyConfig)
   draft.probeAfter = Math.max(draft.probeAfter, at + FIRST_PROBE_PAUSE);
 }
 
-/** Its programs take memory now. */
-function isTaking({ trend, roseAt }: Belief, at: number, intervalMs: number): boolean {
-  return trend >= RISING && at - roseAt < Math.max(RISES_WITHIN, 2 * intervalMs);
-}
-
-function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: PolicyConfig): void {
+function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyConfig): void {
   const { actual, original, target, unused } = draft;
   const whole = actual >= original - SAME;
   const free = isRoomy(draft, unused);
@@ -134,7 +128,7 @@ function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: P
     draft.rereads += above;
     if (draft.excess >= READS_RISE / 4) draft.rereadMs += elapsed;
   }
-  const cut = at - draft.cutAt < Math.max(THRASH_WINDOW, 3 * intervalMs);
+  const cut = at - draft.cutAt < Math.max(THRASH_WINDOW, 3 * config.intervalMs);
   if (draft.excess < READS_RISE) {
     if (draft.excess < READS_RISE / 4) draft.quietSize = actual;
     // The mean of the first readings, unless it has lost memory already: then it may be that which it reads.
@@ -155,7 +149,7 @@ function judgeReads(draft: Draft, elapsed: number, at: number, { intervalMs }: P
   }
   const before = Math.max(draft.quietSize || 0, draft.shrunkFrom || 0);
   // The last step is to blame, unless its programs have taken memory since: then it lacks more than that.
-  const soon = cut && before > actual + SAME && !isTaking(draft, at, intervalMs);
+  const soon = cut && before > actual + SAME && !isRising(draft, at, config);
   // What was to come has not.
   if (!soon && Math.min(actual, target) < draft.cacheFloor - SAME) return;
   draft.cacheFloor = soon ? before : Math.min(Math.max(original || 0, before), actual + Math.max(CACHE_STEP, actual / 2));

@@ -20,10 +20,12 @@ import {
   GENTLE_RATE,
   IDLE_AFTER,
   LEAST_OVERHEAD,
+  RISES_WITHIN,
+  RISING,
   SAME,
   WATERMARKS,
 } from './limits.js';
-import type { Phase, Reason, Signal, Why } from './types.js';
+import type { Phase, PolicyConfig, Reason, Signal, Why } from './types.js';
 
 /** Why the next plan must take a guest's target back. */
 export interface Rollback {
@@ -366,6 +368,11 @@ export function isControlled({ phase, samples, actual }: Belief): boolean {
 /** Rule 9 and the phases: only a guest that runs, answers and may be coordinated is moved. */
 export function isMovable(belief: Belief): boolean {
   return (belief.phase === 'steady' || belief.phase === 'stuck') && Number.isFinite(belief.used) && Number.isFinite(belief.actual);
+}
+
+/** It takes memory now: by its trend, which is slow to fall, and by what its figures have shown of late. */
+export function isRising({ trend, roseAt }: Belief, at: number, { intervalMs }: PolicyConfig): boolean {
+  return trend >= RISING && at - roseAt < Math.max(RISES_WITHIN, 2 * intervalMs);
 }
 
 /**

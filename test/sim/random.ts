@@ -11,8 +11,7 @@ import { scenarioOf, scenarioText } from './scenarios.js';
 const RUNS = Number(process.env.SIM_RUNS ?? 50);
 /** The same scenarios every time, unless others are asked for: a test that fails now and then teaches people not to look at it. */
 const SEED = Number(process.env.SIM_SEED ?? 1);
-/** Part of the scenarios in which the condition of a harm must be met, where there are enough to tell: what is hardly ever judged is not kept. */
-const ENOUGH = 100;
+/** Part of the scenarios in which the condition of a harm must be met: what is hardly ever judged is not kept. */
 const LEAST_JUDGED: Partial<Readonly<Record<Harm, number>>> = { dies: 0.3, outlives: 0.3 };
 
 /**
@@ -28,7 +27,7 @@ export async function runRandom(t: Test, part: 0 | 1): Promise<void> {
   let harmed = 0;
   const judgedIn = new Map<Harm, number>((Object.keys(HARMS) as Harm[]).map((harm) => [harm, 0]));
   const texts = [...fc.sample(scenarioText, { numRuns: RUNS, seed: SEED }).entries()].filter(([i]) => i % 2 === part);
-  if (texts.length === 0) t.pass('there is none in this half');
+  if (texts.length === 0) return void t.pass('there is none in this half');
   for (const [i, text] of texts) {
     const { violations, moves: made, duration, judged } = await simulate(scenarioOf(text));
     moves += made;
@@ -45,10 +44,7 @@ export async function runRandom(t: Test, part: 0 | 1): Promise<void> {
     t.fail(`${broken.invariant} in scenario ${i}, at ${broken.at} ms: ${broken.guest ?? 'the host'} ${broken.message}`);
   }
   t.ok(harmed <= texts.length * MOST_HARMED, `harm is done in ${harmed} of ${texts.length} scenarios`);
-  t.ok(moves >= texts.length, `${moves} moves in ${Math.round(simulated / 3_600_000)} simulated hours`);
+  t.ok(moves > texts.length, `${moves} moves in ${Math.round(simulated / 3_600_000)} simulated hours`);
   for (const [harm, count] of judgedIn)
-    t.ok(
-      texts.length < ENOUGH || count >= texts.length * (LEAST_JUDGED[harm] ?? 0),
-      `${harm}: the condition was met in ${count} of ${texts.length} scenarios`,
-    );
+    t.ok(count >= texts.length * (LEAST_JUDGED[harm] ?? 0), `${harm}: the condition was met in ${count} of ${texts.length} scenarios`);
 }
