@@ -1,6 +1,7 @@
 /** What a failed command says, and the code that it exits with. */
 
 import { messageOf, printable, shellQuoted } from '../common/text.js';
+import { partsOf } from '../common/uri.js';
 
 /** Exit codes of every command. */
 export const FAILED = 1;
@@ -31,8 +32,8 @@ export class UnreachableError extends Error {
 
 /** libvirt's messages are told apart by the words of the C library in them, which LC_ALL may translate: then there is no advice. */
 function adviceFor(uri: string, code: string, reason: string): string {
-  const [, transport, host] = /^[\w-]+(?:\+([\w-]+))?:\/\/([^/?]+)/.exec(uri) ?? [];
-  if (host !== undefined) return remoteAdvice(transport ?? 'tls', host, reason);
+  const { transport = null, server = '' } = partsOf(uri) ?? {};
+  if (server !== '') return remoteAdvice(transport ?? 'tls', server, reason);
   if (
     code === 'ERR_MEMCOORD_AUTH_UNSUPPORTED' ||
     code === 'ERR_LIBVIRT_AUTH_FAILED' ||

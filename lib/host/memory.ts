@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { partsOf } from '../common/uri.js';
 import type { HostMemory } from '../hypervisor.js';
 
 /**
@@ -91,10 +92,8 @@ export async function bootId(root = '/proc'): Promise<string | null> {
 
 /** True where libvirt's host is this one: a URI without a server, reached by no network transport. */
 export function isLocal(uri: string): boolean {
-  const match = /^[a-z0-9]+(?:\+([a-z0-9]+))?:\/\/([^/?#]*)/i.exec(uri);
-  if (match === null) return false;
-  const [, transport = 'unix', server = ''] = match;
-  return server === '' && transport.toLowerCase() === 'unix';
+  const parts = partsOf(uri);
+  return parts !== null && parts.server === '' && (parts.transport ?? 'unix') === 'unix';
 }
 
 /** Names this machine; null where it has no name, as in many containers (machine-id(5)). */

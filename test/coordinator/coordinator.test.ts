@@ -42,6 +42,9 @@ function coordinate(guests: readonly GuestSpec[], { pool = 8, ...options }: Part
   return { host, coordinator, moves, notices, stop };
 }
 
+/** The guests' stats periods in force, in their order. */
+const livePeriods = ({ guests }: SimHost) => guests.map(({ period }) => period);
+
 /** The hypervisor of a host with some of its calls replaced. */
 const withCalls = (host: SimHost, calls: (real: Hypervisor) => Partial<Hypervisor>) => async (): Promise<Hypervisor> => {
   const real = await host.connect();
@@ -163,15 +166,9 @@ t.test('the stats period is set to the interval and put back on stop', async (t)
   host.guest('b').setPeriod(5);
   await coordinator.start();
   await host.pass(3000);
-  t.same(
-    host.guests.map(({ period }) => period),
-    [1, 1],
-  );
+  t.same(livePeriods(host), [1, 1]);
   await stop();
-  t.same(
-    host.guests.map(({ period }) => period),
-    [0, 5],
-  );
+  t.same(livePeriods(host), [0, 5]);
 });
 
 t.test('the stats period follows the interval, between a second and five', async (t) => {
@@ -452,10 +449,7 @@ t.test('the stats period of before a crash is put back by the next coordinator, 
   const stopped = next.stop();
   await host.pass(10_000);
   await stopped;
-  t.same(
-    host.guests.map(({ period }) => period),
-    [0, 5],
-  );
+  t.same(livePeriods(host), [0, 5]);
   t.same(periods(state), []);
 });
 
@@ -476,10 +470,7 @@ t.test('what was left behind says nothing of another start of the guest, or once
   const stopped = coordinator.stop();
   await host.pass(10_000);
   await stopped;
-  t.same(
-    host.guests.map(({ period }) => period),
-    [1, 5],
-  );
+  t.same(livePeriods(host), [1, 5]);
 });
 
 t.test('a period that could not be put back stays on record', async (t) => {
@@ -515,15 +506,9 @@ t.test(
     host.guest('theirs').setPeriod(7);
     for (const { uuid, spec } of host.guests) host.tell({ kind: 'deviceAdded', uuid, name: spec.name });
     await host.pass(3000);
-    t.same(
-      host.guests.map(({ period }) => period),
-      [1, 1],
-    );
+    t.same(livePeriods(host), [1, 1]);
     await stop();
-    t.same(
-      host.guests.map(({ period }) => period),
-      [1, 7],
-    );
+    t.same(livePeriods(host), [1, 7]);
     t.same(periods(state), []);
   },
 );
@@ -652,10 +637,7 @@ t.test('readOnce shows what a coordinator would think, and changes nothing', asy
   t.ok((guests[0]?.survivableBurst ?? 0) > 0);
   t.match(guests[1], { name: 'silent', phase: 'booting', why: /stats period is 0/ });
   t.equal(figures.total, 23 * GiB);
-  t.same(
-    host.guests.map(({ period }) => period),
-    [1, 0],
-  );
+  t.same(livePeriods(host), [1, 0]);
 });
 
 t.test('a recording holds everything that a plan was made from', async (t) => {

@@ -15,10 +15,20 @@ export const BASELINE = JSON.parse(readFileSync('test/fixtures/reclaimed.json', 
   readonly reclaimed: readonly number[];
 };
 
+/** Whole numbers from `least` to `most`, the same for a seed each time. */
+function randomOf(seed: number): (least: number, most: number) => number {
+  const random = xoroshiro128plus(seed);
+  return (least, most) => uniformInt(random, least, most);
+}
+
+/** Sum of the guests' maxima, MiB. */
+function maximaOf(guests: readonly { readonly max: string }[]): number {
+  return guests.reduce((sum, { max }) => sum + Number.parseInt(max, 10), 0);
+}
+
 /** A host with room for all that its guests use, each of which starts at its maximum, works a little, and reports the truth. */
 export function honestHost(seed: number): Scenario {
-  const random = xoroshiro128plus(seed);
-  const from = (least: number, most: number) => uniformInt(random, least, most);
+  const from = randomOf(seed);
   const guests = Array.from({ length: from(2, 8) }, (_, i) => {
     const max = from(1, 16) * 1024;
     const uses = Math.round((max * from(5, 25)) / 100);
@@ -34,7 +44,7 @@ export function honestHost(seed: number): Scenario {
       ],
     };
   });
-  const maxima = guests.reduce((sum, { max }) => sum + Number.parseInt(max, 10), 0);
+  const maxima = maximaOf(guests);
   const host = { memory: `${Math.round((maxima * from(70, 110)) / 100) + 2048}MiB`, used: '1GiB' };
   return parseScenario(stringify({ seed, duration: 120, host, guests }), `honest-${seed}.yaml`);
 }
@@ -44,16 +54,14 @@ export const BASELINE_COLD = 35.76;
 
 /** The text of a host with room for all, on which guests have filled their page cache once and idle since. */
 export function coldHost(seed: number, config: object = {}): string {
-  const random = xoroshiro128plus(seed);
-  const from = (least: number, most: number) => uniformInt(random, least, most);
+  const from = randomOf(seed);
   const guests = Array.from({ length: from(2, 6) }, (_, i) => {
     const max = from(1, 8) * 1024;
     const size = Math.round((max * from(10, 60)) / 100);
     const uses = Math.round((max * from(5, 25)) / 100);
     return { name: `g${i}`, max: `${max}MiB`, uses: `${uses}MiB`, noise: '2MiB', cache: [{ at: 0, size: `${size}MiB`, rate: '400MiB/s' }] };
   });
-  const maxima = guests.reduce((sum, { max }) => sum + Number.parseInt(max, 10), 0);
-  return stringify({ seed, duration: 600, config, host: { memory: `${maxima + 2048}MiB`, used: '1GiB' }, guests });
+  return stringify({ seed, duration: 600, config, host: { memory: `${maximaOf(guests) + 2048}MiB`, used: '1GiB' }, guests });
 }
 
 /** What is reclaimed on the first hosts of the baseline, GiB·h, and how many guests die there. */
