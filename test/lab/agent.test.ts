@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { report, say } from './agent.js';
 import { guestSpecs } from './guests.js';
-import { coordinatorCommand, parseMove } from './scenario.js';
+import { coordinatorCommand, endedAgo, parseMove } from './scenario.js';
 
 /** A serial port whose guest answers as `answer` has it; the words are the line that it got. */
 async function port(t: Test, answer: (socket: Socket, words: string[]) => void): Promise<string> {
@@ -50,6 +50,15 @@ t.test('a guest that does not answer, hangs up, or is not there is an error', as
 t.test('a report is figures by name', async (t) => {
   const path = await port(t, (socket, [id]) => socket.write(`${id} ok eating=1 ended_ms_ago=-1 MemFree=424760\n`));
   t.strictSame(await report('vm', path), { eating: 1, ended_ms_ago: -1, MemFree: 424760 });
+});
+
+t.test('an eater ends when it is killed, not when its guest has cleared up after it', async (t) => {
+  const eats = { eating: 1, failed: 0, killed_ms_ago: -1, ended_ms_ago: 120_000 };
+  t.equal(endedAgo(eats), null);
+  t.equal(endedAgo({ ...eats, killed_ms_ago: 1500 }), 1.5, 'its memory is being freed');
+  t.equal(endedAgo({ ...eats, eating: 0, killed_ms_ago: 3500, ended_ms_ago: 3500 }), 3.5);
+  t.equal(endedAgo({ ...eats, eating: 0, ended_ms_ago: 250 }), 0.25, 'it ended otherwise');
+  t.equal(endedAgo({ ...eats, failed: 1 }), 0, 'it could not allocate');
 });
 
 t.test('moves are read out of a log, with the time at which they were logged', async (t) => {

@@ -87,6 +87,13 @@ export function parseMove(line: string, startedAt: number): LoggedMove | null {
   };
 }
 
+/** How long ago an eater ended, s, by its guest's report; null = it eats. */
+export function endedAgo({ eating, failed, killed_ms_ago: killed, ended_ms_ago: ended }: Readonly<Record<string, number>>): number | null {
+  if (killed !== undefined && killed >= 0) return killed / 1000;
+  if (failed === 1) return 0;
+  return eating === 0 ? (ended ?? 0) / 1000 : null;
+}
+
 export interface ScenarioOptions {
   readonly test: 1 | 2 | 3;
   /** KiB. */
@@ -131,19 +138,28 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
       await sleep(1000 - ((Date.now() - startedAt) % 1000));
     }
   })();
-  /** Asks the eaters' guests every second whether they still eat. A guest out of memory may be slow to answer. */
+  /**
+   * Asks an eater's guest whether it still eats. It ends when it is killed: its memory is free, and given to others, seconds before the
+   * guest has done with it.
+   */
+  const ask = async (guest: Guest, index: number, timeoutMs: number): Promise<void> => {
+    const figures = await report(guest.name, guest.socket, timeoutMs).catch(() => null);
+    const end = figures === null ? null : endedAgo(figures);
+    if (figures === null || end === null || !eating.delete(index)) return;
+    ended[index] = now() - end;
+    if (figures.eating !== 0) await say(guest.name, guest.socket, 'free');
+    tell(`${guest.name}'s eater ended with ${Math.round((figures.eaten || figures.last_eaten || 0) / MiB)} MiB`);
+  };
+  /** Asks every second. A guest out of memory may be slow to answer. */
   const follow = async (guest: Guest, index: number): Promise<void> => {
     while (watching && eating.has(index)) {
-      const figures = await report(guest.name, guest.socket, 5000).catch(() => null);
-      if (figures !== null && (figures.eating === 0 || figures.failed === 1)) {
-        if (figures.failed === 1) await say(guest.name, guest.socket, 'free');
-        ended[index] = now() - (figures.failed === 1 ? 0 : (figures.ended_ms_ago ?? 0) / 1000);
-        eating.delete(index);
-        tell(`${guest.name}'s eater ended with ${Math.round((figures.last_eaten ?? figures.eaten ?? 0) / MiB)} MiB`);
-        return;
-      }
+      await ask(guest, index, 5000);
       await sleep(1000);
     }
+  };
+  /** Another may have ended before the first that was heard of. */
+  const askAll = async (): Promise<void> => {
+    await Promise.all(guests.map(async (guest, index) => (eating.has(index) ? await ask(guest, index, 1000) : undefined)));
   };
   const followers: Promise<void>[] = [];
   const eat = async (index: number, amount: number): Promise<void> => {
@@ -244,6 +260,7 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
       if (test === 2 && pool < all.length * maximum) await eatAndHold(pool / all.length - HUNGRY);
       await Promise.all(eaters.map(async (index) => await eat(index, 0)));
       await waitFor(EATING_LIMIT_S, () => eating.size < eaters.length);
+      await askAll();
       const over = firstEnd(eaters);
       tell(eating.size === eaters.length ? 'no eater comes to an end: all are told to free' : 'all free');
       await Promise.all([...eating].map(free));
@@ -263,6 +280,7 @@ export async function runScenario(lab: Lab, options: ScenarioOptions): Promise<R
       await Promise.all([free(0), free(1), eat(2, 0), eat(3, 0)]);
       const freed = now();
       await waitFor(61, () => eating.size < 2);
+      await askAll();
       await stage('1 and 2 freed, 3 and 4 eat', freed + SETTLED_S, firstEnd([2, 3]), [0, 1], before);
       await Promise.all([...eating].map(free));
     }

@@ -40,6 +40,7 @@
 #define PAGES_PER_MIB 256
 #define DRIVER "/modules/virtio_balloon.ko"
 #define FILE_READ "/data/file"
+#define WATCHED_EVERY 100 /* ms */
 #define PASSES_KEPT 64
 #define PASSES_ANSWERED 32
 
@@ -72,6 +73,8 @@ static int orders = -1;     /* write end of the eater's pipe */
 static int eater_killed;    /* eaters that ended without our asking: OOM */
 static uint64_t last_pages; /* what the last eater held when it ended */
 static double ended_at;     /* when that was */
+static long kills;          /* the kernel's count of kills for want of memory, as the eater began */
+static double killed_at;    /* when the eater was; it is reaped seconds later, its memory free */
 
 static double now(void) {
   struct timespec t;
@@ -206,10 +209,15 @@ static void answer(const char *id, const char *format, ...) {
 
 static void forget_eater(void) {
   last_pages = eaten->pages;
-  ended_at = now();
+  ended_at = killed_at != 0 ? killed_at : now();
   close(orders);
   orders = -1;
   eater = 0;
+}
+
+/* The eater goes first (oom_score_adj); only the kernel's count tells of that at once. */
+static void watch_eater(void) {
+  if (eater != 0 && killed_at == 0 && figure("/proc/vmstat", "oom_kill") > kills) killed_at = now();
 }
 
 static void reap(void) {
@@ -236,6 +244,8 @@ static void command_eat(const char *id, long mib, double rate) {
     int ends[2];
     eaten->pages = 0;
     eaten->failed = 0;
+    killed_at = 0;
+    kills = figure("/proc/vmstat", "oom_kill");
     if (pipe(ends) != 0) {
       answer(id, "error pipe: %s", strerror(errno));
       return;
@@ -285,12 +295,12 @@ static void command_report(const char *id) {
   clock_gettime(CLOCK_BOOTTIME, &t);
   answer(id,
          "ok uptime=%ld eating=%d eaten=%lu last_eaten=%lu begun_ms_ago=%ld held_ms_ago=%ld "
-         "least_available=%ld ended_ms_ago=%ld failed=%d "
+         "least_available=%ld killed_ms_ago=%ld ended_ms_ago=%ld failed=%d "
          "eaters_killed=%d bystander=%d oom_kills=%ld MemTotal=%ld MemFree=%ld "
          "MemAvailable=%ld Shmem=%ld SwapTotal=%ld SwapFree=%ld pswpin=%ld pswpout=%ld",
          (long)t.tv_sec, eater != 0, (unsigned long)(pages * 4), (unsigned long)(last_pages * 4),
-         ms_since(eaten->begun), ms_since(eaten->held), eaten->least, ms_since(ended_at),
-         eaten->failed, eater_killed, bystander != 0, figure(vm, "oom_kill"),
+         ms_since(eaten->begun), ms_since(eaten->held), eaten->least, ms_since(killed_at),
+         ms_since(ended_at), eaten->failed, eater_killed, bystander != 0, figure(vm, "oom_kill"),
          figure(memory, "MemTotal"), figure(memory, "MemFree"), figure(memory, "MemAvailable"),
          figure(memory, "Shmem"), figure(memory, "SwapTotal"), figure(memory, "SwapFree"),
          figure(vm, "pswpin"), figure(vm, "pswpout"));
@@ -437,7 +447,8 @@ int main(int argc, char **argv) {
 
   for (;;) {
     struct pollfd waits[2] = {{tty, POLLIN, 0}, {children, POLLIN, 0}};
-    if (poll(waits, 2, -1) < 0) continue;
+    if (poll(waits, 2, eater != 0 ? WATCHED_EVERY : -1) < 0) continue;
+    watch_eater();
     if (waits[1].revents != 0) {
       struct signalfd_siginfo info;
       while (read(children, &info, sizeof info) > 0) continue;
