@@ -18,6 +18,7 @@ import {
   spareNow,
   spareToUse,
   surelyHeld,
+  takes,
 } from './guest.js';
 import {
   BALLOON_LATENCY,
@@ -43,6 +44,7 @@ import {
   REBOOT_BLIND,
   RELIEF_FRACTION,
   RELIEF_STEP,
+  RELIEVED,
   SAME,
 } from './limits.js';
 import { openWindow } from './readings.js';
@@ -329,8 +331,10 @@ function isUnder(critical: number, target: number, { allocation }: Belief): bool
 }
 
 /** Its critical size with what it has taken since its figures. Memory is shared out without that: each guest's figures are of another moment. */
-function criticalNow({ critical, need, trend, takenAfter }: Belief, at: number): number {
-  return Math.min(need, critical + (trend * (at - takenAfter)) / 1000);
+function criticalNow(guest: Belief, at: number): number {
+  const { critical, need, reaction, takenAfter } = guest;
+  const soon = Math.min(reaction, RELIEVED);
+  return Math.min(need, critical + takes(guest, soon + at - takenAfter) - takes(guest, soon));
 }
 
 /** A guest lacks enough of its part, `band` or more, to be grown. */

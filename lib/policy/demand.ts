@@ -13,6 +13,7 @@ import {
   type Model,
   overhead,
   spareToUse,
+  takes,
   untouched,
   watermarks,
 } from './guest.js';
@@ -101,16 +102,18 @@ export interface Reaction {
 /**
  * What a guest needs and what it should have, were there room for all, each within its bounds:
  *
- *     critical = used + the spare that nobody takes + trend × min(reaction, 1 s)
- *     need     = used + working cache + max(100 MiB, used / 10) + trend × reaction
- *     want     = used + working cache + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
+ *     critical = used + the spare that nobody takes + max(0, trend × min(reaction, 1 s) − hidden)
+ *     need     = used − hidden + working cache + max(100 MiB, used / 10) + trend × reaction
+ *     want     = used − hidden + working cache + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
  */
 export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs: number, config: PolicyConfig): void {
-  const { trend, rss, working } = draft;
+  const { trend, rss, working, hidden } = draft;
   const reaction = usualMs / 1000;
   const used = Math.max(0, draft.used);
+  // What it does not count as free it can use all the same.
+  const uses = Math.max(0, used - hidden);
   // Spare is what the guest can use: of MemFree, what its kernel does not keep for itself.
   const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + working + watermarks(draft) + (trend * nowMs) / 1000;
   const burst = Math.max(trend, config.burstKiBs) * reaction;
@@ -129,10 +132,9 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   // Memory that its process has not touched is in nobody's use, whatever the guest says: it needs no more, and gets no more.
   const touched = rss > 0 ? rss - overhead(draft) + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   const evident = (size: number, spare: number) => Math.min(size, Math.max(within(touched + spare, from), charge(draft)));
-  draft.need = evident(within(used + least, from), least);
-  const soon = (trend * Math.min(draft.reaction, RELIEVED)) / 1000;
-  draft.critical = Math.min(draft.need, within(used + critical + soon, from));
-  draft.want = Math.max(draft.need, evident(within(used + cushion), cushion));
+  draft.need = evident(within(uses + least, from), least);
+  draft.critical = Math.min(draft.need, within(used + critical + takes(draft, Math.min(draft.reaction, RELIEVED)), from));
+  draft.want = Math.max(draft.need, evident(within(uses + cushion), cushion));
 }
 
 /**

@@ -160,7 +160,7 @@ function seemsRebooted(draft: Draft, figure: Figure, at: number, periodMs: numbe
 /** What a boot makes worthless. */
 function forget(draft: Draft, at: number): void {
   draft.rebootedAt = at;
-  draft.samples = draft.falls = draft.trend = draft.reachable = draft.usualFaults = 0;
+  draft.samples = draft.falls = draft.trend = draft.hidden = draft.reachable = draft.usualFaults = 0;
   draft.lastUpdate = draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
   // Its cache is gone, and what it reads as it boots is not what it will read.
   draft.usualReads = draft.quietSize = Number.NaN;

@@ -140,7 +140,11 @@ const NUMBERS = {
   size: UNKNOWN,
   /** `size - spare`: what the guest uses, its kernel's share included (it cancels out). */
   used: UNKNOWN,
-  /** Growth of `used`, fast up, slow down; never negative. */
+  /** Part of `used` that it was given and has not touched: its kernel does not count it as free yet. */
+  hidden: 0,
+  /** Resident memory of its process at the time of the figures. */
+  rssAtFigures: UNKNOWN,
+  /** Growth of `used`, without what is hidden: fast up, slow down; never negative. */
   trend: 0,
   /** When its figures last showed that its use had risen. */
   roseAt: NEVER,
@@ -418,6 +422,11 @@ export function spareNow(belief: Belief): number {
 /** Spare that nobody takes from a guest, in its signal. */
 export function criticalSpare(belief: Belief): number {
   return CRITICAL_SPARE + watermarks(belief);
+}
+
+/** What its trend takes of its spare within `ms`, KiB: what it does not count as free goes first. */
+export function takes({ trend, hidden }: Belief, ms: number): number {
+  return Math.max(0, (trend * ms) / 1000 - hidden);
 }
 
 /** Spare that the guest can use up; what is being taken from it is no longer there. */

@@ -30,6 +30,12 @@ export const GROW_BAND = 8 * MiB;
  * has just been given memory does not count some 50 MiB of it as free for a while [M]. What is evened out on that goes to and fro.
  */
 export const EVEN_BAND = 24 * MiB;
+/**
+ * What a guest's kernel keeps for each CPU of the memory that it was given, without counting it as free, up to its low watermark: some
+ * 50 MiB of a guest of 2 GiB with one CPU [M]. It uses that first; what it has not touched after so long, ms, counts half. Chosen.
+ */
+export const HIDDEN_MOST = 48 * MiB;
+export const HIDDEN_HALVES = 10_000;
 /** Two sizes that differ by no more are the same: the balloon moves 1 MiB at a time. */
 export const SAME = 1 * MiB;
 

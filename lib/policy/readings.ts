@@ -18,6 +18,8 @@ import {
   FOLLOWS_LEAST,
   FRESHLY_ACTIVE,
   GRANT_SHOWS,
+  HIDDEN_HALVES,
+  HIDDEN_MOST,
   LAST_PAUSE,
   LEAST_PROGRESS,
   LEAST_SAMPLE,
@@ -194,24 +196,28 @@ export function readFigures(
   const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
   const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, draft.used));
   const elapsed = at - draft.figuresAt;
+  const hid = paired && draft.paired ? newlyHidden(draft, size, used) : 0;
+  const rise = used - hid - draft.used;
   const refreshed = sample.refreshed.has(draft.uuid);
   // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
   const takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
   if (elapsed > 0) {
     // Each is of a moment between what is known of it: by the middle of both.
-    draft.trend = trend(draft, used, (at + takenAfter - draft.figuresAt - draft.takenAfter) / 2);
+    draft.trend = trend(draft, rise, (at + takenAfter - draft.figuresAt - draft.takenAfter) / 2);
     thrash(draft, figure, elapsed, sample.at, config);
   }
   draft.takenAfter = takenAfter;
   draft.cpuAtFigures = refreshed ? draft.cpu : draft.cpuAtSweep;
-  if (used - draft.used > BUSY_RISE) noteWork(draft, sample.at);
-  if (used - draft.used > SAME) draft.roseAt = sample.at;
+  if (rise > BUSY_RISE) noteWork(draft, sample.at);
+  if (rise > SAME) draft.roseAt = sample.at;
   take(draft, figure);
   draft.kernel = kernel;
   draft.kernelSeen = kernelSeen;
   draft.size = size;
   draft.paired = paired;
   draft.used = used;
+  draft.hidden = (draft.hidden + hid) * (elapsed > 0 ? 2 ** (-elapsed / HIDDEN_HALVES) : 1);
+  draft.rssAtFigures = draft.rss;
   draft.figuresAt = at;
   draft.samples++;
 }
@@ -284,10 +290,24 @@ function sane(spare: number, available: number, maximum: number): boolean {
   return spare >= 0 && spare <= maximum && !(available > maximum) && !(available < 0);
 }
 
-/** Fast up, slow down (time constant 4 s), never negative. */
-function trend(belief: Belief, used: number, elapsed: number): number {
-  if (Number.isNaN(belief.used)) return 0;
-  const seen = Math.max(0, ((used - belief.used) / Math.max(elapsed, 200)) * 1000);
+/**
+ * How much more is hidden than at the last figures, KiB: memory that the guest's kernel was given and does not count as free. Were it in use,
+ * it would have been touched, and so be resident:
+ *
+ *     hidden ← min(48 MiB, max(0, hidden + min(grown, rise of use − rise of resident memory)))
+ *
+ * It is used up before what counts as free: resident memory rises then, and use does not.
+ */
+function newlyHidden({ hidden, size: before, used: usedBefore, rss, rssAtFigures }: Belief, size: number, used: number): number {
+  const unseen = used - usedBefore - (rss - rssAtFigures);
+  if (!(rss > 0) || Number.isNaN(unseen)) return 0;
+  return Math.min(HIDDEN_MOST, Math.max(0, hidden + Math.min(Math.max(0, size - before), unseen))) - hidden;
+}
+
+/** Of a rise of use: fast up, slow down (time constant 4 s), never negative. */
+function trend(belief: Belief, rise: number, elapsed: number): number {
+  if (Number.isNaN(rise)) return 0;
+  const seen = Math.max(0, (rise / Math.max(elapsed, 200)) * 1000);
   const weight = seen > belief.trend ? 0.6 : 1 - Math.exp(-elapsed / 4000);
   return belief.trend + weight * (seen - belief.trend);
 }

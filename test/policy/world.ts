@@ -21,6 +21,8 @@ export interface WorldGuest {
   maximum: number;
   actual: number;
   used: number;
+  /** Memory that it was given, has not touched, and does not count as free. */
+  hidden: number;
   target: number;
   id: number;
   state: number;
@@ -75,6 +77,7 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
     maximum,
     actual,
     used: 150 * MiB,
+    hidden: 0,
     target: actual,
     id: 1,
     state: 1,
@@ -252,7 +255,7 @@ export class World {
     row[sweep.LAST_UPDATE] = 0;
     if (!each.driver) return row;
     const old = this.#shown.get(each.name);
-    const spare = Math.max(0, each.actual - each.used);
+    const spare = Math.max(0, each.actual - each.used - each.hidden);
     const total = (each.figures === 'fixed' ? each.maximum : each.actual) - KERNEL;
     const usable = each.figures === 'nousable' ? Number.NaN : spare;
     const fresh = [spare + KERNEL, total, usable, Math.floor(this.at / 1000), each.swapIn, each.majorFault];
