@@ -241,7 +241,9 @@ export function nextSample(
       againMs = Math.min(againMs, occasion);
       const left = ((spareToTake(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
-        lasts.set(belief, left);
+        // What it needs was computed for figures that are no older than this.
+        const age = at - belief.takenAfter;
+        lasts.set(belief, age + BALLOON_LATENCY > belief.reaction ? Math.min(left, -age) : left);
         risks.push(belief);
         continue;
       }

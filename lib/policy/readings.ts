@@ -196,7 +196,7 @@ export function readFigures(
   const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
   const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, draft.used));
   const elapsed = at - draft.figuresAt;
-  const hid = paired && draft.paired ? newlyHidden(draft, size, used) : 0;
+  const hid = paired && draft.paired ? newlyHidden(draft, size, figure(UNUSED)) : 0;
   const rise = used - hid - draft.used;
   const refreshed = sample.refreshed.has(draft.uuid);
   // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
@@ -291,17 +291,18 @@ function sane(spare: number, available: number, maximum: number): boolean {
 }
 
 /**
- * How much more is hidden than at the last figures, KiB: memory that the guest's kernel was given and does not count as free. Were it in use,
- * it would have been touched, and so be resident:
+ * How much more is hidden than at the last figures, KiB: memory that the guest's kernel was given and does not count as free. Were it in use, or
+ * page cache, it would have been touched, and so be resident:
  *
- *     hidden ← min(48 MiB, max(0, hidden + min(grown, rise of use − rise of resident memory)))
+ *     hidden ← min(48 MiB, max(0, hidden + min(grown, grown − rise of MemFree − rise of resident memory)))
  *
- * It is used up before what counts as free: resident memory rises then, and use does not.
+ * It is used up before what counts as free: resident memory rises then, and MemFree does not fall.
  */
-function newlyHidden({ hidden, size: before, used: usedBefore, rss, rssAtFigures }: Belief, size: number, used: number): number {
-  const unseen = used - usedBefore - (rss - rssAtFigures);
+function newlyHidden({ hidden, size: before, unused: unusedBefore, rss, rssAtFigures }: Belief, size: number, unused: number): number {
+  const grown = size - before;
+  const unseen = grown - (unused - unusedBefore) - (rss - rssAtFigures);
   if (!(rss > 0) || Number.isNaN(unseen)) return 0;
-  return Math.min(HIDDEN_MOST, Math.max(0, hidden + Math.min(Math.max(0, size - before), unseen))) - hidden;
+  return Math.min(HIDDEN_MOST, Math.max(0, hidden + Math.min(Math.max(0, grown), unseen))) - hidden;
 }
 
 /** Of a rise of use: fast up, slow down (time constant 4 s), never negative. */

@@ -274,3 +274,30 @@ t.test('and the next sample comes when they are', async (t) => {
   world.model = { ...world.model, waiting: true };
   t.equal(nextSample(world.model, contexts(world), world.config, { at: world.at, cpu: new Float64Array(1), savings: 50 }).againMs, 1000);
 });
+
+t.test('one whose figures are older than those that its need was computed for comes first, however much it has left', async (t) => {
+  const world = new World(
+    Array.from({ length: 20 }, (_, i) => guest(`g${i}`, { used: 400 * MiB, actual: (i === 7 ? 840 : 600) * MiB, cpu: 0 })),
+    { intervalMs: 2000 },
+  );
+  const work = () => {
+    for (const each of world.guests) Object.assign(each, { cpu: each.cpu + 500, used: each.used + 20 * MiB });
+  };
+  world.refreshed = new Set(world.guests.map(({ name }) => name));
+  for (let second = 0; second < 5; second++) {
+    work();
+    world.sample();
+  }
+  const { takenAfter = Number.NaN, reaction = Number.NaN } = world.model.guests[7] ?? {};
+  t.ok(reaction > 1900, 'they share the budget');
+  world.unread = new Set(['g7']);
+  work();
+  world.sample();
+  work();
+  const first = (at: number) => {
+    const cpu = Float64Array.from(world.guests, (each) => each.cpu);
+    return nextSample(world.model, contexts(world), world.config, { at, cpu, savings: 5 }).guests;
+  };
+  t.strictNotSame(first(takenAfter + reaction - 200), ['g7']);
+  t.same(first(takenAfter + reaction - 100), ['g7'], 'with the time that its balloon takes');
+});

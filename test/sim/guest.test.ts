@@ -196,3 +196,29 @@ t.test('huge pages are in no resident memory; pages of a file are in it', async 
     [824, 0, 824],
   );
 });
+
+t.test('what Linux was just given does not all count as free, and is taken first', async (t) => {
+  let uses = KIB_OF(200);
+  const it = guest({ current: KIB_OF(400), uses: () => uses });
+  it.setPeriod(1);
+  const at = (until: number) => {
+    live(it, until - 1000, until);
+    it.answer();
+    return { usable: Math.round((it.figures?.usable ?? Number.NaN) / MiB), rss: Math.round(it.rss / MiB) };
+  };
+  const { rss } = at(1000);
+  it.setTarget(KIB_OF(500));
+  t.same(at(2000), { usable: 250, rss }, 'of 100 MiB given 50 count');
+  uses += KIB_OF(40);
+  t.same(at(3000), { usable: 250, rss: rss + 40 }, 'taken of those that do not');
+  uses += KIB_OF(40);
+  t.same(at(4000), { usable: 220, rss: rss + 80 });
+  uses -= KIB_OF(60);
+  t.same(at(5000), { usable: 280, rss: rss + 80 });
+  it.setTarget(KIB_OF(530));
+  t.same(at(6000), { usable: 280, rss: rss + 80 });
+  uses += KIB_OF(20);
+  t.same(at(7000), { usable: 280, rss: rss + 100 }, 'though it has touched memory that is free');
+  it.setTarget(KIB_OF(500));
+  t.same(at(8000), { usable: 260, rss: rss + 100 }, 'the balloon takes it first, too');
+});
