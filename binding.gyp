@@ -12,6 +12,7 @@
         'native/guest_gate.cc',
         'native/js_connection.cc',
         'native/js_values.cc',
+        'native/lister.cc',
         'native/roster.cc',
         'native/sampler.cc',
         'native/session.cc',

@@ -54,7 +54,8 @@ class Batch : public std::enable_shared_from_this<Batch> {
     auto link = session_->control->Take();
     if (auto* error = std::get_if<Error>(&link)) return std::move(*error);
     const Guest guest = session_->roster->Find(call.uuid);
-    const DomainPtr domain = std::get<Links::Lease>(link).Find(guest.uuid, guest.id);
+    const DomainPtr domain =
+        std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session_->lister->Pending());
     if (domain == nullptr) return LastLibvirtError(call.doing, guest.name);
     const std::string name = NameOf(domain.get());
     if (call.call(domain.get()) < 0) return LastLibvirtError(call.doing, name);
@@ -145,7 +146,7 @@ Result<Description> ReadDescription(const Links::Lease& link, const Session& ses
                                     const std::string& uuid, const std::string& metadata_uri) {
   const std::string doing = "cannot read the description";
   const Guest guest = session.roster->Find(uuid);
-  const DomainPtr domain = link.Find(guest.uuid, guest.id);
+  const DomainPtr domain = link.Find(guest.uuid, guest.id, session.lister->Pending());
   if (domain == nullptr) return LastLibvirtError(doing, guest.name);
   const std::string name = NameOf(domain.get());
   const CharPtr xml(virDomainGetXMLDesc(domain.get(), 0));

@@ -42,6 +42,7 @@ Event About(virDomainPtr domain, Event::Kind kind) {
   event.kind = kind;
   event.uuid = UuidOf(domain);
   event.name = NameOf(domain);
+  event.id = static_cast<int>(virDomainGetID(domain));
   return event;
 }
 
@@ -153,11 +154,18 @@ void Link::WatchDomains() {
   watch(VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(OnDeviceAdded));
 }
 
-DomainPtr Link::Find(const std::string& uuid, int id) {
+DomainPtr Link::Find(const std::string& uuid, int id, bool alone) {
   if (auto domain = Kept(uuid, &id)) return domain;
-  KeepAll();
-  if (auto domain = Kept(uuid, nullptr)) return domain;
-  return DomainPtr(virDomainLookupByUUIDString(get(), uuid.c_str()));
+  if (!alone) {
+    KeepAll();
+    if (auto domain = Kept(uuid, nullptr)) return domain;
+  }
+  DomainPtr domain(virDomainLookupByUUIDString(get(), uuid.c_str()));
+  if (domain == nullptr || !alone) return domain;
+  virDomainRef(domain.get());
+  const std::lock_guard lock(mutex_);
+  domains_[uuid] = DomainPtr(domain.get());
+  return domain;
 }
 
 DomainPtr Link::Kept(const std::string& uuid, const int* id) {

@@ -22,6 +22,8 @@ struct Event {
   Kind kind = Kind::kClosed;
   std::string uuid;
   std::string name;
+  // libvirt's, -1 where it does not run.
+  int id = -1;
   // virDomainEventType and its detail (kLifecycle); virConnectCloseReason in `code` (kClosed).
   int code = 0;
   int detail = 0;
@@ -66,9 +68,10 @@ class Link {
   void WatchDomains();
 
   // The guest, kept from call to call: looking it up takes a call of its own. `id` is that of the
-  // start that the caller knows of, since a new one makes what is kept out of date. Null where the
-  // guest cannot be looked up; the reason is the thread's libvirt error.
-  DomainPtr Find(const std::string& uuid, int id);
+  // start that the caller knows of, since a new one makes what is kept out of date. `alone`: no
+  // list is asked for, which might be held up. Null where the guest cannot be looked up; the reason
+  // is the thread's libvirt error.
+  DomainPtr Find(const std::string& uuid, int id, bool alone);
 
  private:
   // As last listed, null where `id` is given and is not that of this start.
@@ -132,7 +135,9 @@ class Links::Lease {
   ~Lease();
 
   virConnectPtr get() const { return link_->get(); }
-  DomainPtr Find(const std::string& uuid, int id) const { return link_->Find(uuid, id); }
+  DomainPtr Find(const std::string& uuid, int id, bool alone) const {
+    return link_->Find(uuid, id, alone);
+  }
 
  private:
   Links* owner_ = nullptr;

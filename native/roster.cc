@@ -1,11 +1,46 @@
 #include "roster.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace memcoord {
+namespace {
+
+Guests Without(const Guests& guests, const std::string& uuid) {
+  Guests others;
+  std::copy_if(guests.begin(), guests.end(), std::back_inserter(others),
+               [&](const Guest& guest) { return guest.uuid != uuid; });
+  return others;
+}
+
+}  // namespace
 
 std::shared_ptr<const Guests> Roster::Enter(Guests guests) {
   const std::lock_guard lock(mutex_);
+  return EnterLocked(std::move(guests));
+}
+
+std::shared_ptr<const Guests> Roster::Known() const {
+  const std::lock_guard lock(mutex_);
+  return guests_;
+}
+
+// Before the first sweep nobody may take the few that events tell of for all.
+void Roster::Started(const Guest& guest) {
+  const std::lock_guard lock(mutex_);
+  if (guests_ == nullptr || guest.id < 0 || EntryOf(guest) != nullptr) return;
+  Guests guests = Without(*guests_, guest.uuid);
+  guests.push_back(guest);
+  EnterLocked(std::move(guests));
+}
+
+void Roster::Stopped(const std::string& uuid) {
+  const std::lock_guard lock(mutex_);
+  if (guests_ != nullptr && entries_.count(uuid) > 0) EnterLocked(Without(*guests_, uuid));
+}
+
+std::shared_ptr<const Guests> Roster::EnterLocked(Guests guests) {
   if (guests_ != nullptr && *guests_ == guests) return guests_;
   std::unordered_map<std::string, Entry> entries;
   for (const Guest& guest : guests) {

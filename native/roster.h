@@ -33,6 +33,11 @@ class Roster {
   // that who has seen it knows.
   std::shared_ptr<const Guests> Enter(Guests guests);
 
+  // Those that the last sweep found, and what events have told since; null before the first.
+  std::shared_ptr<const Guests> Known() const;
+  void Started(const Guest& guest);
+  void Stopped(const std::string& uuid);
+
   // Without name and id where the last sweep did not find it.
   Guest Find(const std::string& uuid) const;
   bool Has(const std::string& uuid) const;
@@ -54,8 +59,9 @@ class Roster {
     double maximum = kNotReported;
     Clock::time_point asked;
   };
-  // Null where this start of the guest is not there. With mutex_ held.
+  // Both with mutex_ held. Null where this start of the guest is not there.
   Entry* EntryOf(const Guest& guest);
+  std::shared_ptr<const Guests> EnterLocked(Guests guests);
 
   mutable std::mutex mutex_;
   std::shared_ptr<const Guests> guests_;

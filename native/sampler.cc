@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "guest_gate.h"
+#include "lister.h"
 #include "virt_ptr.h"
 
 namespace memcoord {
@@ -55,65 +56,6 @@ Field FieldOf(int tag) {
   }
 }
 
-// A running guest and its virDomainState, NaN where that is to be asked for.
-struct Found {
-  Guest guest;
-  double state = kNotReported;
-};
-
-Found FoundAs(virDomainPtr domain, double state) {
-  return {{UuidOf(domain), NameOf(domain), static_cast<int>(virDomainGetID(domain))}, state};
-}
-
-// Asks nothing of the guests' monitors and takes no job, so that a guest that hangs does not hold
-// it up. But calls on one can hold up all the workers of libvirtd that answer this.
-Result<std::vector<Found>> ListWithStates(virConnectPtr connect) {
-  virDomainStatsRecordPtr* records = nullptr;
-  const int count = virConnectGetAllDomainStats(connect, VIR_DOMAIN_STATS_STATE, &records,
-                                                VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE);
-  if (count < 0) return LastLibvirtError(kDoing);
-  const StatsRecordsPtr owned(records);
-  std::vector<Found> found;
-  found.reserve(static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) {
-    int state = 0;
-    const bool told =
-        virTypedParamsGetInt(records[i]->params, records[i]->nparams, "state.state", &state) == 1;
-    found.push_back(FoundAs(records[i]->dom, told ? state : kNotReported));
-  }
-  return found;
-}
-
-// Answered whatever hangs, by workers that libvirtd keeps for such calls.
-Result<std::vector<Found>> ListWithoutStates(virConnectPtr connect) {
-  virDomainPtr* domains = nullptr;
-  const int count = virConnectListAllDomains(connect, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-  if (count < 0) return LastLibvirtError(kDoing);
-  std::vector<Found> found;
-  found.reserve(static_cast<size_t>(count));
-  for (const auto& domain : TakeDomains(domains, count)) {
-    found.push_back(FoundAs(domain.get(), kNotReported));
-  }
-  return found;
-}
-
-Result<std::vector<Found>> ListGuests(Session& session) {
-  const auto link = session.read->Take();
-  if (const auto* error = std::get_if<Error>(&link)) return *error;
-  const virConnectPtr connect = std::get<Links::Lease>(link).get();
-  if (!session.states_in_bulk || session.gate->HasSuspects()) return ListWithoutStates(connect);
-  auto with = ListWithStates(connect);
-  if (std::holds_alternative<std::vector<Found>>(with)) return with;
-  // Not every hypervisor has that call, and where there are thousands of guests its answer is too
-  // large. But most often the connection is lost, and the first error says why; what else fails may
-  // be over the next time.
-  auto without = ListWithoutStates(connect);
-  if (std::holds_alternative<Error>(without)) return with;
-  const int code = std::get<Error>(with).libvirt_code;
-  if (code == VIR_ERR_NO_SUPPORT || code == VIR_ERR_RPC) session.states_in_bulk = false;
-  return without;
-}
-
 // virErrorNumber, never 0.
 double NumberOf(const Error& error) {
   return error.libvirt_code == 0 ? VIR_ERR_INTERNAL_ERROR : error.libvirt_code;
@@ -144,7 +86,8 @@ double ReadsOf(virDomainPtr domain) {
 Row ReadGuest(const Session& session, const Guest& guest, double state, bool reads) {
   const auto link = session.read->Take();
   if (const auto* error = std::get_if<Error>(&link)) return Failure(*error);
-  const DomainPtr domain = std::get<Links::Lease>(link).Find(guest.uuid, guest.id);
+  const DomainPtr domain =
+      std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session.lister->Pending());
   if (domain == nullptr) return Failure(LastLibvirtError(kDoing));
   double maximum = session.roster->MaximumOf(guest);
   if (std::isnan(state) || std::isnan(maximum)) {
@@ -172,10 +115,11 @@ Row ReadGuest(const Session& session, const Guest& guest, double state, bool rea
 
 // Has the guest asked for new figures at once: QEMU asks when the period changes from 0, and not
 // otherwise before the period is over. What kRefreshed says of it.
-double Refresh(Links& links, const Guest& guest, int seconds) {
-  const auto link = links.Take();
+double Refresh(const Session& session, const Guest& guest, int seconds) {
+  const auto link = session.control->Take();
   if (const auto* error = std::get_if<Error>(&link)) return NumberOf(*error);
-  const DomainPtr domain = std::get<Links::Lease>(link).Find(guest.uuid, guest.id);
+  const DomainPtr domain =
+      std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session.lister->Pending());
   if (domain == nullptr) return NumberOf(LastLibvirtError(kDoing));
   const auto set = [&](int period) {
     return virDomainSetMemoryStatsPeriod(domain.get(), period, VIR_DOMAIN_AFFECT_LIVE) == 0;
@@ -191,10 +135,15 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
       : session_(std::move(session)), request_(std::move(request)), done_(std::move(done)) {}
 
   void Start() {
+    session_->lister->List(session_, [self = shared_from_this()](Result<std::vector<Found>> found) {
+      self->Listed(std::move(found));
+    });
     const std::lock_guard lock(mutex_);
+    if (done_ == nullptr) return;
     deadline_ =
         session_->timer->At(request_.deadline, [self = shared_from_this()] { self->GiveUp(); });
-    session_->read_pool->Submit([self = shared_from_this()] { self->List(); });
+    late_ = session_->timer->At(session_->lister->LateAt(),
+                                [self = shared_from_this()] { self->GoOn(); });
   }
 
  private:
@@ -209,17 +158,27 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     bool settled = false;
   };
 
-  void List() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (done_ == nullptr) return;
-    }
-    auto found = ListGuests(*session_);
+  void Listed(Result<std::vector<Found>> found) {
     std::unique_lock lock(mutex_);
+    if (done_ == nullptr || listed_) return;
     if (auto* error = std::get_if<Error>(&found)) return Finish(lock, std::move(*error));
-    if (done_ == nullptr) return;
+    Read(lock, std::move(std::get<std::vector<Found>>(found)));
+  }
+
+  // The list is late: a guest that is new is taken in when its event or the list tells of it.
+  void GoOn() {
+    const auto known = session_->roster->Known();
+    std::unique_lock lock(mutex_);
+    if (done_ == nullptr || listed_ || known == nullptr) return;
+    std::vector<Found> found;
+    found.reserve(known->size());
+    for (const Guest& guest : *known) found.push_back({guest});
+    Read(lock, std::move(found));
+  }
+
+  void Read(std::unique_lock<std::mutex>& lock, std::vector<Found> found) {
     listed_ = true;
-    Take(std::move(std::get<std::vector<Found>>(found)));
+    Take(std::move(found));
     for (size_t i = 0; i < progress_.size(); ++i) Ask(i);
     FinishIfDone(lock);
   }
@@ -251,7 +210,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     Enter(
         i, GuestGate::Lane::kControl,
         [self = shared_from_this(), guests = sweep_.guests, i, seconds = refresh->second,
-         refreshed] { *refreshed = Refresh(*self->session_->control, (*guests)[i], seconds); },
+         refreshed] { *refreshed = Refresh(*self->session_, (*guests)[i], seconds); },
         [self = shared_from_this(), i, refreshed] { self->Refreshed(i, *refreshed); });
   }
 
@@ -345,6 +304,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     if (done_ == nullptr) return;
     const auto done = std::exchange(done_, nullptr);
     session_->timer->Cancel(deadline_);
+    session_->timer->Cancel(late_);
     lock.unlock();
     done(std::move(result));
   }
@@ -354,6 +314,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   std::mutex mutex_;
   Callback<Sweep> done_;
   Timer::Id deadline_;
+  Timer::Id late_;
   bool listed_ = false;
   Sweep sweep_;
   std::vector<Progress> progress_;

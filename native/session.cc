@@ -47,6 +47,11 @@ void ClosedLatch::LinksClosed() {
 void Session::Listen(std::function<void(const Event&)> listener) const {
   events->Listen([roster = roster, listener = std::move(listener)](const Event& event) {
     if (event.kind == Event::Kind::kDeviceAdded) roster->ForgetMaximum(event.uuid);
+    if (event.kind == Event::Kind::kLifecycle) {
+      if (event.code == VIR_DOMAIN_EVENT_STARTED)
+        roster->Started({event.uuid, event.name, event.id});
+      if (event.code == VIR_DOMAIN_EVENT_STOPPED) roster->Stopped(event.uuid);
+    }
     listener(event);
   });
 }
@@ -60,6 +65,7 @@ Result<std::shared_ptr<Session>> OpenSession(const std::string& uri, bool read_o
   session->timer = std::move(timer);
   session->events = std::make_shared<EventSink>();
   session->roster = std::make_shared<Roster>();
+  session->lister = std::make_shared<Lister>();
 
   auto read = Link::Open(uri, read_only, session->events);
   if (auto* error = std::get_if<Error>(&read)) return std::move(*error);

@@ -13,6 +13,7 @@
 #include "connection.h"
 #include "error.h"
 #include "guest_gate.h"
+#include "lister.h"
 #include "roster.h"
 #include "timer.h"
 #include "worker_pool.h"
@@ -43,6 +44,7 @@ struct Session {
   std::shared_ptr<WorkerPool> control_pool;
   std::shared_ptr<GuestGate> gate;
   std::shared_ptr<Roster> roster;
+  std::shared_ptr<Lister> lister;
   std::shared_ptr<ClosedLatch> closed;
   // For reading, and for what changes something, which must not wait behind a sweep. The same where
   // read-only or in-process.

@@ -3,6 +3,7 @@
  *   NAME          calls on the guest of that name hang for as long as there is the file, as they do where a guest's QEMU is stopped;
  *   NAME.refused  its next stats period but 0 is refused, which takes the file away; NAME.refused2 the one after that;
  *   bulk          virConnectGetAllDomainStats hangs, as it does where all workers of libvirtd wait for guests;
+ *   list          virConnectListAllDomains hangs too, as both do while libvirtd holds the lock of one guest;
  *   no-bulk       the hypervisor does not have virConnectGetAllDomainStats.
  */
 #define _GNU_SOURCE
@@ -36,6 +37,12 @@ int virConnectGetAllDomainStats(virConnectPtr connect, unsigned int stats, virDo
   int (*next)(virConnectPtr, unsigned int, virDomainStatsRecordPtr **, unsigned int) = real("virConnectGetAllDomainStats");
   while (access(file("bulk", ""), F_OK) == 0) usleep(5000);
   return access(file("no-bulk", ""), F_OK) == 0 ? -1 : next(connect, stats, records, flags);
+}
+
+int virConnectListAllDomains(virConnectPtr connect, virDomainPtr **domains, unsigned int flags) {
+  int (*next)(virConnectPtr, virDomainPtr **, unsigned int) = real("virConnectListAllDomains");
+  while (access(file("list", ""), F_OK) == 0) usleep(5000);
+  return next(connect, domains, flags);
 }
 
 int virDomainSetMemoryStatsPeriod(virDomainPtr domain, int period, unsigned int flags) {
