@@ -40,6 +40,8 @@ import type { SimHost } from './host.js';
 const ORDER_MS = { min: 30, max: 70 };
 /** Time that a forced refresh takes [M: two calls of 2 ms, and 20 ms that the addon waits for the figures]. */
 const REFRESH_MS = 25;
+/** A list that has not come after so long is not waited for where guests are known (native/lister.h). */
+const LIST_LATE_MS = 300;
 /** libvirt gives a job that waits for a stopped QEMU up after so long, with this virErrorNumber. */
 const JOB_MS = 30_000;
 const OPERATION_TIMEOUT = 68;
@@ -77,6 +79,9 @@ class Connection implements Hypervisor {
   readonly #deaf: () => void;
   #alive = true;
   #identities: readonly GuestIdentity[] = [];
+  /** There has been a list, and the last one is late. */
+  #listed = false;
+  #listLate = false;
   /** Calls that a stopped QEMU does not answer: when they were made, by guest. */
   #asked = new Map<string, number>();
 
@@ -98,13 +103,23 @@ class Connection implements Hypervisor {
     if (!this.#alive) throw failure('ERR_MEMCOORD_CLOSED', 'the connection is closed');
   }
 
-  readonly sample = async ({ deadlineMs, only, refresh = [], reads = [] }: Parameters<Hypervisor['sample']>[0]): Promise<Sweep> => {
-    await this.#reach(deadlineMs);
-    if (this.#host.listsWait) {
-      // The guests are found by a list, which waits for the lock of the one that is being torn down [M].
+  /**
+   * The guests are found by a list, which waits for the lock of one that is being torn down [M]. Once it is late those that are known are read
+   * without it, and events tell of the others.
+   */
+  async #list(deadlineMs: number): Promise<void> {
+    if (this.#host.listsWait && !this.#listed) {
       await this.#clock.sleep(deadlineMs).done;
       if (this.#host.listsWait) throw late();
     }
+    if (this.#host.listsWait && !this.#listLate) await this.#clock.sleep(LIST_LATE_MS).done;
+    this.#listLate = this.#host.listsWait;
+    this.#listed = true;
+  }
+
+  readonly sample = async ({ deadlineMs, only, refresh = [], reads = [] }: Parameters<Hypervisor['sample']>[0]): Promise<Sweep> => {
+    await this.#reach(deadlineMs);
+    await this.#list(deadlineMs);
     const asked = (guest: SimGuest) => only === undefined || only.includes(guest.uuid);
     for (const { uuid, hung } of this.#host.guests) if (!hung) this.#asked.delete(uuid);
     const missed = new Set(this.#host.guests.filter((guest) => guest.hung && asked(guest) && !this.#asked.has(guest.uuid)));

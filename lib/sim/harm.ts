@@ -176,7 +176,7 @@ export class HarmJudge {
 
   /** The coordinator has sampled all guests. */
   sampled(): void {
-    if (this.#lostSince === null || !this.#answers) return;
+    if (this.#lostSince === null || this.#host.daemon !== 'up') return;
     this.#lostSince = null;
     this.#awayUntil = this.#host.now + KNOWN_MS;
   }
@@ -253,15 +253,10 @@ export class HarmJudge {
     return Math.min(this.#host.available - this.#reserve, this.#pool - balloonsOf(this.#host, this.#settings));
   }
 
-  get #answers(): boolean {
-    // Lists that wait stop today's coordinator: known, and judged once it reads known guests without a list.
-    return this.#host.daemon === 'up' && !this.#host.listsWait;
-  }
-
   /** The coordinator cannot act: libvirt's daemon is away, or the coordinator has not come back to it yet. */
   #isAway(): boolean {
     const { now } = this.#host;
-    if (!this.#answers) this.#lostSince = Number.POSITIVE_INFINITY;
+    if (this.#host.daemon !== 'up') this.#lostSince = Number.POSITIVE_INFINITY;
     else if (this.#lostSince === Number.POSITIVE_INFINITY) this.#lostSince = now;
     else if (this.#lostSince !== null && now - this.#lostSince > RETRY_MS) this.#lostSince = null;
     return this.#lostSince !== null || now < this.#awayUntil;

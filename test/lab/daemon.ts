@@ -52,6 +52,20 @@ const ACCOUNTS = [
   ['group', 'libvirt-qemu:x:64055:\n'],
 ] as const;
 
+/** libvirt runs it, among others, before it starts a guest, which then holds up every list; the seconds are read out of a file. */
+const HOOK = (seconds: string) => `#!/bin/sh
+cat > /dev/null
+[ "$2" = prepare ] && [ -e '${seconds}' ] && sleep "$(cat '${seconds}')"
+exit 0
+`;
+const SLOW_START = join(RUN, 'slow-start');
+
+/** From now on each start of a guest takes so many seconds longer; 0 = no longer. Of a daemon of the lab's, of the system's guests. */
+export async function slowStarts(seconds: number): Promise<void> {
+  if (seconds > 0) await writeFile(SLOW_START, String(seconds));
+  else await rm(SLOW_START, { force: true });
+}
+
 export async function virsh(...args: string[]): Promise<string> {
   return (await run('virsh', ['-q', '-c', URI, ...args])).stdout;
 }
@@ -87,6 +101,9 @@ export async function startDaemon(say: (line: string) => void): Promise<void> {
     const system = URI === 'qemu:///system';
     await writeFile(join(folder, 'qemu.conf'), system ? QEMU_CONF_ROOT + QEMU_CONF : QEMU_CONF);
     await writeFile(join(folder, 'libvirtd.conf'), LIBVIRTD_CONF);
+    // Looked for when the daemon starts, and always in /etc/libvirt.
+    await mkdir(join(folder, 'hooks'), { recursive: true });
+    await writeFile(join(folder, 'hooks/qemu'), HOOK(SLOW_START), { mode: 0o755 });
     for (const [file, line] of ACCOUNTS) await writeFile(join(CONFIG, file), (await readFile(join('/etc', file), 'utf8')) + line);
     const log = openSync(LOG, 'a');
     const daemon = ['libvirtd', '--pid-file', PID_FILE];

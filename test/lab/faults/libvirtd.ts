@@ -1,9 +1,11 @@
 /** libvirtd is killed, or hangs, while guests need memory. */
-import type { Guest } from '../guests.js';
+import { slowStarts, URI, virsh } from '../daemon.js';
+import { add, type Guest, remove } from '../guests.js';
 import type { Verdict } from '../judge.js';
 import { eat, grows, killLibvirtd, pass, qemuOf, stopLibvirtd } from './harm.js';
-import type { Fault, Scene } from './scene.js';
-import { said, seconds } from './verdicts.js';
+import { type Fault, fifth, PAUSE_S, readTimes, type Scene, TWO_INTERVALS_S } from './scene.js';
+import { keepsGrowing, keepsReading, said, seconds } from './verdicts.js';
+import { startMeals } from './watch.js';
 
 /** What the guests eat meanwhile, MiB/s: an idle guest's spare lasts for as long as nobody can give it more. */
 const RATE = 8;
@@ -61,5 +63,45 @@ export const LIBVIRTD_FAULTS: readonly Fault[] = [
     daemon: true,
     poolMiB: 4096,
     play: async (scene) => await away(scene, 8, async () => await stopLibvirtd(scene)),
+  },
+  {
+    name: 'slow-hook',
+    title: 'a guest is started behind a hook of 20 s, in which libvirtd answers no list, while another eats',
+    daemon: true,
+    poolMiB: 4096,
+    // While it boots.
+    uncontrolled: ['aos_vm5'],
+    async unable() {
+      return URI === 'qemu:///system' ? null : 'the daemon of a user has no hooks of its own';
+    },
+    async play(scene) {
+      const first = scene.guests[1];
+      await eat(first, 900, 18);
+      await grows(scene, first, 24, 15);
+      await slowStarts(20);
+      scene.undo.push(async () => await slowStarts(0));
+      const adding = add([fifth({ current: 512 })], scene.signal);
+      scene.undo.push(async () => await remove(await adding));
+      // Until it waits for the hook.
+      await pass(scene, 2);
+      const from = scene.now();
+      const listing = virsh('list').then(() => scene.now() - from);
+      const meals = startMeals([first], scene.now);
+      scene.undo.push(meals);
+      await pass(scene, 15);
+      const to = scene.now();
+      const eaten = await meals();
+      const listed = await listing;
+      scene.come.push(...(await adding));
+      await pass(scene, 3);
+      const names = scene.guests.map(({ name }) => name);
+      return [
+        { name: 'libvirtd answers no list meanwhile', ok: listed >= 10, detail: `one took ${seconds(listed)}` },
+        keepsReading(await readTimes(scene), names, from, to, TWO_INTERVALS_S),
+        keepsGrowing(eaten, from, to, PAUSE_S),
+        said(scene.run.told, 'lost', 0),
+        said(scene.run.told, 'guest-appeared', 1, 'aos_vm5'),
+      ];
+    },
   },
 ];
