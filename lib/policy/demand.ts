@@ -23,6 +23,7 @@ import {
   AT_ONCE,
   BALLOON_LATENCY,
   BURST_LASTS,
+  GROW_BAND,
   LEAST_SAMPLE,
   LEAST_SPARE,
   LEAST_SPARE_FRACTION,
@@ -103,7 +104,7 @@ export interface Reaction {
  * What a guest needs and what it should have, were there room for all, each within its bounds:
  *
  *     critical = used + the spare that nobody takes + max(0, trend × min(reaction, 1 s) − hidden)
- *     need     = used − hidden + working cache + max(100 MiB, used / 10) + trend × reaction
+ *     need     = used − hidden + working cache + max(100 MiB, used / 10) + trend × reaction, at least used + working cache + 100 MiB
  *     want     = used − hidden + working cache + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
@@ -115,7 +116,8 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   // What it does not count as free it can use all the same.
   const uses = Math.max(0, used - hidden);
   // Spare is what the guest can use: of MemFree, what its kernel does not keep for itself.
-  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + working + watermarks(draft) + (trend * nowMs) / 1000;
+  const unusable = working + watermarks(draft);
+  const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + unusable + (trend * nowMs) / 1000;
   const burst = Math.max(trend, config.burstKiBs) * reaction;
   const critical = criticalSpare(draft);
   const cushion = Math.max(least, critical + working + Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
@@ -132,7 +134,9 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   // Memory that its process has not touched is in nobody's use, whatever the guest says: it needs no more, and gets no more.
   const touched = rss > 0 ? rss - overhead(draft) + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   const evident = (size: number, spare: number) => Math.min(size, Math.max(within(touched + spare, from), charge(draft)));
-  draft.need = evident(within(uses + least, from), least);
+  // What counts as free is not to be less than the least spare all the same, with what is not worth a move.
+  const shown = used + LEAST_SPARE + unusable + Math.min(hidden, GROW_BAND);
+  draft.need = evident(within(Math.max(shown, uses + least), from), least);
   draft.critical = Math.min(draft.need, within(used + critical + takes(draft, Math.min(draft.reaction, RELIEVED)), from));
   draft.want = Math.max(draft.need, evident(within(uses + cushion), cushion));
 }
