@@ -2,7 +2,7 @@
  * Step 2, demand: what a guest needs, and when to sample it next. One law stands behind both: spare ≥ rate × reaction time. The reaction
  * time is shortened by sampling guests at risk more often, as far as the budget allows; spare memory is kept for the time that remains.
  */
-import { isWatched } from './cache.js';
+import { cacheOf, isWatched } from './cache.js';
 import {
   type Belief,
   charge,
@@ -23,6 +23,7 @@ import {
   AT_ONCE,
   BALLOON_LATENCY,
   BURST_LASTS,
+  FIRST_PROBE_REST,
   GROW_BAND,
   LEAST_SAMPLE,
   LEAST_SPARE,
@@ -63,14 +64,19 @@ export function reactionTime(sampleMs: number, statsPeriodMs: number, config: Po
  * What a guest can take before it is short, or loses cache that it works in, whatever it says: memory that its process has not touched is in
  * nobody's use.
  */
-function spareToTake(belief: Belief): number {
-  return Math.max(spareToUse(belief) - belief.working, untouched(belief) - overhead(belief) - UNTOUCHED_LEAST);
+function spareToTake(belief: Belief, at: number): number {
+  return Math.max(spareToUse(belief) - worked(belief, at), untouched(belief) - overhead(belief) - UNTOUCHED_LEAST);
+}
+
+/** Cache that it works in, or may: until a step into its cache has been watched none of that is proven to be spare. */
+function worked(belief: Belief, at: number): number {
+  return at - belief.cutAt < FIRST_PROBE_REST ? Math.max(belief.working, cacheOf(belief)) : belief.working;
 }
 
 /** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */
-function isCovered(belief: Belief, statsPeriodMs: number, config: PolicyConfig): boolean {
+function isCovered(belief: Belief, at: number, statsPeriodMs: number, config: PolicyConfig): boolean {
   const rate = Math.max(belief.trend, config.burstKiBs);
-  return (spareToTake(belief) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
+  return (spareToTake(belief, at) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
 }
 
 /**
@@ -130,7 +136,7 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   draft.ceiling = ceiling;
   draft.floor = floor;
   // One that seems safe is left to the sweeps.
-  draft.reaction = isCovered(draft, statsPeriodMs, config) ? reactionTime(config.intervalMs, statsPeriodMs, config) : nowMs;
+  draft.reaction = isCovered(draft, draft.actualAt, statsPeriodMs, config) ? reactionTime(config.intervalMs, statsPeriodMs, config) : nowMs;
   // Memory that its process has not touched is in nobody's use, whatever the guest says: it needs no more, and gets no more.
   const touched = rss > 0 ? rss - overhead(draft) + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   const evident = (size: number, spare: number) => Math.min(size, Math.max(within(touched + spare, from), charge(draft)));
@@ -241,9 +247,9 @@ export function nextSample(
       else arrives = Math.min(arrives, due);
     }
     const rate = Math.max(belief.trend, config.burstKiBs);
-    if (belief.actual < belief.ceiling && !isCovered(belief, period, config)) {
+    if (belief.actual < belief.ceiling && !isCovered(belief, at, period, config)) {
       againMs = Math.min(againMs, occasion);
-      const left = ((spareToTake(belief) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
+      const left = ((spareToTake(belief, at) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
         // What it needs was computed for figures that are no older than this.
         const age = at - belief.takenAfter;

@@ -77,6 +77,10 @@ const found: Readonly<Record<string, string>> = {
     duration: 100
     host: { memory: 44GiB }
     guests: [{ name: a, max: 7607MiB, size: 5097MiB, uses: 917MiB, hot: 2633MiB, mapped: yes, eats: [{ at: 84, size: 1170MiB, rate: 173MiB/s }] }]`,
+  'cache passed for spare where it was decided whom to sample, while it was watched what a step into it cost': `
+    duration: 100
+    host: { memory: 44GiB }
+    guests: [{ name: a, max: 7607MiB, size: 5097MiB, uses: 917MiB, hot: 2633MiB, mapped: yes, eats: [{ at: 83.6, size: 1170MiB, rate: 173MiB/s }] }]`,
   'cache that a guest works in passed for spare where it was decided whom to sample': `
     duration: 75
     host: { memory: 16GiB }
