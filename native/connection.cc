@@ -3,6 +3,7 @@
 #include <libvirt/virterror.h>
 
 #include <array>
+#include <chrono>
 #include <utility>
 
 namespace memcoord {
@@ -12,6 +13,9 @@ namespace {
 // fail and the close callback fires.
 constexpr int kKeepAliveInterval = 1;
 constexpr unsigned kKeepAliveCount = 3;
+
+// Who waits for a link sees within this time that the connection is lost.
+constexpr std::chrono::milliseconds kLostSeen{100};
 
 // All kinds, so that libvirt asks here instead of failing with a message about its own workings.
 std::array<int, 9> credential_types = {
@@ -201,10 +205,12 @@ Links::Links(const std::string& uri, bool read_only, const std::shared_ptr<Event
   if (first != nullptr) free_.push_back(std::move(first));
 }
 
-Result<Links::Lease> Links::Take() {
+Result<Links::Lease> Links::Take(bool may_open) {
   if (in_process_) return Lease(own_.get());
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    // Nobody wakes those who wait where the connection is lost.
+    while (!may_open && free_.empty() && !sink_->Closed()) freed_.wait_for(lock, kLostSeen);
     if (!free_.empty()) {
       auto link = std::move(free_.back());
       free_.pop_back();
@@ -219,11 +225,26 @@ Result<Links::Lease> Links::Take() {
   return Lease(this, std::move(std::get<std::unique_ptr<Link>>(opened)));
 }
 
+void Links::Prepare(size_t count) {
+  if (in_process_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (free_.size() >= count) return;
+  }
+  auto opened = Link::Open(uri_, read_only_, sink_);
+  if (std::holds_alternative<Error>(opened)) return;
+  const std::lock_guard lock(mutex_);
+  free_.push_back(std::move(std::get<std::unique_ptr<Link>>(opened)));
+  freed_.notify_one();
+}
+
 Links::Lease::~Lease() {
   if (owned_ == nullptr) return;
   // Closed where it is not kept, which must not be done with the lock held.
   const std::lock_guard lock(owner_->mutex_);
-  if (owner_->free_.size() < kMostFree) owner_->free_.push_back(std::move(owned_));
+  if (owner_->free_.size() >= kMostFree) return;
+  owner_->free_.push_back(std::move(owned_));
+  owner_->freed_.notify_one();
 }
 
 }  // namespace memcoord

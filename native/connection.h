@@ -4,6 +4,7 @@
 
 #include <libvirt/libvirt.h>
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -105,8 +106,12 @@ class Links {
   Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
         std::unique_ptr<Link> own, std::unique_ptr<Link> first);
 
-  // A link that is the caller's until the lease ends. Opens one where none is free, which blocks.
-  Result<Lease> Take();
+  // A link that is the caller's until the lease ends. Opens one where none is free, which blocks,
+  // for ever where the daemon hangs; without `may_open` one that is in use is waited for.
+  Result<Lease> Take(bool may_open = true);
+
+  // Opens one where fewer than `count` are free.
+  void Prepare(size_t count);
 
   // Asks no daemon. Of its own link, which it must have.
   bool Alive() const { return virConnectIsAlive(own_->get()) == 1; }
@@ -122,6 +127,7 @@ class Links {
   // are kept than are in use when no guest hangs.
   static constexpr size_t kMostFree = 4;
   std::vector<std::unique_ptr<Link>> free_;
+  std::condition_variable freed_;
 };
 
 // Must end before its Links does.

@@ -82,7 +82,16 @@ void Lister::List(const std::shared_ptr<Session>& session, Callback<std::vector<
 
 Clock::time_point Lister::LateAt() {
   const std::lock_guard lock(mutex_);
+  return LateAtLocked();
+}
+
+Clock::time_point Lister::LateAtLocked() const {
   return asked_ + std::max<Clock::duration>(kLeastLate, kLateFactor * usual_);
+}
+
+bool Lister::Late() {
+  const std::lock_guard lock(mutex_);
+  return pending_ && Clock::now() >= LateAtLocked();
 }
 
 bool Lister::Pending() {
@@ -93,6 +102,9 @@ bool Lister::Pending() {
 void Lister::Run(Session& session) {
   const Clock::time_point begun = Clock::now();
   const auto found = ListGuests(session);
+  // The next one may hold its link for long, when none can be opened.
+  if (std::holds_alternative<std::vector<Found>>(found) && !std::exchange(prepared_, true))
+    session.read->Prepare(2);
   std::vector<Callback<std::vector<Found>>> waiting;
   {
     const std::lock_guard lock(mutex_);

@@ -35,6 +35,8 @@ class Lister : public std::enable_shared_from_this<Lister> {
 
   // A list is on its way. Another one might wait for as long as that.
   bool Pending();
+  // And it is late: it may be the daemon itself that hangs.
+  bool Late();
 
  private:
   static constexpr std::chrono::milliseconds kLeastLate{300};
@@ -43,12 +45,16 @@ class Lister : public std::enable_shared_from_this<Lister> {
   static constexpr std::chrono::seconds kMostUsual{1};
 
   void Run(Session& session);
+  // With mutex_ held.
+  Clock::time_point LateAtLocked() const;
 
   std::mutex mutex_;
   std::vector<Callback<std::vector<Found>>> waiting_;
   bool pending_ = false;
   Clock::time_point asked_;
   Clock::duration usual_{};
+  // Links for the reading are open; touched by the one list that is on its way.
+  bool prepared_ = false;
 };
 
 }  // namespace memcoord

@@ -18,7 +18,19 @@ Guests Without(const Guests& guests, const std::string& uuid) {
 
 std::shared_ptr<const Guests> Roster::Enter(Guests guests) {
   const std::lock_guard lock(mutex_);
-  return EnterLocked(std::move(guests));
+  const bool same = guests_ != nullptr && *guests_ == guests;
+  // Those that have stopped are named until now.
+  if (same && entries_.size() == guests.size()) return guests_;
+  std::unordered_map<std::string, Entry> entries;
+  for (const Guest& guest : guests) {
+    const Entry* before = EntryOf(guest);
+    Entry entry = before == nullptr ? Entry{} : *before;
+    entry.guest = guest;
+    entries.emplace(guest.uuid, std::move(entry));
+  }
+  entries_ = std::move(entries);
+  if (!same) guests_ = std::make_shared<const Guests>(std::move(guests));
+  return guests_;
 }
 
 std::shared_ptr<const Guests> Roster::Known() const {
@@ -32,26 +44,14 @@ void Roster::Started(const Guest& guest) {
   if (guests_ == nullptr || guest.id < 0 || EntryOf(guest) != nullptr) return;
   Guests guests = Without(*guests_, guest.uuid);
   guests.push_back(guest);
-  EnterLocked(std::move(guests));
+  entries_[guest.uuid] = Entry{guest, kNotReported, {}};
+  guests_ = std::make_shared<const Guests>(std::move(guests));
 }
 
 void Roster::Stopped(const std::string& uuid) {
   const std::lock_guard lock(mutex_);
-  if (guests_ != nullptr && entries_.count(uuid) > 0) EnterLocked(Without(*guests_, uuid));
-}
-
-std::shared_ptr<const Guests> Roster::EnterLocked(Guests guests) {
-  if (guests_ != nullptr && *guests_ == guests) return guests_;
-  std::unordered_map<std::string, Entry> entries;
-  for (const Guest& guest : guests) {
-    const Entry* before = EntryOf(guest);
-    Entry entry = before == nullptr ? Entry{} : *before;
-    entry.guest = guest;
-    entries.emplace(guest.uuid, std::move(entry));
-  }
-  entries_ = std::move(entries);
-  guests_ = std::make_shared<const Guests>(std::move(guests));
-  return guests_;
+  if (guests_ == nullptr || entries_.count(uuid) == 0) return;
+  guests_ = std::make_shared<const Guests>(Without(*guests_, uuid));
 }
 
 Guest Roster::Find(const std::string& uuid) const {

@@ -59,9 +59,8 @@ class Roster {
     double maximum = kNotReported;
     Clock::time_point asked;
   };
-  // Both with mutex_ held. Null where this start of the guest is not there.
+  // Null where this start of the guest is not there. With mutex_ held.
   Entry* EntryOf(const Guest& guest);
-  std::shared_ptr<const Guests> EnterLocked(Guests guests);
 
   mutable std::mutex mutex_;
   std::shared_ptr<const Guests> guests_;

@@ -84,7 +84,7 @@ double ReadsOf(virDomainPtr domain) {
 
 // `state` as in Found; `reads`: whether kReads is wanted, which takes another call.
 Row ReadGuest(const Session& session, const Guest& guest, double state, bool reads) {
-  const auto link = session.read->Take();
+  const auto link = session.read->Take(!session.lister->Late());
   if (const auto* error = std::get_if<Error>(&link)) return Failure(*error);
   const DomainPtr domain =
       std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session.lister->Pending());
@@ -116,7 +116,7 @@ Row ReadGuest(const Session& session, const Guest& guest, double state, bool rea
 // Has the guest asked for new figures at once: QEMU asks when the period changes from 0, and not
 // otherwise before the period is over. What kRefreshed says of it.
 double Refresh(const Session& session, const Guest& guest, int seconds) {
-  const auto link = session.control->Take();
+  const auto link = session.control->Take(!session.lister->Late());
   if (const auto* error = std::get_if<Error>(&link)) return NumberOf(*error);
   const DomainPtr domain =
       std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session.lister->Pending());
@@ -160,9 +160,13 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
 
   void Listed(Result<std::vector<Found>> found) {
     std::unique_lock lock(mutex_);
-    if (done_ == nullptr || listed_) return;
-    if (auto* error = std::get_if<Error>(&found)) return Finish(lock, std::move(*error));
-    Read(lock, std::move(std::get<std::vector<Found>>(found)));
+    if (done_ == nullptr) return;
+    // Nobody is read either: it is the daemon that does not answer.
+    auto* error = std::get_if<Error>(&found);
+    if (error != nullptr && read_ == 0) return Finish(lock, std::move(*error));
+    if (!listed_) return Read(lock, std::move(std::get<std::vector<Found>>(found)));
+    late_list_ = false;
+    FinishIfDone(lock);
   }
 
   // The list is late: a guest that is new is taken in when its event or the list tells of it.
@@ -173,6 +177,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     std::vector<Found> found;
     found.reserve(known->size());
     for (const Guest& guest : *known) found.push_back({guest});
+    late_list_ = true;
     Read(lock, std::move(found));
   }
 
@@ -204,6 +209,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   void Ask(size_t i) {
     const std::string& uuid = GuestOf(i).uuid;
     if (request_.only && request_.only->count(uuid) == 0) return Settle(i, kNotAsked);
+    ++asked_;
     const auto refresh = request_.refresh.find(uuid);
     if (refresh == request_.refresh.end() || session_->read_only) return Read(i);
     const auto refreshed = std::make_shared<double>();
@@ -255,6 +261,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     std::unique_lock lock(mutex_);
     if (done_ == nullptr) return;
     sweep_.rows[i] = row;
+    if (row[kStatus] == kRead) ++read_;
     Settled(i);
     FinishIfDone(lock);
   }
@@ -292,11 +299,15 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     for (size_t at = 0; at < asked.size(); ++at) {
       Settle(asked[at], fates[at] == GuestGate::Fate::kWaiting ? kSetAside : kMissed);
     }
+    if (IsUnanswered()) return Finish(lock, OwnError(kDeadline, kDoing, {}, "no answer in time"));
     FinishIfDone(lock);
   }
 
+  // Neither the list has come, nor what guests were asked for.
+  bool IsUnanswered() const { return late_list_ && asked_ > 0 && read_ == 0; }
+
   void FinishIfDone(std::unique_lock<std::mutex>& lock) {
-    if (outstanding_ == 0) Finish(lock, std::move(sweep_));
+    if (outstanding_ == 0 && !IsUnanswered()) Finish(lock, std::move(sweep_));
   }
 
   // `done_` is null from here on: what still comes back is not heard.
@@ -315,7 +326,11 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   Callback<Sweep> done_;
   Timer::Id deadline_;
   Timer::Id late_;
+  // The guests to read are known: by the list, or without it, while it is late.
   bool listed_ = false;
+  bool late_list_ = false;
+  size_t asked_ = 0;
+  size_t read_ = 0;
   Sweep sweep_;
   std::vector<Progress> progress_;
   size_t outstanding_ = 0;
