@@ -140,8 +140,8 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   // Memory that its process has not touched is in nobody's use, whatever the guest says: it needs no more, and gets no more.
   const touched = rss > 0 ? rss - overhead(draft) + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   const evident = (size: number, spare: number) => Math.min(size, Math.max(within(touched + spare, from), charge(draft)));
-  // What counts as free is not to be less than the least spare all the same, with what is not worth a move.
-  const shown = used + LEAST_SPARE + unusable + Math.min(hidden, GROW_BAND);
+  // What counts as free is not to be less than the least spare for long: what is given comes to count only once the lists are full.
+  const shown = used + LEAST_SPARE + unusable + Math.min(hidden, 2 * GROW_BAND);
   draft.need = evident(within(Math.max(shown, uses + least), from), least);
   draft.critical = Math.min(draft.need, within(used + critical + takes(draft, Math.min(draft.reaction, RELIEVED)), from));
   draft.want = Math.max(draft.need, evident(within(uses + cushion), cushion));
