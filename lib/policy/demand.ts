@@ -25,6 +25,7 @@ import {
   BURST_LASTS,
   FIRST_PROBE_REST,
   GROW_BAND,
+  HIDDEN_MOST,
   LEAST_SAMPLE,
   LEAST_SPARE,
   LEAST_SPARE_FRACTION,
@@ -141,7 +142,10 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   const touched = rss > 0 ? rss - overhead(draft) + UNTOUCHED_LEAST : Number.POSITIVE_INFINITY;
   const evident = (size: number, spare: number) => Math.min(size, Math.max(within(touched + spare, from), charge(draft)));
   // What counts as free is not to be less than the least spare for long: what is given comes to count only once the lists are full.
-  const shown = used + LEAST_SPARE + unusable + Math.min(hidden, 2 * GROW_BAND);
+  const bare = used + LEAST_SPARE + unusable;
+  // What it is given fills the lists first.
+  const fills = trend >= RISING && charge(draft) < bare ? HIDDEN_MOST - hidden : 0;
+  const shown = bare + Math.min(hidden, 2 * GROW_BAND) + fills;
   draft.need = evident(within(Math.max(shown, uses + least), from), least);
   draft.critical = Math.min(draft.need, within(used + critical + takes(draft, Math.min(draft.reaction, RELIEVED)), from));
   draft.want = Math.max(draft.need, evident(within(uses + cushion), cushion));
