@@ -35,6 +35,7 @@ import {
   RISING,
   SAME,
   SAMPLE_COST,
+  SAVED_FOR,
   UNTOUCHED_LEAST,
 } from './limits.js';
 import { takenAtMost } from './readings.js';
@@ -253,7 +254,9 @@ export function nextSample(
     const rate = Math.max(belief.trend, config.burstKiBs);
     if (belief.actual < belief.ceiling && !isCovered(belief, at, period, config)) {
       againMs = Math.min(againMs, occasion);
-      const left = ((spareToTake(belief, at) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
+      // Unproven cache is watched for with what is saved beyond what a crowd may need.
+      const from = savings < (config.samplingBudget * SAVED_FOR) / 2 ? Number.POSITIVE_INFINITY : at;
+      const left = ((spareToTake(belief, from) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
         // What it needs was computed for figures that are no older than this.
         const age = at - belief.takenAfter;
