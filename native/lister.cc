@@ -13,8 +13,6 @@
 namespace memcoord {
 namespace {
 
-constexpr const char* kDoing = "cannot read the guests";
-
 Found FoundAs(virDomainPtr domain, double state) {
   return {{UuidOf(domain), NameOf(domain), static_cast<int>(virDomainGetID(domain))}, state};
 }
@@ -25,7 +23,7 @@ Result<std::vector<Found>> ListWithStates(virConnectPtr connect) {
   virDomainStatsRecordPtr* records = nullptr;
   const int count = virConnectGetAllDomainStats(connect, VIR_DOMAIN_STATS_STATE, &records,
                                                 VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE);
-  if (count < 0) return LastLibvirtError(kDoing);
+  if (count < 0) return LastLibvirtError(kReading);
   const StatsRecordsPtr owned(records);
   std::vector<Found> found;
   found.reserve(static_cast<size_t>(count));
@@ -42,7 +40,7 @@ Result<std::vector<Found>> ListWithStates(virConnectPtr connect) {
 Result<std::vector<Found>> ListWithoutStates(virConnectPtr connect) {
   virDomainPtr* domains = nullptr;
   const int count = virConnectListAllDomains(connect, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-  if (count < 0) return LastLibvirtError(kDoing);
+  if (count < 0) return LastLibvirtError(kReading);
   std::vector<Found> found;
   found.reserve(static_cast<size_t>(count));
   for (const auto& domain : TakeDomains(domains, count)) {

@@ -14,6 +14,9 @@ namespace memcoord {
 
 struct Session;
 
+// What a sweep was doing when it failed.
+inline constexpr const char* kReading = "cannot read the guests";
+
 // A running guest and its virDomainState, NaN where that is to be asked for.
 struct Found {
   Guest guest;

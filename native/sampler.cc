@@ -24,8 +24,6 @@ namespace {
 // is seen at the next look.
 constexpr std::chrono::milliseconds kFiguresArrive{20};
 
-constexpr const char* kDoing = "cannot read the guests";
-
 // Field of a virDomainMemoryStatTags; kStride for those that are of no use here.
 Field FieldOf(int tag) {
   switch (tag) {
@@ -88,18 +86,18 @@ Row ReadGuest(const Session& session, const Guest& guest, double state, bool rea
   if (const auto* error = std::get_if<Error>(&link)) return Failure(*error);
   const DomainPtr domain =
       std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session.lister->Pending());
-  if (domain == nullptr) return Failure(LastLibvirtError(kDoing));
+  if (domain == nullptr) return Failure(LastLibvirtError(kReading));
   double maximum = session.roster->MaximumOf(guest);
   if (std::isnan(state) || std::isnan(maximum)) {
     virDomainInfo info;
-    if (virDomainGetInfo(domain.get(), &info) < 0) return Failure(LastLibvirtError(kDoing));
+    if (virDomainGetInfo(domain.get(), &info) < 0) return Failure(LastLibvirtError(kReading));
     state = info.state;
     maximum = static_cast<double>(info.maxMem);
     session.roster->SetMaximum(guest, maximum);
   }
   std::array<virDomainMemoryStatStruct, VIR_DOMAIN_MEMORY_STAT_NR> stats;
   const int count = virDomainMemoryStats(domain.get(), stats.data(), stats.size(), 0);
-  if (count < 0) return Failure(LastLibvirtError(kDoing));
+  if (count < 0) return Failure(LastLibvirtError(kReading));
   Row row = EmptyRow();
   row[kStatus] = kRead;
   row[kState] = state;
@@ -120,13 +118,13 @@ double Refresh(const Session& session, const Guest& guest, int seconds) {
   if (const auto* error = std::get_if<Error>(&link)) return NumberOf(*error);
   const DomainPtr domain =
       std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session.lister->Pending());
-  if (domain == nullptr) return NumberOf(LastLibvirtError(kDoing));
+  if (domain == nullptr) return NumberOf(LastLibvirtError(kReading));
   const auto set = [&](int period) {
     return virDomainSetMemoryStatsPeriod(domain.get(), period, VIR_DOMAIN_AFFECT_LIVE) == 0;
   };
   // Never leave the figures switched off for want of a second try.
   if (set(0) && (set(seconds) || set(seconds))) return 0;
-  return NumberOf(LastLibvirtError(kDoing));
+  return NumberOf(LastLibvirtError(kReading));
 }
 
 class Sampling : public std::enable_shared_from_this<Sampling> {
@@ -280,10 +278,6 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   void GiveUp() {
     std::unique_lock lock(mutex_);
     if (done_ == nullptr) return;
-    if (!listed_) {
-      Finish(lock, OwnError(kDeadline, kDoing, {}, "no answer in time"));
-      return;
-    }
     std::vector<size_t> asked;
     std::vector<GuestGate::TicketPtr> tickets;
     for (size_t i = 0; i < progress_.size(); ++i) {
@@ -299,12 +293,12 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     for (size_t at = 0; at < asked.size(); ++at) {
       Settle(asked[at], fates[at] == GuestGate::Fate::kWaiting ? kSetAside : kMissed);
     }
-    if (IsUnanswered()) return Finish(lock, OwnError(kDeadline, kDoing, {}, "no answer in time"));
+    if (IsUnanswered()) return Finish(lock, OwnError(kDeadline, kReading, {}, "no answer in time"));
     FinishIfDone(lock);
   }
 
   // Neither the list has come, nor what guests were asked for.
-  bool IsUnanswered() const { return late_list_ && asked_ > 0 && read_ == 0; }
+  bool IsUnanswered() const { return !listed_ || (late_list_ && asked_ > 0 && read_ == 0); }
 
   void FinishIfDone(std::unique_lock<std::mutex>& lock) {
     if (outstanding_ == 0 && !IsUnanswered()) Finish(lock, std::move(sweep_));

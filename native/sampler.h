@@ -33,8 +33,8 @@ struct SampleRequest {
   std::unordered_set<std::string> reads;
 };
 
-// Answers with what there is at the deadline, or with ERR_MEMCOORD_DEADLINE where not even the list
-// of guests was back by then.
+// Answers with what there is at the deadline, or with ERR_MEMCOORD_DEADLINE where neither the list
+// of guests was back by then nor any guest that was asked without it, as it was late.
 void Sample(const std::shared_ptr<Session>& session, SampleRequest request, Callback<Sweep> done);
 
 }  // namespace memcoord

@@ -19,6 +19,7 @@ import {
   spareToUse,
   surelyHeld,
   takes,
+  untilHelped,
 } from './guest.js';
 import {
   BALLOON_LATENCY,
@@ -44,7 +45,6 @@ import {
   REBOOT_BLIND,
   RELIEF_FRACTION,
   RELIEF_STEP,
-  RELIEVED,
   SAME,
 } from './limits.js';
 import { openWindow } from './readings.js';
@@ -332,8 +332,8 @@ function isUnder(critical: number, target: number, { allocation }: Belief): bool
 
 /** Its critical size with what it has taken since its figures. Memory is shared out without that: each guest's figures are of another moment. */
 function criticalNow(guest: Belief, at: number): number {
-  const { critical, need, reaction, takenAfter } = guest;
-  const soon = Math.min(reaction, RELIEVED);
+  const { critical, need, takenAfter } = guest;
+  const soon = untilHelped(guest);
   return Math.min(need, critical + takes(guest, soon + at - takenAfter) - takes(guest, soon));
 }
 

@@ -14,6 +14,7 @@ import {
   overhead,
   spareToUse,
   takes,
+  untilHelped,
   untouched,
   watermarks,
 } from './guest.js';
@@ -63,11 +64,11 @@ export function reactionTime(sampleMs: number, statsPeriodMs: number, config: Po
 }
 
 /**
- * What a guest can take before it is short, or loses cache that it works in, whatever it says: memory that its process has not touched is in
+ * What a guest can take before it is short, or loses any of the `cache` that it works in, whatever it says: memory that its process has not touched is in
  * nobody's use.
  */
-function spareToTake(belief: Belief, at: number): number {
-  return Math.max(spareToUse(belief) - worked(belief, at), untouched(belief) - overhead(belief) - UNTOUCHED_LEAST);
+function spareToTake(belief: Belief, cache: number): number {
+  return Math.max(spareToUse(belief) - cache, untouched(belief) - overhead(belief) - UNTOUCHED_LEAST);
 }
 
 /** Cache that it works in, or may: until a step into its cache has been watched none of that is proven to be spare. */
@@ -78,7 +79,7 @@ function worked(belief: Belief, at: number): number {
 /** Whether a guest's spare lasts, at the assumed burst or its trend, until what the next sweep sees has been acted on. */
 function isCovered(belief: Belief, at: number, statsPeriodMs: number, config: PolicyConfig): boolean {
   const rate = Math.max(belief.trend, config.burstKiBs);
-  return (spareToTake(belief, at) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
+  return (spareToTake(belief, worked(belief, at)) / rate) * 1000 >= reactionTime(config.intervalMs, statsPeriodMs, config);
 }
 
 /**
@@ -148,7 +149,7 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   const fills = trend >= RISING && charge(draft) < bare ? HIDDEN_MOST - hidden : 0;
   const shown = bare + Math.min(hidden, 2 * GROW_BAND) + fills;
   draft.need = evident(within(Math.max(shown, uses + least), from), least);
-  draft.critical = Math.min(draft.need, within(used + critical + takes(draft, Math.min(draft.reaction, RELIEVED)), from));
+  draft.critical = Math.min(draft.need, within(used + critical + takes(draft, untilHelped(draft)), from));
   draft.want = Math.max(draft.need, evident(within(uses + cushion), cushion));
 }
 
@@ -226,6 +227,8 @@ export function nextSample(
   const { at, cpu, savings } = check;
   const { intervalMs } = config;
   const occasion = activityCheckInterval(check.vcpus ?? model.guests.length, config);
+  // For unproven cache there is what is saved beyond what a crowd may need.
+  const watchesUnproven = savings >= (config.samplingBudget * SAVED_FOR) / 2;
   const risks: Belief[] = [];
   const moved: Belief[] = [];
   const coming: Belief[] = [];
@@ -254,9 +257,8 @@ export function nextSample(
     const rate = Math.max(belief.trend, config.burstKiBs);
     if (belief.actual < belief.ceiling && !isCovered(belief, at, period, config)) {
       againMs = Math.min(againMs, occasion);
-      // Unproven cache is watched for with what is saved beyond what a crowd may need.
-      const from = savings < (config.samplingBudget * SAVED_FOR) / 2 ? Number.POSITIVE_INFINITY : at;
-      const left = ((spareToTake(belief, from) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
+      const cache = watchesUnproven ? worked(belief, at) : belief.working;
+      const left = ((spareToTake(belief, cache) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
         // What it needs was computed for figures that are no older than this.
         const age = at - belief.takenAfter;

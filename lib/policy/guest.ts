@@ -20,6 +20,7 @@ import {
   GENTLE_RATE,
   IDLE_AFTER,
   LEAST_OVERHEAD,
+  RELIEVED,
   RISES_WITHIN,
   RISING,
   SAME,
@@ -427,6 +428,11 @@ export function criticalSpare(belief: Belief): number {
 /** What its trend takes of its spare within `ms`, KiB: what it does not count as free goes first. */
 export function takes({ trend, hidden }: Belief, ms: number): number {
   return Math.max(0, (trend * ms) / 1000 - hidden);
+}
+
+/** Time until one that is kept alive is helped again, ms. */
+export function untilHelped({ reaction }: Belief): number {
+  return Math.min(reaction, RELIEVED);
 }
 
 /** Spare that the guest can use up; what is being taken from it is no longer there. */

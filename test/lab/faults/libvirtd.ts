@@ -81,11 +81,13 @@ export const LIBVIRTD_FAULTS: readonly Fault[] = [
       await slowStarts(20);
       scene.undo.push(async () => await slowStarts(0));
       const adding = add([fifth({ current: 512 })], scene.signal);
+      adding.catch(() => undefined);
       scene.undo.push(async () => await remove(await adding));
       // Until it waits for the hook.
       await pass(scene, 2);
       const from = scene.now();
       const listing = virsh('list').then(() => scene.now() - from);
+      listing.catch(() => undefined);
       const meals = startMeals([first], scene.now);
       scene.undo.push(meals);
       await pass(scene, 15);
