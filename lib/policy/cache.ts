@@ -59,6 +59,11 @@ function hasCache(belief: Belief): boolean {
   return cacheOf(belief) >= LEAST_CACHE;
 }
 
+/** It was given memory for its cache, and has not been seen to have read enough: what it has free it still reads into. */
+function isFilling({ fills, probeAfter }: Belief, at: number): boolean {
+  return fills > 0 && at < probeAfter;
+}
+
 /** Folds what the guest has read from its disks, where that was asked for, into what is believed of its cache. */
 export function readCache(draft: Draft, figure: Figure, at: number, config: PolicyConfig): void {
   if (at >= draft.probeAfter) draft.working = draft.cacheFloor = 0;
@@ -169,6 +174,7 @@ export function mostToProbe(belief: Belief, at: number): number {
   const { target, cacheFloor, maximum, probes } = belief;
   const above = Math.max(0, target - cacheFloor);
   if (!hasCache(belief)) return above;
+  if (isFilling(belief, at)) return 0;
   const free = freeOf(belief);
   if (free >= GIVE_MARGIN) return Math.min(free, above);
   if (!mayProbe(belief, at)) return 0;
@@ -196,7 +202,7 @@ export function noteCut(draft: Draft, to: number, at: number): void {
 export function isWatched(belief: Belief, at: number): boolean {
   const { phase, target, allocation, original, probeAfter, cutAt, readsAt, unused } = belief;
   if (phase !== 'steady' || !hasCache(belief)) return false;
-  if (at - cutAt < WATCHED_FOR) return true;
+  if (at - cutAt < WATCHED_FOR || isFilling(belief, at)) return true;
   if (target > allocation + 2 * GIVE_MARGIN && at >= probeAfter - 2 * READS_BASELINE) return true;
   // What it may have come to work in since: seldom while it idles, as reading the counters is not free.
   if (!(target < original - SAME) || isRoomy(belief, unused)) return false;

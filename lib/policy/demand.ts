@@ -8,6 +8,7 @@ import {
   charge,
   criticalSpare,
   type Draft,
+  isIdle,
   isMovable,
   isSame,
   type Model,
@@ -260,9 +261,10 @@ export function nextSample(
       const cache = watchesUnproven ? worked(belief, at) : belief.working;
       const left = ((spareToTake(belief, cache) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
       if (left < reactionTime(occasion, period, config)) {
-        // What it needs was computed for figures that are no older than this.
+        // What it was given was computed for figures that are no older than this. Of one at rest its CPUs tell enough.
         const age = at - belief.takenAfter;
-        lasts.set(belief, age + BALLOON_LATENCY > belief.reaction ? Math.min(left, -age) : left);
+        const due = belief.target < belief.need - SAME ? untilHelped(belief) : belief.reaction;
+        lasts.set(belief, !isIdle(belief, at) && age + BALLOON_LATENCY > due ? Math.min(left, -age) : left);
         risks.push(belief);
         continue;
       }

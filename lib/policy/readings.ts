@@ -192,18 +192,20 @@ export function readFigures(
     size = oldestSize(draft, before.actual);
     paired = false;
   }
-  // Where two sizes are possible, the use that is believed stands as far as it agrees with either.
-  const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
-  const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, draft.used));
   const elapsed = at - draft.figuresAt;
-  const hid = paired && draft.paired ? newlyHidden(draft, size, figure(UNUSED)) : 0;
-  const rise = used - hid - draft.used;
   const refreshed = sample.refreshed.has(draft.uuid);
   // Those that came by themselves can be as old as the stats period, but no older than the ones before them.
   const takenAfter = refreshed ? at - REFRESHED_AGE : Math.max(at - (context?.statsPeriod ?? 0) * 1000, draft.figuresAt || 0);
+  // Each is of a moment between what is known of it: by the middle of both.
+  const between = (at + takenAfter - draft.figuresAt - draft.takenAfter) / 2;
+  // Where two sizes are possible, what is believed of its use, and that it goes on rising, stands as far as it agrees with either.
+  const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
+  const expected = draft.used + (draft.trend * Math.max(0, between || 0)) / 1000;
+  const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, expected));
+  const hid = paired && draft.paired ? newlyHidden(draft, size, figure(UNUSED)) : 0;
+  const rise = used - hid - draft.used;
   if (elapsed > 0) {
-    // Each is of a moment between what is known of it: by the middle of both.
-    draft.trend = trend(draft, rise, (at + takenAfter - draft.figuresAt - draft.takenAfter) / 2);
+    draft.trend = trend(draft, rise, between);
     thrash(draft, figure, elapsed, sample.at, config);
   }
   draft.takenAfter = takenAfter;
