@@ -10,7 +10,7 @@
 export const READ = 0;
 /** libvirt gave an error: field {@link ERROR} has its virErrorNumber. */
 export const FAILED = 1;
-/** The call did not come back within the sweep's deadline; it may still be in flight. */
+/** The call did not come back within the sweep's deadline, or by far later than such calls usually do; it may still be in flight. */
 export const MISSED = 2;
 /** Not asked, because an earlier call on the guest is still in flight or hung guests hold their share of the slots. */
 export const SET_ASIDE = 3;

@@ -22,18 +22,21 @@ struct GuestCall {
   std::function<int(virDomainPtr)> call;
 };
 
-// Guest calls with one deadline, made in parallel.
+// Guest calls with one deadline, made in parallel. `patience`: of such calls, where the others are
+// not to be kept waiting for one that is late; null = until the deadline.
 class Batch : public std::enable_shared_from_this<Batch> {
  public:
   Batch(std::shared_ptr<Session> session, std::vector<GuestCall> calls,
-        Callback<std::vector<Outcome>> done)
+        Callback<std::vector<Outcome>> done, Patience* patience = nullptr)
       : session_(std::move(session)),
         calls_(std::move(calls)),
         done_(std::move(done)),
         tickets_(calls_.size()),
         settled_(calls_.size()),
         outcomes_(calls_.size()),
-        outstanding_(calls_.size()) {}
+        outstanding_(calls_.size()) {
+    if (patience != nullptr) silence_.emplace(*patience);
+  }
 
   void Start(Clock::time_point deadline) {
     std::unique_lock lock(mutex_);
@@ -41,15 +44,56 @@ class Batch : public std::enable_shared_from_this<Batch> {
     for (size_t i = 0; i < calls_.size(); ++i) {
       const auto outcome = std::make_shared<Outcome>();
       tickets_[i] = session_->gate->Enter(
-          GuestGate::Lane::kControl, calls_[i].uuid,
+          GuestGate::Lane::kControl, calls_[i].uuid, deadline,
           [self = shared_from_this(), i, outcome] { *outcome = self->Make(self->calls_[i]); },
           [self = shared_from_this(), i, outcome] { self->Returned(i, std::move(*outcome)); });
       if (tickets_[i] == nullptr) Settle(i, Busy(calls_[i]));
+    }
+    if (silence_) {
+      silence_->Begin();
+      Watch();
     }
     FinishIfDone(lock);
   }
 
  private:
+  void Watch() {
+    late_ = session_->timer->At(silence_->LateAt(),
+                                [self = shared_from_this()] { self->GiveUpLate(); });
+  }
+
+  void GiveUpLate() {
+    std::unique_lock lock(mutex_);
+    if (done_ == nullptr) return;
+    if (Clock::now() >= silence_->LateAt()) {
+      const auto open = Open();
+      const auto late = session_->gate->GiveUpInFlight(TicketsOf(open));
+      for (size_t at = 0; at < open.size(); ++at) {
+        if (late[at]) Settle(open[at], Unknown(calls_[open[at]]));
+      }
+      punctual_ = false;
+      silence_->Begin();
+    }
+    Watch();
+    FinishIfDone(lock);
+  }
+
+  // Those that are still out.
+  std::vector<size_t> Open() const {
+    std::vector<size_t> open;
+    for (size_t i = 0; i < calls_.size(); ++i) {
+      if (!settled_[i]) open.push_back(i);
+    }
+    return open;
+  }
+
+  std::vector<GuestGate::TicketPtr> TicketsOf(const std::vector<size_t>& calls) const {
+    std::vector<GuestGate::TicketPtr> tickets;
+    tickets.reserve(calls.size());
+    for (const size_t i : calls) tickets.push_back(tickets_[i]);
+    return tickets;
+  }
+
   Outcome Make(const GuestCall& call) const {
     auto link = session_->control->Take();
     if (auto* error = std::get_if<Error>(&link)) return std::move(*error);
@@ -67,30 +111,30 @@ class Batch : public std::enable_shared_from_this<Batch> {
                     "not tried, since earlier calls on guests have not come back");
   }
 
+  Error Unknown(const GuestCall& call) const {
+    return OwnError(kDeadline, call.doing, session_->roster->Find(call.uuid).name,
+                    "no answer in time, so the outcome is not known");
+  }
+
   void Returned(size_t i, Outcome outcome) {
     std::unique_lock lock(mutex_);
+    if (silence_) silence_->Broken();
     Settle(i, std::move(outcome));
     FinishIfDone(lock);
   }
 
   void GiveUp() {
     std::unique_lock lock(mutex_);
-    std::vector<size_t> open;
-    std::vector<GuestGate::TicketPtr> tickets;
-    for (size_t i = 0; i < calls_.size(); ++i) {
-      if (settled_[i]) continue;
-      open.push_back(i);
-      tickets.push_back(tickets_[i]);
-    }
-    const auto fates = session_->gate->GiveUp(tickets);
+    punctual_ = false;
+    const auto open = Open();
+    const auto fates = session_->gate->GiveUp(TicketsOf(open));
     for (size_t at = 0; at < open.size(); ++at) {
       const size_t i = open[at];
       const auto fate = fates[at];
       if (fate == GuestGate::Fate::kWaiting || fate == GuestGate::Fate::kQueued) {
         Settle(i, Busy(calls_[i]));
       } else {
-        Settle(i, OwnError(kDeadline, calls_[i].doing, session_->roster->Find(calls_[i].uuid).name,
-                           "no answer in time, so the outcome is not known"));
+        Settle(i, Unknown(calls_[i]));
       }
     }
     FinishIfDone(lock);
@@ -107,6 +151,10 @@ class Batch : public std::enable_shared_from_this<Batch> {
     if (outstanding_ > 0 || done_ == nullptr) return;
     const auto done = std::exchange(done_, nullptr);
     session_->timer->Cancel(timer_);
+    if (silence_) {
+      session_->timer->Cancel(late_);
+      if (punctual_) silence_->Over();
+    }
     lock.unlock();
     done(std::move(outcomes_));
   }
@@ -121,6 +169,10 @@ class Batch : public std::enable_shared_from_this<Batch> {
   std::vector<Outcome> outcomes_;
   size_t outstanding_;
   Timer::Id timer_;
+  std::optional<Silence> silence_;
+  // Nothing has been given up.
+  bool punctual_ = true;
+  Timer::Id late_;
 };
 
 // A call that asks nothing of a guest's monitor, for reading.
@@ -200,7 +252,8 @@ void SetMemory(const std::shared_ptr<Session>& session, const std::vector<Memory
                        return virDomainSetMemoryFlags(domain, kib, VIR_DOMAIN_AFFECT_LIVE);
                      }});
   }
-  std::make_shared<Batch>(session, std::move(calls), std::move(done))->Start(deadline);
+  std::make_shared<Batch>(session, std::move(calls), std::move(done), &session->setting)
+      ->Start(deadline);
 }
 
 void SetStatsPeriod(const std::shared_ptr<Session>& session, const std::string& uuid, int seconds,

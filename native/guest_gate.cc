@@ -12,6 +12,7 @@ class GuestGate::Ticket {
 
   Lane lane = Lane::kRead;
   std::string uuid;
+  Clock::time_point deadline;
   std::function<void()> call;
   std::function<void()> returned;
   State state = State::kWaiting;
@@ -29,10 +30,12 @@ GuestGate::GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPoo
     : pools_{std::move(read), std::move(control)} {}
 
 GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
-                                      std::function<void()> call, std::function<void()> returned) {
+                                      Clock::time_point deadline, std::function<void()> call,
+                                      std::function<void()> returned) {
   auto ticket = std::make_shared<Ticket>();
   ticket->lane = lane;
   ticket->uuid = uuid;
+  ticket->deadline = deadline;
   ticket->call = std::move(call);
   ticket->returned = std::move(returned);
 
@@ -57,6 +60,17 @@ std::vector<GuestGate::Fate> GuestGate::GiveUp(const std::vector<TicketPtr>& tic
   fates.reserve(tickets.size());
   for (const auto& ticket : tickets) fates.push_back(GiveUpOne(ticket));
   return fates;
+}
+
+std::vector<bool> GuestGate::GiveUpInFlight(const std::vector<TicketPtr>& tickets) {
+  const std::lock_guard lock(mutex_);
+  std::vector<bool> were;
+  were.reserve(tickets.size());
+  for (const auto& ticket : tickets) {
+    were.push_back(ticket->state == Ticket::State::kInFlight);
+    if (were.back()) GiveUpOne(ticket);
+  }
+  return were;
 }
 
 GuestGate::Fate GuestGate::GiveUpOne(const TicketPtr& ticket) {
@@ -147,10 +161,8 @@ void GuestGate::Run(const TicketPtr& ticket) {
   {
     const std::lock_guard lock(mutex_);
     wanted = ticket->state == Ticket::State::kInFlight;
-    if (wanted) {
-      ticket->state = Ticket::State::kReturned;
-      guests_[ticket->uuid].suspect = false;
-    }
+    if (wanted) ticket->state = Ticket::State::kReturned;
+    if (wanted || Clock::now() < ticket->deadline) guests_[ticket->uuid].suspect = false;
     Leave(*ticket);
   }
   if (wanted) returned();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "roster.h"
+#include "timer.h"
 #include "worker_pool.h"
 
 namespace memcoord {
@@ -22,9 +23,9 @@ namespace memcoord {
 // connections; further ones wait here, where they can still be given up.
 //
 // A guest whose last call was given up while in flight is suspect, until a call on it comes back in
-// time. A suspect is refused while its call is in flight, and else unless fewer than
-// kSuspectsPerLane threads of the lane are held by suspects: the others stay free for healthy
-// guests.
+// time, be it that one: it may only have been late. A suspect is refused while its call is in
+// flight, and else unless fewer than kSuspectsPerLane threads of the lane are held by suspects: the
+// others stay free for healthy guests.
 class GuestGate : public std::enable_shared_from_this<GuestGate> {
  public:
   // Whose threads make the call: those of the reading or of the controlling connection.
@@ -40,9 +41,10 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPool> control);
 
   // Has `call` made on a thread of `lane` and then `returned` run there, the latter only where the
-  // ticket was not given up meanwhile. Null where the guest is refused; neither is run then.
-  TicketPtr Enter(Lane lane, const std::string& uuid, std::function<void()> call,
-                  std::function<void()> returned);
+  // ticket was not given up meanwhile. Until `deadline` it is in time. Null where the guest is
+  // refused; neither is run then.
+  TicketPtr Enter(Lane lane, const std::string& uuid, Clock::time_point deadline,
+                  std::function<void()> call, std::function<void()> returned);
 
   // What a ticket had come to when it was given up.
   enum class Fate {
@@ -54,6 +56,9 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   // All at once: a suspect makes room for another thread, which must not take up a call that is
   // about to be given up, or a healthy guest would become a suspect.
   std::vector<Fate> GiveUp(const std::vector<TicketPtr>& tickets);
+
+  // The same for those of them that are in flight; tells which were.
+  std::vector<bool> GiveUpInFlight(const std::vector<TicketPtr>& tickets);
 
   bool HasSuspects();
 

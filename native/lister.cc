@@ -3,7 +3,6 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
-#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -83,9 +82,7 @@ Clock::time_point Lister::LateAt() {
   return LateAtLocked();
 }
 
-Clock::time_point Lister::LateAtLocked() const {
-  return asked_ + std::max<Clock::duration>(kLeastLate, kLateFactor * usual_);
-}
+Clock::time_point Lister::LateAtLocked() const { return asked_ + patience_.Late(); }
 
 bool Lister::Late() {
   const std::lock_guard lock(mutex_);
@@ -106,8 +103,7 @@ void Lister::Run(Session& session) {
   std::vector<Callback<std::vector<Found>>> waiting;
   {
     const std::lock_guard lock(mutex_);
-    const auto took = Clock::now() - begun;
-    if (took < kMostUsual) usual_ = took;
+    patience_.Took(Clock::now() - begun);
     pending_ = false;
     waiting.swap(waiting_);
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "once.h"
+#include "patience.h"
 #include "roster.h"
 #include "timer.h"
 
@@ -42,11 +43,6 @@ class Lister : public std::enable_shared_from_this<Lister> {
   bool Late();
 
  private:
-  static constexpr std::chrono::milliseconds kLeastLate{300};
-  static constexpr int kLateFactor = 4;
-  // One that took longer was held up.
-  static constexpr std::chrono::seconds kMostUsual{1};
-
   void Run(Session& session);
   // With mutex_ held.
   Clock::time_point LateAtLocked() const;
@@ -55,7 +51,7 @@ class Lister : public std::enable_shared_from_this<Lister> {
   std::vector<Callback<std::vector<Found>>> waiting_;
   bool pending_ = false;
   Clock::time_point asked_;
-  Clock::duration usual_{};
+  Patience patience_;
   // Links for the reading are open; touched by the one list that is on its way.
   bool prepared_ = false;
 };

@@ -130,7 +130,10 @@ double Refresh(const Session& session, const Guest& guest, int seconds) {
 class Sampling : public std::enable_shared_from_this<Sampling> {
  public:
   Sampling(std::shared_ptr<Session> session, SampleRequest request, Callback<Sweep> done)
-      : session_(std::move(session)), request_(std::move(request)), done_(std::move(done)) {}
+      : session_(std::move(session)),
+        request_(std::move(request)),
+        done_(std::move(done)),
+        silence_(session_->reading) {}
 
   void Start() {
     session_->lister->List(session_, [self = shared_from_this()](Result<std::vector<Found>> found) {
@@ -140,6 +143,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     if (done_ == nullptr) return;
     deadline_ =
         session_->timer->At(request_.deadline, [self = shared_from_this()] { self->GiveUp(); });
+    if (listed_) return;
     late_ = session_->timer->At(session_->lister->LateAt(),
                                 [self = shared_from_this()] { self->GoOn(); });
   }
@@ -181,9 +185,46 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
 
   void Read(std::unique_lock<std::mutex>& lock, std::vector<Found> found) {
     listed_ = true;
+    session_->timer->Cancel(late_);
     Take(std::move(found));
+    silence_.Begin();
     for (size_t i = 0; i < progress_.size(); ++i) Ask(i);
+    Watch();
     FinishIfDone(lock);
+  }
+
+  // The others are not kept waiting for a guest that is late.
+  void Watch() {
+    late_ =
+        session_->timer->At(silence_.LateAt(), [self = shared_from_this()] { self->GiveUpLate(); });
+  }
+
+  void GiveUpLate() {
+    std::unique_lock lock(mutex_);
+    if (done_ == nullptr) return;
+    if (Clock::now() >= silence_.LateAt()) {
+      std::vector<size_t> asked;
+      const auto late = session_->gate->GiveUpInFlight(TicketsOf(asked));
+      for (size_t at = 0; at < asked.size(); ++at) {
+        if (!late[at]) continue;
+        Settle(asked[at], kMissed);
+        punctual_ = false;
+      }
+      silence_.Begin();
+    }
+    Watch();
+    FinishIfDone(lock);
+  }
+
+  // Of the calls that are still out, and whose they are.
+  std::vector<GuestGate::TicketPtr> TicketsOf(std::vector<size_t>& asked) const {
+    std::vector<GuestGate::TicketPtr> tickets;
+    for (size_t i = 0; i < progress_.size(); ++i) {
+      if (progress_[i].settled || progress_[i].ticket == nullptr) continue;
+      asked.push_back(i);
+      tickets.push_back(progress_[i].ticket);
+    }
+    return tickets;
   }
 
   void Take(std::vector<Found> found) {
@@ -220,7 +261,8 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
 
   void Refreshed(size_t i, double refreshed) {
     std::unique_lock lock(mutex_);
-    if (done_ == nullptr) return;
+    if (done_ == nullptr || progress_[i].settled) return;
+    silence_.Broken();
     progress_[i].refreshed = refreshed;
     if (refreshed == 0) return AwaitFigures(i);
     Read(i);
@@ -250,14 +292,15 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
 
   void Enter(size_t i, GuestGate::Lane lane, std::function<void()> call,
              std::function<void()> returned) {
-    progress_[i].ticket =
-        session_->gate->Enter(lane, GuestOf(i).uuid, std::move(call), std::move(returned));
+    progress_[i].ticket = session_->gate->Enter(lane, GuestOf(i).uuid, request_.deadline,
+                                                std::move(call), std::move(returned));
     if (progress_[i].ticket == nullptr) Settle(i, kSetAside);
   }
 
   void Returned(size_t i, const Row& row) {
     std::unique_lock lock(mutex_);
-    if (done_ == nullptr) return;
+    if (done_ == nullptr || progress_[i].settled) return;
+    silence_.Broken();
     sweep_.rows[i] = row;
     if (row[kStatus] == kRead) ++read_;
     Settled(i);
@@ -278,21 +321,15 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   void GiveUp() {
     std::unique_lock lock(mutex_);
     if (done_ == nullptr) return;
-    std::vector<size_t> asked;
-    std::vector<GuestGate::TicketPtr> tickets;
     for (size_t i = 0; i < progress_.size(); ++i) {
-      if (progress_[i].settled) continue;
-      if (progress_[i].ticket == nullptr) {
-        Settle(i, kMissed);
-      } else {
-        asked.push_back(i);
-        tickets.push_back(progress_[i].ticket);
-      }
+      if (!progress_[i].settled && progress_[i].ticket == nullptr) Settle(i, kMissed);
     }
-    const auto fates = session_->gate->GiveUp(tickets);
+    std::vector<size_t> asked;
+    const auto fates = session_->gate->GiveUp(TicketsOf(asked));
     for (size_t at = 0; at < asked.size(); ++at) {
       Settle(asked[at], fates[at] == GuestGate::Fate::kWaiting ? kSetAside : kMissed);
     }
+    punctual_ = false;
     if (IsUnanswered()) return Finish(lock, OwnError(kDeadline, kReading, {}, "no answer in time"));
     FinishIfDone(lock);
   }
@@ -308,6 +345,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   void Finish(std::unique_lock<std::mutex>& lock, Result<Sweep> result) {
     if (done_ == nullptr) return;
     const auto done = std::exchange(done_, nullptr);
+    if (punctual_ && read_ > 0) silence_.Over();
     session_->timer->Cancel(deadline_);
     session_->timer->Cancel(late_);
     lock.unlock();
@@ -319,7 +357,11 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   std::mutex mutex_;
   Callback<Sweep> done_;
   Timer::Id deadline_;
+  // Of the list, then of the guests.
   Timer::Id late_;
+  Silence silence_;
+  // Nobody has been given up.
+  bool punctual_ = true;
   // The guests to read are known: by the list, or without it, while it is late.
   bool listed_ = false;
   bool late_list_ = false;

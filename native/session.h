@@ -14,6 +14,7 @@
 #include "error.h"
 #include "guest_gate.h"
 #include "lister.h"
+#include "patience.h"
 #include "roster.h"
 #include "timer.h"
 #include "worker_pool.h"
@@ -46,6 +47,9 @@ struct Session {
   std::shared_ptr<Roster> roster;
   std::shared_ptr<Lister> lister;
   std::shared_ptr<ClosedLatch> closed;
+  // For calls on guests that read, and for those that set their memory.
+  Patience reading;
+  Patience setting;
   // For reading, and for what changes something, which must not wait behind a sweep. The same where
   // read-only or in-process.
   std::shared_ptr<Links> read;

@@ -45,7 +45,8 @@ export type NativeEvent =
 export interface NativeConnection {
   /**
    * Reads all running guests (or those named by `only`; the rows of others are NOT_ASKED) and resolves after `deadlineMs` at the
-   * latest with what it has; a guest whose call is not back is MISSED. Guests that hang hold at most two of the four slots: where
+   * latest with what it has; a guest whose call is not back is MISSED, and nobody waits that long for it: once no call has come back for 300 ms,
+   * and four times as long as is usual, those in flight are given up. Guests that hang hold at most two of the four slots: where
    * more do, there are as many slots more, up to twelve.
    * With `refresh`, the guests named are first made to take new figures: their stats period is set to 0 and then to `seconds`, which
    * is what it was before; field REFRESHED tells what came of it. Ignored on a read-only connection.
@@ -57,7 +58,7 @@ export interface NativeConnection {
     refresh?: readonly { uuid: string; seconds: number }[];
     reads?: readonly string[];
   }): Promise<NativeSweep>;
-  /** virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown, BUSY = not tried. */
+  /** virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown (late as for sample), BUSY = not tried. */
   setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(LibvirtError | null)[]>;
   /** virDomainSetMemoryStatsPeriod(LIVE), whole seconds, 0 = off. */
   setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;

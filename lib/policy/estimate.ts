@@ -27,6 +27,7 @@ import {
   FLOOR_FRACTION,
   HANGS_AFTER,
   LEAST_FLOOR,
+  MISSED_APART,
   REBOOT_BLIND,
   REBOOT_SILENCE,
   REFUSALS,
@@ -102,7 +103,10 @@ function read(draft: Draft, figure: Figure, sample: Sample, context: GuestContex
   if (status === READ) {
     if (hangs(draft)) draft.stoodAt = at;
     draft.missed = 0;
-  } else if (status === MISSED || status === SET_ASIDE) draft.missed++;
+  } else if ((status === MISSED || status === SET_ASIDE) && (draft.missed === 0 || at - draft.missedAt >= MISSED_APART)) {
+    draft.missed++;
+    draft.missedAt = at;
+  }
   if (status !== READ || !(figure(ACTUAL) > 0)) return;
   const { actual, actualAt } = draft;
   readBalloon(draft, figure, at, config, context?.remembered);

@@ -59,8 +59,9 @@ const NUMBERS = {
   actualAt: UNKNOWN,
   /** Since when `actual` has been what it is, to within SAME. */
   restingSince: UNKNOWN,
-  /** How many samples in a row have asked for it and not read it, since its calls do not come back. */
+  /** How often in a row it was asked for and not read, MISSED_APART at least apart, since its calls do not come back; and when last. */
   missed: 0,
+  missedAt: NEVER,
   /** When it was last seen to stand still: paused, or back after it hung. It could not answer before. */
   stoodAt: NEVER,
   /** What was last asked for, or adopted. */

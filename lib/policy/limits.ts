@@ -77,8 +77,12 @@ export const GROWTH_REST = 5000;
 export const ADOPTED_INTERVALS = 5;
 /** Somebody who goes on moving a guest is reported once in this time. */
 export const ADOPTED_QUIET = 60_000;
-/** A guest that has not been read for so many samples in a row, though it was asked for, hangs. One is no sign: a busy host is late. */
+/**
+ * A guest that has not been read so many times in a row, so far apart, ms, though it was asked for, hangs. Once is no sign: a busy host is late,
+ * and its call is soon back.
+ */
 export const HANGS_AFTER = 2;
+export const MISSED_APART = 500;
 
 /** After a shrink, this many KiB swapped in or this many major faults above the usual, each a second, take it back. */
 export const THRASH_SWAP_IN = 1 * MiB;

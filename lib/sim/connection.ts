@@ -40,8 +40,8 @@ import type { SimHost } from './host.js';
 const ORDER_MS = { min: 30, max: 70 };
 /** Time that a forced refresh takes [M: two calls of 2 ms, and 20 ms that the addon waits for the figures]. */
 const REFRESH_MS = 25;
-/** A list that has not come after so long is not waited for where guests are known (native/lister.h). */
-const LIST_LATE_MS = 300;
+/** What has not come after so long is late, and not waited for: the list where guests are known, calls on one guest (native/patience.h). */
+const LATE_MS = 300;
 /** libvirt gives a job that waits for a stopped QEMU up after so long, with this virErrorNumber. */
 const JOB_MS = 30_000;
 const OPERATION_TIMEOUT = 68;
@@ -112,7 +112,7 @@ class Connection implements Hypervisor {
       await this.#clock.sleep(deadlineMs).done;
       if (this.#host.listsWait) throw late();
     }
-    if (this.#host.listsWait && !this.#listLate) await this.#clock.sleep(LIST_LATE_MS).done;
+    if (this.#host.listsWait && !this.#listLate) await this.#clock.sleep(LATE_MS).done;
     this.#listLate = this.#host.listsWait;
     this.#listed = true;
   }
@@ -123,10 +123,7 @@ class Connection implements Hypervisor {
     const asked = (guest: SimGuest) => only === undefined || only.includes(guest.uuid);
     for (const { uuid, hung } of this.#host.guests) if (!hung) this.#asked.delete(uuid);
     const missed = new Set(this.#host.guests.filter((guest) => guest.hung && asked(guest) && !this.#asked.has(guest.uuid)));
-    if (missed.size > 0) {
-      for (const { uuid } of missed) this.#asked.set(uuid, this.#clock.now());
-      await this.#clock.sleep(deadlineMs).done;
-    }
+    for (const { uuid } of missed) this.#asked.set(uuid, this.#clock.now());
     const refreshed = this.#host.guests.filter(({ uuid, period, hung }) => refresh.includes(uuid) && period > 0 && !hung);
     if (refreshed.length > 0) this.#clock.take(REFRESH_MS);
     for (const guest of refreshed) guest.answer();
@@ -134,6 +131,7 @@ class Connection implements Hypervisor {
     const { guests } = this.#host;
     const same = this.#identities.length === guests.length && this.#identities.every(({ id }, i) => id === guests[i]?.id);
     if (!same) this.#identities = guests.map(({ uuid, id, spec }) => ({ uuid, id, name: spec.name }));
+    const identities = this.#identities;
     const figures = new Float64Array(guests.length * STRIDE).fill(Number.NaN);
     guests.forEach((guest, row) => {
       const at = row * STRIDE;
@@ -144,7 +142,9 @@ class Connection implements Hypervisor {
       if (status === READ && reads.includes(guest.uuid)) figures[at + READS] = Math.floor(guest.diskReads);
       if (refreshed.includes(guest)) figures[at + REFRESHED] = 0;
     });
-    return { guests: this.#identities, figures };
+    // The others have been read long before one that hangs is given up.
+    if (missed.size > 0) await this.#clock.sleep(Math.min(LATE_MS, deadlineMs)).done;
+    return { guests: identities, figures };
   };
 
   #statusOf(guest: SimGuest, missed: ReadonlySet<SimGuest>): number {
@@ -176,7 +176,7 @@ class Connection implements Hypervisor {
     }
     this.#clock.take(uniformInt(this.#random, ORDER_MS.min, ORDER_MS.max));
     const outcomes = moves.map(({ uuid, kib }) => this.#store(uuid, kib, 'coordinator'));
-    if (outcomes.some((outcome) => outcome?.code === 'ERR_MEMCOORD_DEADLINE')) await this.#clock.sleep(deadlineMs).done;
+    if (outcomes.some((outcome) => outcome?.code === 'ERR_MEMCOORD_DEADLINE')) await this.#clock.sleep(Math.min(LATE_MS, deadlineMs)).done;
     return outcomes;
   };
 

@@ -60,8 +60,8 @@ const KNOWN_MS = 2000;
 const RETRY_MS = 31_000;
 /** A balloon that somebody else has sent below what its guest uses takes so long to get there at most, ms. */
 const CUT_MS = 10_000;
-/** A guest that stops answering holds up all others so long, once: a reading and an order wait for it. Known, and to be mended, ms. */
-const HANG_MS = 2000;
+/** A guest that stops answering holds up all others so long, once: a reading and an order wait for it until it is late, ms. */
+const HANG_MS = 700;
 /** Guests whose rise before the next sample is counted with: they do not all rise in the same second. */
 const RISE_AT_ONCE = 3;
 /** A grant that has not shown in resident memory after so long never will, ms. */

@@ -24,8 +24,8 @@ async function onHangingHost(t: Test, count: number, program: string, socket?: s
     const { guests } = await connection.sample(SOON);
     const uuid = (name) => guests.find((guest) => guest.name === name).uuid;
     const statuses = ({ figures }) => guests.map((_, i) => figures[${STRIDE} * i]);
-    const sample = async (deadlineMs = 300, options = {}) => statuses(await connection.sample({ deadlineMs, ...options }));
-    const set = async (...names) => (await connection.setMemory(names.map((name) => ({ uuid: uuid(name), kib: 600000 })), { deadlineMs: 300 }))
+    const sample = async (deadlineMs = 200, options = {}) => statuses(await connection.sample({ deadlineMs, ...options }));
+    const set = async (...names) => (await connection.setMemory(names.map((name) => ({ uuid: uuid(name), kib: 600000 })), { deadlineMs: 200 }))
       .map((error) => error && error.code);
     const answers = [];
     ${program}
@@ -57,6 +57,32 @@ t.test('rule 10: a guest that hangs is missed once and then set aside, while the
   t.same(second, [READ, SET_ASIDE, READ, READ, READ]);
   t.equal(quick, true, 'a guest that was set aside is not waited for');
   t.same(released, [READ, READ, READ, READ, READ], 'and read again once its call is back');
+});
+
+t.test('nobody waits for a guest that takes several times as long as guests usually do, though the deadline is far', async (t) => {
+  const [first, sampled, others, moved, codes, released] = await onHangingHost(
+    t,
+    12,
+    `const names = ['guest1', 'guest2', 'guest3', 'guest4', 'guest5', 'guest6'];
+    const timed = async (call) => { const begun = performance.now(); const value = await call(); return [value, performance.now() - begun]; };
+    hang('guest1');
+    const [seen, tookSample] = await timed(() => sample(10_000));
+    answers.push(seen, tookSample, (await sample(10_000)).filter((status) => status === 0).length);
+    release('guest1');
+    await sleep(50);
+    hang(...names);
+    const [errors, tookMove] = await timed(() => connection.setMemory([...names, 'guest7'].map((name) => ({ uuid: uuid(name), kib: 600000 })), { deadlineMs: 10_000 }));
+    answers.push(tookMove, errors.map((error) => error && error.code));
+    release(...names);
+    await sleep(50);
+    answers.push((await sample()).filter((status) => status === 0).length);`,
+  );
+  t.same(first, [READ, MISSED, ...Array(10).fill(READ)]);
+  t.ok(sampled >= 250 && sampled < 2000, `the sample took ${sampled} ms`);
+  t.equal(others, 11);
+  t.ok(moved < 4000, `the moves took ${moved} ms`);
+  t.same(codes, [...Array(6).fill('ERR_MEMCOORD_DEADLINE'), null], 'more hang than there are threads, and another is moved all the same');
+  t.equal(released, 12, 'who was late and is back in time is no suspect');
 });
 
 t.test('guests that hang hold at most two of the four slots, even where more came to hang at once', async (t) => {

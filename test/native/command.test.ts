@@ -5,9 +5,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { startDaemon } from '../native/support.js';
+import { plainly } from '../environment.js';
+import { startDaemon } from './support.js';
 
-const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 interface Running {
   readonly child: ChildProcess;
@@ -25,10 +26,8 @@ t.teardown(() => {
 });
 
 function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [...process.execArgv, main, ...args], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const child = spawn('env', plainly('env', ...settings, process.execPath, main, ...args), { stdio: ['ignore', 'pipe', 'pipe'] });
   started.push(child);
   let [out, err] = ['', ''];
   child.stdout?.on('data', (data) => {

@@ -1,0 +1,61 @@
+// How long to wait for calls that usually come back soon.
+#ifndef MEMCOORD_PATIENCE_H_
+#define MEMCOORD_PATIENCE_H_
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+
+#include "timer.h"
+
+namespace memcoord {
+
+// Something is late that takes several times as long as it usually does. Safe on any thread.
+class Patience {
+ public:
+  Clock::duration Late() const {
+    return std::max<Clock::duration>(kLeastLate, kLateFactor * Clock::duration(usual_.load()));
+  }
+
+  // It took so long. One that took longer was held up.
+  void Took(Clock::duration duration) {
+    if (duration < kMostUsual) usual_ = duration.count();
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kLeastLate{300};
+  static constexpr int kLateFactor = 4;
+  static constexpr std::chrono::seconds kMostUsual{1};
+
+  std::atomic<Clock::rep> usual_{0};
+};
+
+// How long nothing has come back of calls that were made together. Its owner locks.
+class Silence {
+ public:
+  explicit Silence(Patience& patience) : patience_(patience) {}
+
+  void Begin() { since_ = Clock::now(); }
+
+  // A call has come back.
+  void Broken() {
+    const auto now = Clock::now();
+    longest_ = std::max(longest_, now - since_);
+    since_ = now;
+  }
+
+  // When those that are still out are late.
+  Clock::time_point LateAt() const { return since_ + patience_.Late(); }
+
+  // All have come back, none of them late.
+  void Over() { patience_.Took(longest_); }
+
+ private:
+  Patience& patience_;
+  Clock::time_point since_;
+  Clock::duration longest_{};
+};
+
+}  // namespace memcoord
+
+#endif  // MEMCOORD_PATIENCE_H_
