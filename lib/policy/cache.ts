@@ -23,12 +23,14 @@ import {
   PROBE_STEP,
   READS_BASELINE,
   READS_HALVE,
+  READS_LEAST,
   READS_MOST_APART,
   READS_RISE,
   READS_USUAL,
   SAME,
   THRASH_WINDOW,
   UNSEEN,
+  USUAL_FALLS,
   USUAL_HALVES,
   WATCH_IDLE,
   WATCHED_FOR,
@@ -59,9 +61,14 @@ function hasCache(belief: Belief): boolean {
   return cacheOf(belief) >= LEAST_CACHE;
 }
 
-/** It was given memory for its cache, and has not been seen to have read enough: what it has free it still reads into. */
-function isFilling({ fills, probeAfter }: Belief, at: number): boolean {
+/** It was given memory for its cache, and has not been seen to have read enough. */
+function isRefilling({ fills, probeAfter }: Belief, at: number): boolean {
   return fills > 0 && at < probeAfter;
+}
+
+/** It reads into what it has free: nobody knows yet whether it will read that again. */
+function isFilling({ readRate, cacheGrowth }: Belief): boolean {
+  return Math.min(readRate, cacheGrowth) >= READS_LEAST;
 }
 
 /** Folds what the guest has read from its disks, where that was asked for, into what is believed of its cache. */
@@ -87,6 +94,7 @@ function noteReads(draft: Draft, reads: number, at: number, config: PolicyConfig
     draft.readsSince = at;
     draft.readRate = Number.NaN;
     draft.cacheAtReads = cacheOf(draft);
+    draft.cacheGrowth = 0;
     return;
   }
   draft.readRate = (read / elapsed) * 1000;
@@ -116,6 +124,7 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
   const cache = cacheOf(draft);
   const first = Math.max(0, cache - draft.cacheAtReads);
   draft.cacheAtReads = cache;
+  draft.cacheGrowth = (1000 * first) / elapsed;
   const again = Math.max(0, draft.readRate - (1000 * first) / elapsed);
   if (Number.isNaN(draft.usualReads)) draft.usualReads = 0;
   const above = (Math.max(0, again - READS_USUAL * draft.usualReads) * elapsed) / 1000;
@@ -124,7 +133,7 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
   const filled = Math.min(above, Math.max(0, draft.fills - SAME));
   draft.fills -= filled;
   // It has read again what it wanted, and no more than it was given: that it works in.
-  if (draft.fills > 0 && above + first <= ((READS_RISE / 8) * elapsed) / 1000) {
+  if (draft.fills > 0 && above + first <= (READS_LEAST * elapsed) / 1000) {
     draft.working = Math.max(draft.working, cacheOf(draft));
     draft.fills = 0;
   }
@@ -138,7 +147,8 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
     if (draft.excess < READS_RISE / 4) draft.quietSize = actual;
     // The mean of the first readings, unless it has lost memory already: then it may be that which it reads.
     const least = whole || free ? elapsed / (at - draft.readsSince) : 0;
-    const weight = Math.max(least, 1 - 2 ** (-elapsed / USUAL_HALVES));
+    const halves = again < draft.usualReads ? USUAL_FALLS : USUAL_HALVES;
+    const weight = Math.max(least, 1 - 2 ** (-elapsed / halves));
     if (!cut && filled === 0) draft.usualReads += weight * (again - draft.usualReads);
     return;
   }
@@ -174,7 +184,7 @@ export function mostToProbe(belief: Belief, at: number): number {
   const { target, cacheFloor, maximum, probes } = belief;
   const above = Math.max(0, target - cacheFloor);
   if (!hasCache(belief)) return above;
-  if (isFilling(belief, at)) return 0;
+  if (isRefilling(belief, at) || isFilling(belief)) return 0;
   const free = freeOf(belief);
   if (free >= GIVE_MARGIN) return Math.min(free, above);
   if (!mayProbe(belief, at)) return 0;
@@ -202,7 +212,7 @@ export function noteCut(draft: Draft, to: number, at: number): void {
 export function isWatched(belief: Belief, at: number): boolean {
   const { phase, target, allocation, original, probeAfter, cutAt, readsAt, unused } = belief;
   if (phase !== 'steady' || !hasCache(belief)) return false;
-  if (at - cutAt < WATCHED_FOR || isFilling(belief, at)) return true;
+  if (at - cutAt < WATCHED_FOR || isRefilling(belief, at) || isFilling(belief)) return true;
   if (target > allocation + 2 * GIVE_MARGIN && at >= probeAfter - 2 * READS_BASELINE) return true;
   // What it may have come to work in since: seldom while it idles, as reading the counters is not free.
   if (!(target < original - SAME) || isRoomy(belief, unused)) return false;

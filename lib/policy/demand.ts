@@ -259,12 +259,15 @@ export function nextSample(
     if (belief.actual < belief.ceiling && !isCovered(belief, at, period, config)) {
       againMs = Math.min(againMs, occasion);
       const cache = watchesUnproven ? worked(belief, at) : belief.working;
-      const left = ((spareToTake(belief, cache) - takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN)) / rate) * 1000;
-      if (left < reactionTime(occasion, period, config)) {
+      const taken = takenAtMost(belief, rate, at, cpu[i] ?? Number.NaN);
+      const left = (spare: number) => ((spare - taken) / rate) * 1000;
+      if (left(spareToTake(belief, cache)) < reactionTime(occasion, period, config)) {
+        // Those that may die come before those that may lose their cache.
+        const lives = left(spareToTake(belief, 0));
         // What it was given was computed for figures that are no older than this. Of one at rest its CPUs tell enough.
         const age = at - belief.takenAfter;
         const due = belief.target < belief.need - SAME ? untilHelped(belief) : belief.reaction;
-        lasts.set(belief, !isIdle(belief, at) && age + BALLOON_LATENCY > due ? Math.min(left, -age) : left);
+        lasts.set(belief, !isIdle(belief, at) && age + BALLOON_LATENCY > due ? Math.min(lives, -age) : lives);
         risks.push(belief);
         continue;
       }

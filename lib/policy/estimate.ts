@@ -24,7 +24,9 @@ import {
   ADOPTED_QUIET,
   BOOT_REPORTED,
   DEFAULT_SHARE,
+  FIRST_REFUSED_PAUSE,
   FLOOR_FRACTION,
+  GROW_BAND,
   HANGS_AFTER,
   LEAST_FLOOR,
   MISSED_APART,
@@ -127,8 +129,9 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
   const floor = min === undefined ? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)) : amountOf(min, maximum);
   draft.maximum = maximum;
   draft.floor = Math.min(floor, ceiling);
-  // One that did not come when it was last grown is not asked for more before its pause is over.
-  draft.ceiling = at < draft.growAfter && draft.actual > 0 ? Math.min(ceiling, Math.max(draft.actual, draft.floor)) : ceiling;
+  // One that did not come when it was last grown is not asked for more before its pause is over, and then for little: others give for it.
+  const tried = at < draft.growAfter ? 0 : draft.growPause > FIRST_REFUSED_PAUSE ? 2 * GROW_BAND : Number.POSITIVE_INFINITY;
+  draft.ceiling = draft.actual > 0 ? Math.min(ceiling, Math.max(draft.actual, draft.floor) + tried) : ceiling;
   draft.signal = signalOf(signal ?? config.signal, draft.usable, draft.unused);
   draft.share = share ?? DEFAULT_SHARE;
 }

@@ -164,8 +164,9 @@ const NUMBERS = {
   readsSince: NEVER,
   /** Reads a second, now and usually. */
   readRate: UNKNOWN,
-  /** Its page cache when they were last read. */
+  /** Its page cache when they were last read, and what it had grown by a second. */
   cacheAtReads: UNKNOWN,
+  cacheGrowth: 0,
   usualReads: UNKNOWN,
   /** Reads above the usual, of late. */
   excess: 0,

@@ -114,10 +114,16 @@ export const READS_BASELINE = 2000;
  */
 export const READS_RISE = 8 * MiB;
 export const READS_HALVE = 10_000;
+/** A guest that reads less a second, KiB, reads nothing that counts. Chosen. */
+export const READS_LEAST = 1 * MiB;
 /** Reads up to so many times the usual are usual. */
 export const READS_USUAL = 1.5;
-/** The usual is a mean in which what was seen so long ago, ms, counts half. */
+/**
+ * The usual is a mean in which what was seen so long ago, ms, counts half; where a guest reads less than that, sooner: what it read when its
+ * programs had taken its cache is usual no more once it has that again. Chosen.
+ */
 export const USUAL_HALVES = 30_000;
+export const USUAL_FALLS = 5000;
 /** Two readings of the disks' counters that are further apart tell no rate, ms. */
 export const READS_MOST_APART = 30_000;
 /** What a guest is given, while there is room, that has come to read from disk long after a shrink, or half of its size. Chosen. */

@@ -333,7 +333,7 @@ export class HarmJudge {
     if (guest.hung && !standing.hung) this.#awayUntil = Math.max(this.#awayUntil, now + HANG_MS);
     standing.hung = guest.hung;
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
-    if (risenOf(standing) >= RISING) standing.roseAt = now;
+    if (guest.figures !== null && risenOf(standing) >= RISING) standing.roseAt = now;
     // A slow balloon cannot bring in time what is given.
     const slow = guest.speed < this.#config.burstKiBs;
     if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
