@@ -7,7 +7,7 @@
  *     available = min(MemAvailable + ARC above its minimum, room within the cgroup) − file pages of the guests
  *     need      may spend  available − reserve − what guests can take before we react − grants that have not shown yet
  *     relief (what keeps a guest alive)  available − reserve − what keeps those alive that rise as well, as far as the host is seen to lose it
- *     optional growth      available − reserve − all that all guests can still take
+ *     optional growth      available − reserve − all that all guests can still take; what a guest had before us, as need
  *     a shrink below need  only while somebody waits in need and need cannot be paid, or `available` is under the reserve, or about to be
  *
  * and none of them more than the pool has left.
@@ -117,17 +117,18 @@ export function account(
     const pending = Math.min(guest.granted + guest.grantedBefore, left) + raised;
     all += left + raised;
     granted += pending;
-    const rest = Math.max(0, left - pending);
+    // What it is taken to take before we react takes what was granted first.
+    const beyond = (take: number) => Math.min(Math.max(0, left - pending), Math.max(0, take - pending));
     if (isMovable(guest) && isRising(guest, at, config)) {
       const rate = Math.min(guest.trend, config.burstKiBs);
-      rising += Math.min(rest, Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
+      rising += beyond(Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
       // What relief may have given it already counts in full.
       alive += Math.min(left, Math.max(0, guest.critical - guest.used));
     } else {
       // One whose figures show its rise is seen by them, once its spare no longer lasts until the next sweep; another by the host's memory.
       const tells = isMovable(guest) && guest.rss + UNTOUCHED_LEAST >= guest.used;
       const told = Math.max((config.burstKiBs * guest.reaction) / 1000, charge(guest) - guest.used - watermarks(guest));
-      rises.push(Math.min(rest, unseen, tells ? told : unseen));
+      rises.push(beyond(Math.min(unseen, tells ? told : unseen)));
     }
     alive += raised;
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;

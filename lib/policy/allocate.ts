@@ -19,6 +19,8 @@ export interface Claim {
   /** What it needs, and what it should have, were there room for all, within the guest's bounds. */
   readonly need: number;
   readonly want: number;
+  /** What it had before us; 0 = not known. */
+  readonly had: number;
 }
 
 /** What there is beside what the guests hold, KiB (account.ts). */
@@ -45,8 +47,8 @@ export interface Allocation {
  * Shares out what the guests hold and the room beside it. With λ found by filling ({@link fill}), for each guest i:
  *
  * - nobody is pressed, Σ max(0, need_i − holds_i) ≤ room and no shortage: everyone gets its need. Cushions, `used_i + λ share_i` between
- *   need_i and want_i, are filled from the optional room; no room for them is no reason to take from those who have them. With
- *   `surplus: guests` what is left is filled on top, up to the ceilings.
+ *   need_i and want_i, are filled up to what the guest had before us from the room, and beyond that from the optional room; no room for
+ *   them is no reason to take from those who have them. With `surplus: guests` what is left is filled on top, up to the ceilings.
  * - somebody waits in need and the room cannot pay it, or there is a shortage; then the guests together may have what they hold and the
  *   room, which is negative where the host is short:
  *   - enough for every need: cushions give, `used_i + λ share_i` between need_i and what of want_i it holds.
@@ -73,7 +75,9 @@ export function allocate(
     const total = held + optionalRoom;
     const spreads = surplus === 'guests' && sum(want) <= total - newcomer;
     const ceilings = () => column(claims, ({ ceiling }) => ceiling);
-    return { state: 'ample', sizes: spreads ? level(want, ceilings(), total - newcomer) : level(cushioned, want, total) };
+    if (spreads) return { state: 'ample', sizes: level(want, ceilings(), total - newcomer) };
+    const had = column(claims, ({ want, had }, i) => Math.max(cushioned[i] ?? 0, Math.min(want, had)));
+    return { state: 'ample', sizes: level(level(cushioned, had, held + room), want, total) };
   }
   // What the host is about to lack must come back, whatever room there is yet.
   const total = held + (shortage > 0 ? Math.min(room, -shortage) : room);

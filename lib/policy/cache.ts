@@ -109,7 +109,7 @@ function keepWhileRising(draft: Draft, at: number, config: PolicyConfig): void {
   const { intervalMs } = config;
   const { trend, used, original, target, cacheFloor } = draft;
   if (!isRising(draft, at, config) || !hasCache(draft)) return;
-  const ahead = Math.max(LEAST_SPARE, (trend * (intervalMs + UNSEEN)) / 1000);
+  const ahead = Math.max(LEAST_SPARE, (2 * trend * (intervalMs + UNSEEN)) / 1000);
   const size = Math.min(original, used + cacheOf(draft) + ahead);
   if (!(size > Math.max(cacheFloor, target))) return;
   draft.cacheFloor = size;

@@ -45,6 +45,7 @@ import {
   REBOOT_BLIND,
   RELIEF_FRACTION,
   RELIEF_STEP,
+  RESERVE_MARGIN,
   SAME,
 } from './limits.js';
 import { openWindow } from './readings.js';
@@ -110,9 +111,18 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const unproven = ({ cacheFloor, ceiling }: Belief) => Math.min(cacheFloor, ceiling);
   const needs = larger(needed, rest < GROW_BAND ? [] : grow(growing, unproven, rest, at, growthReason));
   budget -= cost(needs, growing, at);
+  // Close to the reserve what is given would be taken back as soon as it shows.
+  const calm = sample.host.pressure ? 0 : books.available - books.reserve * (1 + RESERVE_MARGIN);
+  // What a guest had before us it is given back out of what is really there.
+  const had = ({ allocation, original }: Belief) => Math.min(allocation, original || 0);
+  const returned = grow(optional, had, Math.min(budget - fund, calm), at, growthReason);
+  budget -= cost(returned, optional, at);
   const spent = Math.max(0, books.room) - budget;
-  const left = sample.host.pressure ? 0 : Math.min(budget - fund, books.optionalRoom - spent);
-  const cushions = grow(optional, ({ allocation }) => allocation, left, at, growthReason);
+  const left = Math.min(budget - fund, calm - spent, books.optionalRoom - spent);
+  const cushions = larger(
+    returned,
+    grow(optional, ({ allocation }) => allocation, left, at, growthReason),
+  );
 
   // Nobody has too much where all hold less than they need.
   const band = donors.some(({ target, need }) => target > need) ? GROW_BAND : EVEN_BAND;

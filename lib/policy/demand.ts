@@ -31,7 +31,6 @@ import {
   LEAST_SAMPLE,
   LEAST_SPARE,
   LEAST_SPARE_FRACTION,
-  MOST_CUSHION_FRACTION,
   REFRESHED_AGE,
   RELIEVED,
   RISING,
@@ -115,7 +114,7 @@ export interface Reaction {
  *
  *     critical = used + the spare that nobody takes + max(0, trend × min(reaction, 1 s) − hidden)
  *     need     = used − hidden + working cache + max(100 MiB, used / 10) + trend × reaction, at least used + working cache + 100 MiB
- *     want     = used − hidden + working cache + critical spare + min(max(trend, burst) × reaction, half of the maximum), at least `need`
+ *     want     = used − hidden + working cache + critical spare + max(trend, burst) × reaction, at least `need`
  *
  * Need is paid from what the host really has; the rest of `want` is optional growth (account.ts).
  */
@@ -130,7 +129,7 @@ export function demand(draft: Draft, { usualMs, nowMs }: Reaction, statsPeriodMs
   const least = Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) + unusable + (trend * nowMs) / 1000;
   const burst = Math.max(trend, config.burstKiBs) * reaction;
   const critical = criticalSpare(draft);
-  const cushion = Math.max(least, critical + working + Math.min(burst, draft.maximum * MOST_CUSHION_FRACTION));
+  const cushion = Math.max(least, critical + working + burst);
   // What it holds and cannot give (rule 5) others must be asked for.
   const ceiling = Math.max(draft.ceiling, Math.min(charge(draft), used + critical));
   const floor = draft.phase === 'stuck' ? Math.min(ceiling, Math.max(draft.floor, draft.reachable)) : Math.min(draft.floor, ceiling);

@@ -126,7 +126,9 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
   // Its process is killed at a hard limit, whatever the guest makes of it.
   const hard = facts?.hardLimit == null ? maximum : Math.max(0, facts.hardLimit - overhead(draft));
   const ceiling = Math.min(amountOf(max ?? maximum, maximum), maximum, hard);
-  const floor = min === undefined ? Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)) : amountOf(min, maximum);
+  // What nobody has set is no reason to have more than before us.
+  const usual = Math.min(Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), draft.original || Number.POSITIVE_INFINITY);
+  const floor = min === undefined ? usual : amountOf(min, maximum);
   draft.maximum = maximum;
   draft.floor = Math.min(floor, ceiling);
   // One that did not come when it was last grown is not asked for more before its pause is over, and then for little: others give for it.

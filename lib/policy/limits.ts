@@ -13,8 +13,6 @@ export const LEAST_SPARE_FRACTION = 0.1;
 export const CRITICAL_SPARE = 48 * MiB;
 /** How far `usable` is under `unused` where a guest reports only one of them: 69 MiB for a guest of 2 GiB [M]. */
 export const WATERMARKS = 69 * MiB;
-/** The cushion for a burst is no more than this part of the guest's maximum. */
-export const MOST_CUSHION_FRACTION = 1 / 2;
 
 /** The balloon counts in pages of this size: a target between two would end above itself [M]. */
 export const PAGE = 4;

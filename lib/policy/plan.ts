@@ -73,11 +73,11 @@ function share(claims: readonly Draft[], at: number, books: Account, { surplus }
 }
 
 function claimOf(draft: Draft, gives: boolean): Claim {
-  const { used, floor, ceiling, share, critical, need, want } = draft;
+  const { used, floor, ceiling, share, critical, need, want, original } = draft;
   const holds = charge(draft);
   // What cannot be had from it now others must be asked for.
   const kept = gives ? 0 : Math.min(holds, ceiling);
-  return { used, floor, ceiling, share, critical, need, want, holds, kept };
+  return { used, floor, ceiling, share, critical, need, want, had: original || 0, holds, kept };
 }
 
 /** Downwards so that the sum holds, but within the guest's bounds; what it needs exactly, where there is enough. */

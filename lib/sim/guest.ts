@@ -118,6 +118,8 @@ export class SimGuest {
   onKill: () => void = () => {};
   /** When its balloon last gave memory back by itself, ms of the host's clock. */
   deflatedAt = Number.NEGATIVE_INFINITY;
+  /** The least that it had, by its definition or somebody else's word, KiB. */
+  leastHad = Number.POSITIVE_INFINITY;
   /** Lowest spare seen, KiB. */
   leastSpare = Number.POSITIVE_INFINITY;
   /** Time that its virtual CPU has run, ms. */

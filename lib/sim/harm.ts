@@ -7,6 +7,7 @@
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import {
+  ADOPTED_INTERVALS,
   BRISK_AHEAD,
   CRITICAL_SPARE,
   GIVEN_WITHIN,
@@ -19,7 +20,7 @@ import {
 import { isNonsense } from './figures.js';
 import { DISK_RATE, type Killer, OVERHEAD, type SimGuest } from './guest.js';
 import type { SimHost, Stored } from './host.js';
-import { poolOf, reserveOf, type SimSettings, settingsReader } from './settings.js';
+import { floorOf, poolOf, reserveOf, type SimSettings, settingsReader } from './settings.js';
 import { balloonsOf, isControlled, type Unmanaged } from './unmanaged.js';
 
 export const HARMS = {
@@ -104,6 +105,8 @@ interface Standing {
   usedAtShrink: number;
   /** When its use last rose by RISING within a second. */
   roseAt: number;
+  /** When somebody else set its size. */
+  setAt: number;
   swapOut: number;
   majorFault: number;
   /** What it had read from disk at the last ticks, the latest first, and unmanaged. */
@@ -190,6 +193,7 @@ export class HarmJudge {
       const standing = this.#standings.get(guest);
       if (standing !== undefined) {
         standing.shortSince = null;
+        standing.setAt = now;
         // An order to take what it uses: its balloon is faster than anybody who would help.
         if (guest.target < guest.used + LEAST_SPARE) standing.awayUntil = Math.max(standing.awayUntil, now + CUT_MS);
       }
@@ -315,6 +319,7 @@ export class HarmJudge {
       excusedFaults: 0,
       usedAtShrink: 0,
       roseAt: Number.NEGATIVE_INFINITY,
+      setAt: Number.NEGATIVE_INFINITY,
       swapOut: 0,
       majorFault: 0,
       reads: [],
@@ -364,7 +369,9 @@ export class HarmJudge {
     // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
     // Where nobody has had anything to give, nobody can help the host.
-    if (!standings.some((standing) => isControlled(standing.guest, standing.settings) && canGive(standing))) this.#bareAt = this.#host.now;
+    // Whom somebody else has just set is left alone for a while (rule 13).
+    const left = (each: Standing) => this.#host.now - each.setAt < ADOPTED_INTERVALS * this.#config.intervalMs;
+    if (!standings.some((each) => isControlled(each.guest, each.settings) && canGive(each) && !left(each))) this.#bareAt = this.#host.now;
     const bare = this.#host.now - this.#bareAt < this.#config.intervalMs + NOTICED_MS;
     if (!this.#hostSound || this.#hostViolated || lied || bare || available >= least - slack) return;
     this.#hostViolated = true;
@@ -552,11 +559,12 @@ function isCapped(standing: Standing): boolean {
   return cap < guest.spec.maximum + guest.plugged && guest.size >= cap - SAME;
 }
 
-/** It has more than its floor, and than its critical spare and what it takes until it could be helped. */
+/** It answers, and has more than its floor, and than its critical spare and what it takes until it could be helped. */
 function canGive(standing: Standing): boolean {
   const { guest, settings } = standing;
+  if (!isReachable(guest) || guest.figures === null) return false;
   const soon = (risenOf(standing) * REACTION_MS) / 1000;
-  return guest.size > Math.max(settings.floor, guest.used + CRITICAL_SPARE + soon) + SHORT_BAND;
+  return guest.size > Math.max(floorOf(settings, guest), guest.used + CRITICAL_SPARE + soon) + SHORT_BAND;
 }
 
 /** How much its use has risen within a second, KiB; 0 where it has fallen. */

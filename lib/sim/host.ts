@@ -169,6 +169,7 @@ export class SimHost {
 
   store(guest: SimGuest, kib: number, by: Stored['by']): void {
     const { target, charge } = guest;
+    if (by === 'other') guest.leastHad = Math.min(guest.leastHad, kib);
     guest.setTarget(kib);
     this.onTarget({ guest, by, target, charge });
   }

@@ -12,7 +12,7 @@ import { isNonsense } from './figures.js';
 import { BALLOON_SPEED, type GuestSpec, type Killer, type SimGuest } from './guest.js';
 import { HARMS, HarmJudge } from './harm.js';
 import type { SimHost, Stored } from './host.js';
-import { type SimSettings, settingsReader } from './settings.js';
+import { floorOf, type SimSettings, settingsReader } from './settings.js';
 import type { Unmanaged } from './unmanaged.js';
 
 export const INVARIANTS = {
@@ -222,8 +222,9 @@ export class Invariants {
 
   /** What was ordered, stored or not: libvirt refuses what is above the maximum. */
   #checkBounds(guest: SimGuest, from: number, to: number): void {
-    const { floor, ceiling, managed } = this.#settings(guest);
-    const least = Math.min(floor, from);
+    const settings = this.#settings(guest);
+    const { ceiling, managed } = settings;
+    const least = Math.min(floorOf(settings, guest), from);
     if (!managed) this.#violate('bounds', guest, 'is moved, and is to be left alone');
     // A shrink that is taken back leaves it what it holds.
     if (to > from && to > Math.max(ceiling, this.#heldLately(guest)))

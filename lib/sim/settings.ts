@@ -3,10 +3,13 @@ import { amountOf } from '../common/units.js';
 import { type Config, guestOverrides, isIncluded } from '../config/config.js';
 import { DEFAULT_RESERVE, FLOOR_FRACTION, LEAST_FLOOR, LEAST_RESERVE, RESERVE_FRACTION } from '../policy/limits.js';
 import type { Signal } from '../policy/types.js';
-import type { GuestSpec } from './guest.js';
+import type { GuestSpec, SimGuest } from './guest.js';
 
 export interface SimSettings {
+  /** What is set, or what is usual ... */
   readonly floor: number;
+  /** ... and then it is no more than what the guest had. */
+  readonly floorSet: boolean;
   readonly ceiling: number;
   readonly signal: Signal;
   /** False: to be left alone. */
@@ -29,7 +32,12 @@ function settingsOf(config: Config, { name, maximum }: GuestSpec): SimSettings {
   const { min, max = maximum, signal = config.signal, manage = true } = guestOverrides(config, name);
   const ceiling = Math.min(amountOf(max, maximum), maximum);
   const floor = Math.min(min === undefined ? Math.max(LEAST_FLOOR, maximum * FLOOR_FRACTION) : amountOf(min, maximum), ceiling);
-  return { floor, ceiling, signal, managed: manage && isIncluded(config, name) };
+  return { floor, floorSet: min !== undefined, ceiling, signal, managed: manage && isIncluded(config, name) };
+}
+
+/** What a guest is not shrunk below. */
+export function floorOf({ floor, floorSet }: SimSettings, { leastHad, spec }: SimGuest): number {
+  return floorSet ? floor : Math.min(floor, leastHad, spec.current ?? spec.maximum);
 }
 
 /** @param total the host's memory @param hugePages what of it no guest's balloon draws on */

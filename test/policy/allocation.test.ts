@@ -22,6 +22,7 @@ function claimOf(
     ceiling,
     share,
     holds,
+    had: given.had ?? 0,
     kept: given.kept ?? 0,
   };
 }

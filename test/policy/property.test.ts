@@ -4,7 +4,7 @@ import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { type Order, ordered } from '../../lib/policy/decide.js';
 import { charge, isControlled, isMovable } from '../../lib/policy/guest.js';
-import { SAME } from '../../lib/policy/limits.js';
+import { RESERVE_MARGIN, SAME } from '../../lib/policy/limits.js';
 import { plan } from '../../lib/policy/plan.js';
 import { guest, World } from './world.js';
 
@@ -86,6 +86,7 @@ t.test('growth spends no more than there is for it, and targets stay within floo
         // The worst case: every grant lands before every release.
         let spent = 0;
         let surplus = false;
+        let returned = false;
         let need = false;
         for (const { to, from, uuid, reason } of moves) {
           const belief = world.model.guests.find((each) => each.uuid === uuid);
@@ -94,11 +95,15 @@ t.test('growth spends no more than there is for it, and targets stay within floo
             throw new Error(`${uuid}: ${from} to ${to}, ${reason}, over its ceiling of ${belief.ceiling}`);
           if (to < from && to < belief.floor) throw new Error(`${uuid}: ${from} to ${to}, ${reason}, under its floor of ${belief.floor}`);
           spent += Math.max(0, to - charge(belief));
-          surplus ||= reason === 'surplus' && to > charge(belief);
+          surplus ||= reason === 'surplus' && to > Math.max(charge(belief), belief.original);
+          returned ||= reason === 'surplus' && to > charge(belief);
           need ||= (reason === 'need' || reason === 'bounds') && to > charge(belief);
         }
         if (spent > Math.max(0, account.reliefRoom) + 1) throw new Error(`${spent} of ${account.reliefRoom} were spent on relief`);
         if (need && spent > account.room + 1) throw new Error(`${spent} of ${account.room} were spent on need`);
+        const { room, available, reserve } = account;
+        if (returned && spent > Math.min(room, available - reserve * (1 + RESERVE_MARGIN)) + 1)
+          throw new Error(`${spent} of ${room} were spent on what guests had before`);
         if (surplus && spent > account.optionalRoom + 1) throw new Error(`${spent} of ${account.optionalRoom} were spent on surplus`);
         if (surplus) optional++;
         else if (spent > 0) needed++;
