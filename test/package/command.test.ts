@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { plainly } from '../environment.js';
-import { startDaemon } from './support.js';
+import { startDaemon } from '../native/support.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
