@@ -202,7 +202,7 @@ export function readFigures(
   const least = paired ? size : Math.min(draft.actual, before.actual || draft.actual);
   const expected = draft.used + (draft.trend * Math.max(0, between || 0)) / 1000;
   const used = paired || Number.isNaN(draft.used) ? size - spare : Math.min(size - spare, Math.max(least - spare, expected));
-  const hid = paired && draft.paired ? newlyHidden(draft, size, figure(UNUSED)) : 0;
+  const hid = paired && draft.paired ? newlyHidden(draft, size, figure(UNUSED), size - spare - draft.used) : 0;
   const rise = used - hid - draft.used;
   if (elapsed > 0) {
     draft.trend = trend(draft, rise, between);
@@ -296,15 +296,22 @@ function sane(spare: number, available: number, maximum: number): boolean {
  * How much more is hidden than at the last figures, KiB: memory that the guest's kernel was given and does not count as free. Were it in use, or
  * page cache, it would have been touched, and so be resident:
  *
- *     hidden ← min(48 MiB, max(0, hidden + min(grown, grown − rise of MemFree − rise of resident memory)))
+ *     hidden ← min(48 MiB, max(0, hidden + min(grown, rise of use, grown − rise of MemFree − rise of resident memory)))
  *
  * It is used up before what counts as free: resident memory rises then, and MemFree does not fall.
  */
-function newlyHidden({ hidden, size: before, unused: unusedBefore, rss, rssAtFigures }: Belief, size: number, unused: number): number {
+function newlyHidden(
+  { hidden, size: before, unused: unusedBefore, rss, rssAtFigures }: Belief,
+  size: number,
+  unused: number,
+  risen: number,
+): number {
   const grown = size - before;
   const unseen = grown - (unused - unusedBefore) - (rss - rssAtFigures);
   if (!(rss > 0) || Number.isNaN(unseen)) return 0;
-  return Math.min(HIDDEN_MOST, Math.max(0, hidden + Math.min(Math.max(0, grown), unseen))) - hidden;
+  // What has become page cache instead counts as spare.
+  const more = Math.min(Math.max(0, grown), Math.max(0, risen));
+  return Math.min(HIDDEN_MOST, Math.max(0, hidden + Math.min(more, unseen))) - hidden;
 }
 
 /** Of a rise of use: fast up, slow down (time constant 4 s), never negative. */
