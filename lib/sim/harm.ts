@@ -338,7 +338,7 @@ export class HarmJudge {
     if (guest.hung && !standing.hung) this.#awayUntil = Math.max(this.#awayUntil, now + HANG_MS);
     standing.hung = guest.hung;
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
-    if (guest.figures !== null && risenOf(standing) >= RISING) standing.roseAt = now;
+    if (!guest.unballooned && risenOf(standing) >= RISING) standing.roseAt = now;
     // A slow balloon cannot bring in time what is given.
     const slow = guest.speed < this.#config.burstKiBs;
     if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
@@ -562,7 +562,7 @@ function isCapped(standing: Standing): boolean {
 /** It answers, and has more than its floor, and than its critical spare and what it takes until it could be helped. */
 function canGive(standing: Standing): boolean {
   const { guest, settings } = standing;
-  if (!isReachable(guest) || guest.figures === null) return false;
+  if (!isReachable(guest)) return false;
   const soon = (risenOf(standing) * REACTION_MS) / 1000;
   return guest.size > Math.max(floorOf(settings, guest), guest.used + CRITICAL_SPARE + soon) + SHORT_BAND;
 }

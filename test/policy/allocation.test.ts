@@ -133,6 +133,27 @@ t.test('no room for cushions takes from nobody, and need is paid beside it', asy
   t.same([...sizes], [480 * MiB, 420 * MiB, 400 * MiB]);
 });
 
+t.test(
+  'what a guest had before comes back out of the room that need leaves, more than that only out of what is left if all take all',
+  async (t) => {
+    const claims = [
+      claimOf(300 * MiB, 100 * MiB, { cushion: 200 * MiB, holds: 400 * MiB, had: 500 * MiB }),
+      claimOf(300 * MiB, 100 * MiB, { cushion: 200 * MiB, holds: 380 * MiB, had: 380 * MiB }),
+    ];
+    const rooms = { room: 400 * MiB, reliefRoom: 400 * MiB, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 };
+    t.same([...allocate(claims, rooms, 'host').sizes], [500 * MiB, 400 * MiB]);
+    t.same([...allocate(claims, { ...rooms, room: 60 * MiB }, 'host').sizes], [440 * MiB, 400 * MiB]);
+  },
+);
+
+t.test('nobody gives for a room that is negative by what others could take, but to one that waits', async (t) => {
+  const rooms = { room: -200 * MiB, reliefRoom: 0, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 };
+  const alone = [claimOf(300 * MiB, 100 * MiB, { holds: 360 * MiB })];
+  t.same([...allocate(alone, rooms, 'host').sizes], [360 * MiB]);
+  const two = [claimOf(300 * MiB, 100 * MiB, { holds: 360 * MiB }), claimOf(300 * MiB, 100 * MiB, { holds: 440 * MiB })];
+  t.same([...allocate(two, rooms, 'host').sizes], [400 * MiB, 400 * MiB]);
+});
+
 t.test('what there is for cushions goes to those with the least spare', async (t) => {
   const claims = [
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 400 * MiB }),
