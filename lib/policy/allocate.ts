@@ -50,7 +50,7 @@ export interface Allocation {
  *   need_i and want_i, are filled up to what the guest had before us from the room, and beyond that from the optional room; no room for
  *   them is no reason to take from those who have them. With `surplus: guests` what is left is filled on top, up to the ceilings.
  * - somebody waits in need and the room cannot pay it, or there is a shortage; then the guests together may have what they hold and the
- *   room, and less than they hold only where there is a shortage: a room that is negative by what others could take is nobody's need:
+ *   room, which is negative where the host is short, or may be before we react: nobody is paid before it is made up for:
  *   - enough for every need: cushions give, `used_i + λ share_i` between need_i and what of want_i it holds.
  *   - contended, enough for Σ critical: `used_i + λ share_i` between critical_i and need_i. Spare per share is equal.
  *   - overcommitted, the relief room added as far as Σ critical: `used_i + λ share_i` between min(holds_i, critical_i) and critical_i. Nobody is pushed into its critical spare for
@@ -80,7 +80,7 @@ export function allocate(
     return { state: 'ample', sizes: level(level(cushioned, had, held + room), want, total) };
   }
   // What the host is about to lack must come back, whatever room there is yet.
-  const total = held + (shortage > 0 ? Math.min(room, -shortage) : Math.max(0, room));
+  const total = held + (shortage > 0 ? Math.min(room, -shortage) : room);
   if (sum(need) <= total) return { state: 'ample', sizes: level(need, cushioned, total) };
   const critical = column(claims, ({ critical, kept }) => Math.max(critical, kept));
   if (sum(critical) <= total) return { state: 'contended', sizes: level(critical, need, total) };

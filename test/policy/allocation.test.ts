@@ -146,14 +146,6 @@ t.test(
   },
 );
 
-t.test('nobody gives for a room that is negative by what others could take, but to one that waits', async (t) => {
-  const rooms = { room: -200 * MiB, reliefRoom: 0, optionalRoom: -8 * GiB, newcomer: 0, shortage: 0 };
-  const alone = [claimOf(300 * MiB, 100 * MiB, { holds: 360 * MiB })];
-  t.same([...allocate(alone, rooms, 'host').sizes], [360 * MiB]);
-  const two = [claimOf(300 * MiB, 100 * MiB, { holds: 360 * MiB }), claimOf(300 * MiB, 100 * MiB, { holds: 440 * MiB })];
-  t.same([...allocate(two, rooms, 'host').sizes], [400 * MiB, 400 * MiB]);
-});
-
 t.test('what there is for cushions goes to those with the least spare', async (t) => {
   const claims = [
     claimOf(300 * MiB, 100 * MiB, { cushion: 80 * MiB, holds: 400 * MiB }),
