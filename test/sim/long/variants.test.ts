@@ -217,10 +217,10 @@ const variants: readonly Variant[] = [
     scenario: `
       host: { memory: 4600MiB, used: 1GiB }
       duration: 110
-      config: { burst: 400MiB/s, sampling-budget: 0% }
+      config: { surplus: guests }
       guests:
         - { name: caches, max: 4GiB, size: 1GiB, uses: 900MiB, cache: [{ at: 0, size: 3GiB, rate: 200MiB/s }] }
-        - { name: works, max: 2GiB, uses: 300MiB, eats: [{ at: 60, size: 1500MiB, rate: 20MiB/s }] }`,
+        - { name: works, max: 2GiB, uses: 300MiB, eats: [{ at: 60, size: 1500MiB, rate: 120MiB/s }] }`,
     violates: ['dies'],
   },
   {
