@@ -71,8 +71,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
       for (size_t at = 0; at < open.size(); ++at) {
         if (late[at]) Settle(open[at], Unknown(calls_[open[at]]));
       }
-      punctual_ = false;
-      silence_->Begin();
+      silence_->GivenUp();
     }
     Watch();
     FinishIfDone(lock);
@@ -125,7 +124,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
 
   void GiveUp() {
     std::unique_lock lock(mutex_);
-    punctual_ = false;
+    if (silence_) silence_->GivenUp();
     const auto open = Open();
     const auto fates = session_->gate->GiveUp(TicketsOf(open));
     for (size_t at = 0; at < open.size(); ++at) {
@@ -153,7 +152,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     session_->timer->Cancel(timer_);
     if (silence_) {
       session_->timer->Cancel(late_);
-      if (punctual_) silence_->Over();
+      silence_->Over();
     }
     lock.unlock();
     done(std::move(outcomes_));
@@ -170,8 +169,6 @@ class Batch : public std::enable_shared_from_this<Batch> {
   size_t outstanding_;
   Timer::Id timer_;
   std::optional<Silence> silence_;
-  // Nothing has been given up.
-  bool punctual_ = true;
   Timer::Id late_;
 };
 

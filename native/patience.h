@@ -47,13 +47,22 @@ class Silence {
   // When those that are still out are late.
   Clock::time_point LateAt() const { return since_ + patience_.Late(); }
 
-  // All have come back, none of them late.
-  void Over() { patience_.Took(longest_); }
+  // Calls have been given up, and nobody knows how long they take. Another silence begins.
+  void GivenUp() {
+    punctual_ = false;
+    Begin();
+  }
+
+  // None is out any more.
+  void Over() {
+    if (punctual_) patience_.Took(longest_);
+  }
 
  private:
   Patience& patience_;
   Clock::time_point since_;
   Clock::duration longest_{};
+  bool punctual_ = true;
 };
 
 }  // namespace memcoord

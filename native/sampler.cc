@@ -206,11 +206,9 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
       std::vector<size_t> asked;
       const auto late = session_->gate->GiveUpInFlight(TicketsOf(asked));
       for (size_t at = 0; at < asked.size(); ++at) {
-        if (!late[at]) continue;
-        Settle(asked[at], kMissed);
-        punctual_ = false;
+        if (late[at]) Settle(asked[at], kMissed);
       }
-      silence_.Begin();
+      silence_.GivenUp();
     }
     Watch();
     FinishIfDone(lock);
@@ -261,7 +259,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
 
   void Refreshed(size_t i, double refreshed) {
     std::unique_lock lock(mutex_);
-    if (done_ == nullptr || progress_[i].settled) return;
+    if (done_ == nullptr) return;
     silence_.Broken();
     progress_[i].refreshed = refreshed;
     if (refreshed == 0) return AwaitFigures(i);
@@ -299,7 +297,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
 
   void Returned(size_t i, const Row& row) {
     std::unique_lock lock(mutex_);
-    if (done_ == nullptr || progress_[i].settled) return;
+    if (done_ == nullptr) return;
     silence_.Broken();
     sweep_.rows[i] = row;
     if (row[kStatus] == kRead) ++read_;
@@ -329,7 +327,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     for (size_t at = 0; at < asked.size(); ++at) {
       Settle(asked[at], fates[at] == GuestGate::Fate::kWaiting ? kSetAside : kMissed);
     }
-    punctual_ = false;
+    silence_.GivenUp();
     if (IsUnanswered()) return Finish(lock, OwnError(kDeadline, kReading, {}, "no answer in time"));
     FinishIfDone(lock);
   }
@@ -345,7 +343,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   void Finish(std::unique_lock<std::mutex>& lock, Result<Sweep> result) {
     if (done_ == nullptr) return;
     const auto done = std::exchange(done_, nullptr);
-    if (punctual_ && read_ > 0) silence_.Over();
+    if (read_ > 0) silence_.Over();
     session_->timer->Cancel(deadline_);
     session_->timer->Cancel(late_);
     lock.unlock();
@@ -360,8 +358,6 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   // Of the list, then of the guests.
   Timer::Id late_;
   Silence silence_;
-  // Nobody has been given up.
-  bool punctual_ = true;
   // The guests to read are known: by the list, or without it, while it is late.
   bool listed_ = false;
   bool late_list_ = false;

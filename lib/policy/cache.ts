@@ -61,14 +61,12 @@ function hasCache(belief: Belief): boolean {
   return cacheOf(belief) >= LEAST_CACHE;
 }
 
-/** It was given memory for its cache, and has not been seen to have read enough. */
-function isRefilling({ fills, probeAfter }: Belief, at: number): boolean {
-  return fills > 0 && at < probeAfter;
-}
-
-/** It reads into what it has free: nobody knows yet whether it will read that again. */
-function isFilling({ readRate, cacheGrowth }: Belief): boolean {
-  return Math.min(readRate, cacheGrowth) >= READS_LEAST;
+/**
+ * It reads into what it has free: it was given that for its cache and has not been seen to have read enough, or nobody knows yet whether it will
+ * read it again.
+ */
+function isFilling({ fills, probeAfter, readRate, cacheGrowth }: Belief, at: number): boolean {
+  return (fills > 0 && at < probeAfter) || Math.min(readRate, cacheGrowth) >= READS_LEAST;
 }
 
 /** Folds what the guest has read from its disks, where that was asked for, into what is believed of its cache. */
@@ -125,7 +123,7 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
   const first = Math.max(0, cache - draft.cacheAtReads);
   draft.cacheAtReads = cache;
   draft.cacheGrowth = (1000 * first) / elapsed;
-  const again = Math.max(0, draft.readRate - (1000 * first) / elapsed);
+  const again = Math.max(0, draft.readRate - draft.cacheGrowth);
   if (Number.isNaN(draft.usualReads)) draft.usualReads = 0;
   const above = (Math.max(0, again - READS_USUAL * draft.usualReads) * elapsed) / 1000;
   // What it was given back it reads once more. That it has read enough has yet to be seen.
@@ -184,7 +182,7 @@ export function mostToProbe(belief: Belief, at: number): number {
   const { target, cacheFloor, maximum, probes } = belief;
   const above = Math.max(0, target - cacheFloor);
   if (!hasCache(belief)) return above;
-  if (isRefilling(belief, at) || isFilling(belief)) return 0;
+  if (isFilling(belief, at)) return 0;
   const free = freeOf(belief);
   if (free >= GIVE_MARGIN) return Math.min(free, above);
   if (!mayProbe(belief, at)) return 0;
@@ -212,7 +210,7 @@ export function noteCut(draft: Draft, to: number, at: number): void {
 export function isWatched(belief: Belief, at: number): boolean {
   const { phase, target, allocation, original, probeAfter, cutAt, readsAt, unused } = belief;
   if (phase !== 'steady' || !hasCache(belief)) return false;
-  if (at - cutAt < WATCHED_FOR || isRefilling(belief, at) || isFilling(belief)) return true;
+  if (at - cutAt < WATCHED_FOR || isFilling(belief, at)) return true;
   if (target > allocation + 2 * GIVE_MARGIN && at >= probeAfter - 2 * READS_BASELINE) return true;
   // What it may have come to work in since: seldom while it idles, as reading the counters is not free.
   if (!(target < original - SAME) || isRoomy(belief, unused)) return false;

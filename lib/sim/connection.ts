@@ -131,7 +131,6 @@ class Connection implements Hypervisor {
     const { guests } = this.#host;
     const same = this.#identities.length === guests.length && this.#identities.every(({ id }, i) => id === guests[i]?.id);
     if (!same) this.#identities = guests.map(({ uuid, id, spec }) => ({ uuid, id, name: spec.name }));
-    const identities = this.#identities;
     const figures = new Float64Array(guests.length * STRIDE).fill(Number.NaN);
     guests.forEach((guest, row) => {
       const at = row * STRIDE;
@@ -144,7 +143,7 @@ class Connection implements Hypervisor {
     });
     // The others have been read long before one that hangs is given up.
     if (missed.size > 0) await this.#clock.sleep(Math.min(LATE_MS, deadlineMs)).done;
-    return { guests: identities, figures };
+    return { guests: this.#identities, figures };
   };
 
   #statusOf(guest: SimGuest, missed: ReadonlySet<SimGuest>): number {

@@ -119,7 +119,7 @@ export class SimGuest {
   /** When its balloon last gave memory back by itself, ms of the host's clock. */
   deflatedAt = Number.NEGATIVE_INFINITY;
   /** The least that it had, by its definition or somebody else's word, KiB. */
-  leastHad = Number.POSITIVE_INFINITY;
+  leastHad: number;
   /** Lowest spare seen, KiB. */
   leastSpare = Number.POSITIVE_INFINITY;
   /** Time that its virtual CPU has run, ms. */
@@ -159,7 +159,7 @@ export class SimGuest {
     this.spec = spec;
     this.uuid = uuid;
     this.id = id;
-    this.target = spec.current ?? spec.maximum;
+    this.target = this.leastHad = spec.current ?? spec.maximum;
     this.actual = bootMs > 0 ? spec.maximum : this.target;
     this.#at = at;
     this.#clock = at;

@@ -36,8 +36,8 @@ function settingsOf(config: Config, { name, maximum }: GuestSpec): SimSettings {
 }
 
 /** What a guest is not shrunk below. */
-export function floorOf({ floor, floorSet }: SimSettings, { leastHad, spec }: SimGuest): number {
-  return floorSet ? floor : Math.min(floor, leastHad, spec.current ?? spec.maximum);
+export function floorOf({ floor, floorSet }: SimSettings, { leastHad }: SimGuest): number {
+  return floorSet ? floor : Math.min(floor, leastHad);
 }
 
 /** @param total the host's memory @param hugePages what of it no guest's balloon draws on */
