@@ -80,6 +80,7 @@ function noteReads(draft: Draft, reads: number, at: number, config: PolicyConfig
   if (Number.isNaN(reads)) return;
   if (reads < 0) {
     draft.reads = reads;
+    draft.readRate = Number.NaN;
     return;
   }
   const elapsed = at - draft.readsAt;

@@ -111,14 +111,13 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const unproven = ({ cacheFloor, ceiling }: Belief) => Math.min(cacheFloor, ceiling);
   const needs = larger(needed, rest < GROW_BAND ? [] : grow(growing, unproven, rest, at, growthReason));
   budget -= cost(needs, growing, at);
+  const spent = Math.max(0, books.room) - budget;
   // Close to the reserve what is given would be taken back as soon as it shows.
-  const calm = sample.host.pressure ? 0 : books.available - books.reserve * (1 + RESERVE_MARGIN);
+  const calm = Math.min(budget - fund, (sample.host.pressure ? 0 : books.available - books.reserve * (1 + RESERVE_MARGIN)) - spent);
   // What a guest had before us it is given back out of what is really there.
   const had = ({ allocation, original }: Belief) => Math.min(allocation, original || 0);
-  const returned = grow(optional, had, Math.min(budget - fund, calm), at, growthReason);
-  budget -= cost(returned, optional, at);
-  const spent = Math.max(0, books.room) - budget;
-  const left = Math.min(budget - fund, calm - spent, books.optionalRoom - spent);
+  const returned = grow(optional, had, calm, at, growthReason);
+  const left = Math.min(calm, books.optionalRoom - spent) - cost(returned, optional, at);
   const cushions = larger(
     returned,
     grow(optional, ({ allocation }) => allocation, left, at, growthReason),

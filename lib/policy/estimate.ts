@@ -127,7 +127,8 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
   const hard = facts?.hardLimit == null ? maximum : Math.max(0, facts.hardLimit - overhead(draft));
   const ceiling = Math.min(amountOf(max ?? maximum, maximum), maximum, hard);
   // What nobody has set is no reason to have more than before us.
-  const usual = Math.min(Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), draft.original || Number.POSITIVE_INFINITY);
+  const had = draft.original || figure(ACTUAL) || Number.POSITIVE_INFINITY;
+  const usual = Math.min(Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), had);
   const floor = min === undefined ? usual : amountOf(min, maximum);
   draft.maximum = maximum;
   draft.floor = Math.min(floor, ceiling);

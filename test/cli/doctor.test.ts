@@ -140,7 +140,9 @@ t.test('what memcoord copes with is a note', async (t) => {
   t.match(full.what, [/^note: holds its maximum, 2GiB/]);
   t.match(full.mend[0], /^virsh -c sim:\/\/\/host setmaxmem one 4096MiB --config/);
 
-  const low = await findingsWith({}, {}, { current: 200 * MiB, uses: () => 80 * MiB });
+  const small = { current: 200 * MiB, uses: () => 80 * MiB };
+  t.same((await findingsWith({}, {}, small)).what, [], 'a floor that nobody has set is no more than what a guest has');
+  const low = await findingsWith({ metadata: '<m min="256MiB"/>' }, {}, small);
   t.equal(low.code, 0);
   t.match(low.what, ['note: holds 200MiB, less than its floor of 256MiB: memcoord run raises it']);
 

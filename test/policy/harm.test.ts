@@ -1,11 +1,12 @@
 /** Do no harm: who is taken from, for whom, and who is not (docs/ballooning.md, rule 15). */
 import t from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
-import { PROGRESS_WINDOW, SAME } from '../../lib/policy/limits.js';
+import { reserveOf } from '../../lib/policy/account.js';
+import { PROGRESS_WINDOW, RESERVE_MARGIN, SAME } from '../../lib/policy/limits.js';
 import { plan } from '../../lib/policy/plan.js';
 import type { Move } from '../../lib/policy/types.js';
 import { STRIDE, USABLE } from '../../lib/sweep.js';
-import { guest, World } from './world.js';
+import { guest, NOTHING_WRONG, World } from './world.js';
 
 const shrinks = (moves: readonly Move[]) => moves.filter(({ from, to }) => to < from);
 const need = ({ model }: World, name: string) => model.guests.find((belief) => belief.name === name)?.need ?? Number.NaN;
@@ -117,6 +118,35 @@ t.test('with surplus: guests nobody is taken from for it where there is no room'
   );
   world.total = 16 * GiB;
   t.same(world.run(30), []);
+});
+
+t.test('need and what guests had before us together leave an eighth of the reserve above it', async (t) => {
+  const world = new World(
+    [guest('needs', { actual: 560 * MiB, used: 550 * MiB, cpu: 0 }), guest('had', { actual: 400 * MiB, used: 150 * MiB, cpu: 0 })],
+    { samplingBudget: 0 },
+  );
+  world.remembered.set('had', { ...NOTHING_WRONG, original: 1500 * MiB, target: 400 * MiB });
+  const calm = reserveOf({ total: world.total, hugePages: 0 }, world.config) * (1 + RESERVE_MARGIN);
+  world.available = calm + 120 * MiB;
+  let spent = 0;
+  for (let round = 0; round < 4 && spent === 0; round++) {
+    const { moves } = world.sample();
+    spent = moves.reduce((sum, { from, to }) => sum + Math.max(0, to - from), 0);
+    world.obey(moves);
+  }
+  t.ok(spent > 60 * MiB && spent <= 120 * MiB, `${spent / MiB} MiB of 120`);
+});
+
+t.test('a floor that nobody has set is no more than what a guest had, from the first sample on', async (t) => {
+  const world = new World([
+    guest('small', { actual: 167 * MiB, used: 60 * MiB }),
+    guest('set', { actual: 167 * MiB, used: 60 * MiB, overrides: { min: 200 * MiB } }),
+  ]);
+  world.sample();
+  t.same(
+    world.model.guests.map(({ floor }) => floor),
+    [167 * MiB, 200 * MiB],
+  );
 });
 
 /** A guest of 1 GiB that says that it has nothing to spare, while its process has touched `touched`; beside one that is honest. */
