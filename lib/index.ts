@@ -10,12 +10,22 @@ export {
   CoordinatorStateError,
   type MoveOutcome,
 } from './coordinator/coordinator.js';
+export { type Lock, LockedError, takeLock } from './coordinator/lock.js';
 export type { Notice, Restored } from './coordinator/messages.js';
 export { type Difference, fromLine, type RecordedSample, RecordingError, replay } from './coordinator/recording.js';
 export { type GuestView, readOnce, type Snapshot } from './coordinator/snapshot.js';
-export { fileState, type SavedGuest, type SavedGuests, type State, statePath } from './coordinator/state.js';
+export {
+  fileState,
+  type SavedGuest,
+  type SavedGuests,
+  type State,
+  type StateOptions,
+  type StatePlace,
+  stateOf,
+  statePlace,
+} from './coordinator/state.js';
 export type { DomainFacts, HostMemory, Hypervisor, HypervisorEvent } from './hypervisor.js';
-export { openLibvirt as open } from './libvirt/hypervisor.js';
+export { type OpenOptions, openLibvirt as open } from './libvirt/hypervisor.js';
 export type { LibvirtError } from './libvirt/native.js';
 export type { Account } from './policy/account.js';
 export { type Allocation, allocate, type Claim, type Room } from './policy/allocate.js';

@@ -92,7 +92,7 @@ async function cycles(hypervisor: Hypervisor, uri: string): Promise<void> {
   };
   // No extra samples of some guests: every sample is a cycle. The interval is the shortest that there is.
   const config = { ...defaultConfig(), uri, intervalMs: 100, samplingBudget: 0 };
-  const coordinator = new Coordinator({ connect: async () => watched, config, dryRun: true, time });
+  const coordinator = new Coordinator({ connect: async () => watched, config, dryRun: true, state: null, time });
   const fail = (error: Error): void => {
     console.error(error);
     process.exit(1);

@@ -6,7 +6,7 @@ import { Coordinator } from '../coordinator/coordinator.js';
 import { type Lock, LockedError, lockHolder, lockOwner, takeLock } from '../coordinator/lock.js';
 import type { Restored } from '../coordinator/messages.js';
 import { FAILED } from './failure.js';
-import { byName, type Connect, configFrom, connectLibvirt, connectToHold, type Options, printOut, stateOf } from './session.js';
+import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut } from './session.js';
 
 export interface ReleaseOptions extends Options {
   readonly stop?: boolean;
@@ -30,27 +30,19 @@ export async function release(options: ReleaseOptions, surroundings: ReleaseSurr
   const dryRun = options.dryRun === true;
   // Whatever the coordinator's interval is: nobody wants to wait for it here.
   const config = { ...(await configFrom(options)), intervalMs: 1000 };
-  const held: { lock: Lock | null } = { lock: null };
-  const attach = () =>
-    connectToHold(connect, config.uri, dryRun, async (hostId) => {
-      held.lock = await hold(hostId, options.stop === true, tell);
-    });
   const coordinator = new Coordinator({
-    connect: attach,
+    connect: () => connect(config.uri, { readOnly: dryRun }),
     config,
     dryRun,
-    state: stateOf(tell, { readOnly: dryRun }),
+    lock: (hostId) => hold(hostId, options.stop === true, tell),
     ...(time === undefined ? {} : { time }),
   });
-  try {
-    await coordinator.start();
-    const guests = byName(await coordinator.release());
-    for (const guest of guests) print(line(guest, dryRun));
-    if (guests.length === 0) tell('no guest is running');
-    return guests.some(({ original, why }) => !Number.isNaN(original) && why !== null) ? FAILED : 0;
-  } finally {
-    await held.lock?.release();
-  }
+  coordinator.on('notice', ({ kind, message }) => kind === 'state' && tell(message));
+  await coordinator.start();
+  const guests = byName(await coordinator.release());
+  for (const guest of guests) print(line(guest, dryRun));
+  if (guests.length === 0) tell('no guest is running');
+  return guests.some(({ original, why }) => !Number.isNaN(original) && why !== null) ? FAILED : 0;
 }
 
 function line({ name, size, original, why }: Restored, dryRun: boolean): string {

@@ -5,11 +5,10 @@ import type { Time } from '../common/time.js';
 import { formatAmount } from '../common/units.js';
 import type { Config } from '../config/config.js';
 import { Coordinator } from '../coordinator/coordinator.js';
-import { type Lock, takeLock } from '../coordinator/lock.js';
 import { FAILED, UnreachableError } from './failure.js';
 import { createLog, type Log, type LogFormat, logMove, logNotice } from './log.js';
 import { openRecording } from './record.js';
-import { type Connect, configFrom, connectLibvirt, connectToHold, keepInput, type Options, stateOf, virsh } from './session.js';
+import { type Connect, configFrom, connectLibvirt, keepInput, type Options, virsh } from './session.js';
 import { version } from './version.js';
 
 export interface RunOptions extends Options {
@@ -38,18 +37,12 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
       : await openRecording(record, (error) =>
           log.error({ kind: 'record' }, `${record}: ${error.message}: recording ends, coordinating goes on`),
         );
-  /** By the host's id. Where libvirt finds no UUID of the machine it makes one up, another at each start of its daemon. */
-  const locks = new Map<string, Lock>();
-
-  const attach = () =>
-    connectToHold(connect, config.uri, dryRun, async (hostId) => {
-      if (!locks.has(hostId)) locks.set(hostId, await takeLock(hostId));
-    });
   const coordinator = new Coordinator({
-    connect: attach,
+    // A dry run changes nothing, and gets no right to.
+    connect: () => connect(config.uri, { readOnly: dryRun }),
     config,
     dryRun,
-    ...(dryRun ? {} : { state: stateOf((message) => log.warn({ kind: 'state' }, message)) }),
+    ...(dryRun ? { state: null } : {}),
     ...(time === undefined ? {} : { time }),
   });
   let connected = false;
@@ -90,7 +83,6 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
     process.off('SIGHUP', reread);
     signals.end();
     await recording?.close();
-    for (const lock of locks.values()) await lock.release();
   }
 }
 

@@ -3,8 +3,6 @@ import { stat } from 'node:fs/promises';
 import { printable, shellQuoted } from '../common/text.js';
 import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config/config.js';
 import { HOST_SETTINGS, readSetting } from '../config/settings.js';
-import { fileState, type State, stateName, statePath } from '../coordinator/state.js';
-import { bootId, machineId } from '../host/memory.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { UnreachableError, UsageError } from './failure.js';
 
@@ -23,24 +21,6 @@ export const connectLibvirt: Connect = async (uri, options) => {
     throw new UnreachableError(uri, error);
   }
 };
-
-/** Connects, and has the host's lock taken by `hold`. A dry run changes nothing, and gets no right to. */
-export async function connectToHold(
-  connect: Connect,
-  uri: string,
-  dryRun: boolean,
-  hold: (hostId: string) => Promise<void>,
-): Promise<Hypervisor> {
-  const hypervisor = await connect(uri, { readOnly: dryRun });
-  try {
-    const hostId = dryRun ? null : await hypervisor.hostId();
-    if (hostId !== null) await hold(hostId);
-    return hypervisor;
-  } catch (error) {
-    await hypervisor.close({ deadlineMs: 1000 });
-    throw error;
-  }
-}
 
 /**
  * The command line over the file that it names over the defaults.
@@ -61,15 +41,6 @@ export async function configFrom(options: Options, mayBeEmpty = true): Promise<C
 /** Commander names `--on-exit` onExit. */
 function camelCase(name: string): string {
   return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
-}
-
-/** Where a coordinator of a host keeps what must outlive it; nowhere where no other process can share the host. */
-export function stateOf(warn: (message: string) => void, options: { readonly readOnly?: boolean } = {}) {
-  return async (hypervisor: Hypervisor): Promise<State | null> => {
-    const hostId = await hypervisor.hostId();
-    if (hostId === null) return null;
-    return fileState(statePath(stateName(hypervisor.uri, hostId, await machineId())), await bootId(), warn, options);
-  };
 }
 
 /**

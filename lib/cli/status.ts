@@ -3,14 +3,15 @@
 import { printable } from '../common/text.js';
 import { formatSize } from '../common/units.js';
 import { type GuestView, readOnce, type Snapshot } from '../coordinator/snapshot.js';
-import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS, stateOf } from './session.js';
+import { stateOf } from '../coordinator/state.js';
+import { byName, type Connect, configFrom, connectLibvirt, type Options, printOut, READING_DEADLINE_MS } from './session.js';
 import { mib, table } from './table.js';
 
 export async function status(options: Options & { json?: boolean }, connect: Connect = connectLibvirt, print = printOut): Promise<number> {
   const config = await configFrom(options);
   const hypervisor = await connect(config.uri, { readOnly: true });
   try {
-    const state = await stateOf(() => {}, { readOnly: true })(hypervisor);
+    const state = await stateOf(hypervisor, () => {}, { readOnly: true });
     const snapshot = await readOnce(hypervisor, config, undefined, await state?.load());
     print(options.json === true ? JSON.stringify({ uri: hypervisor.uri, unit: 'KiB', ...snapshot }, null, 2) : statusText(snapshot));
   } finally {

@@ -1,5 +1,6 @@
 /** The loop: sample → plan → move → tell. All decisions are the policy's; all that touches the world is the hypervisor's. */
 import { EventEmitter } from 'node:events';
+import { abortable } from '../common/abort.js';
 import { messageOf } from '../common/text.js';
 import { machineTime, type Time } from '../common/time.js';
 import { formatSize } from '../common/units.js';
@@ -13,11 +14,12 @@ import { type Plan, type Purpose, plan } from '../policy/plan.js';
 import { fateOf, isRestored, isToGive, rescues } from '../policy/restore.js';
 import type { Move, Sample } from '../policy/types.js';
 import { CPU_TIME, type GuestIdentity, REFRESHED, STRIDE, type Sweep } from '../sweep.js';
+import { type Lock, takeLock } from './lock.js';
 import { type Notice, type Restored, restoredOf, worded } from './messages.js';
 import { type RecordedSample, toLine } from './recording.js';
 import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestRegistry, LAST_RETRY_MS } from './registry.js';
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
-import type { State } from './state.js';
+import { type State, stateOf } from './state.js';
 
 /** A move and what became of it. */
 export interface MoveOutcome extends Move {
@@ -49,11 +51,16 @@ export interface CoordinatorOptions {
   /** Numbers from 0 to 1, for the pauses between tries to connect; `Math.random` by default. */
   readonly random?: () => number;
   /**
-   * Asked once, on the first connection, where to keep what must outlive this process: what the guests had before, what was asked for
-   * and what was learned, for the next coordinator to go on from, also after a crash of this one. null, or not given: nowhere. A dry run
-   * reads it and writes nothing.
+   * Where to keep what must outlive this process: what the guests had before, what was asked for and what was learned, for the next
+   * coordinator to go on from, also after a crash of this one. By default the host's own file ({@link statePlace}), as the command has it;
+   * null: nowhere. A dry run reads it and writes nothing.
    */
-  readonly state?: (hypervisor: Hypervisor) => Promise<State | null>;
+  readonly state?: State | null;
+  /**
+   * Holds the host, by its id, against other coordinators. By default {@link takeLock}, as the command has it; null: nothing is held. A dry
+   * run holds nothing.
+   */
+  readonly lock?: ((hostId: string) => Promise<Lock>) | null;
 }
 
 const CLOSE_DEADLINE_MS = 3000;
@@ -125,6 +132,9 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #random: () => number;
   readonly #registry: GuestRegistry;
   readonly #state: CoordinatorOptions['state'];
+  readonly #lock: CoordinatorOptions['lock'];
+  /** By the host's id: where libvirt finds no UUID of the machine it makes one up, another at each start of its daemon. */
+  readonly #locks = new Map<string, Lock>();
   #config: Config;
   #hypervisor: Hypervisor | null = null;
   #model: Model = EMPTY_MODEL;
@@ -148,12 +158,14 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #lost = false;
   #toldEmpty = false;
   #wake: () => void = () => {};
+  #forgetSignal: () => void = () => {};
   #loop: Promise<void> = Promise.resolve();
   #ended: Promise<readonly Restored[]> | null = null;
 
-  constructor({ connect, config, dryRun = false, time = machineTime, random = Math.random, state }: CoordinatorOptions) {
+  constructor({ connect, config, dryRun = false, time = machineTime, random = Math.random, state, lock = takeLock }: CoordinatorOptions) {
     super();
     this.#state = state;
+    this.#lock = dryRun ? null : lock;
     this.#connect = connect;
     this.#config = config;
     this.#dryRun = dryRun;
@@ -196,12 +208,18 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return this.#lifecycle;
   }
 
-  /** @throws CoordinatorStateError where it is not `idle`; LibvirtError where libvirt cannot be reached, and then it may be called again. */
-  async start(): Promise<void> {
+  /**
+   * @param options.signal ends it when aborted, as {@link stop} does; a start that is still under way rejects with the signal's reason.
+   * @throws CoordinatorStateError where it is not `idle`; LibvirtError where libvirt cannot be reached and LockedError where another
+   *   coordinator holds the host, and then it may be called again.
+   */
+  async start({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#lifecycle !== 'idle') throw new CoordinatorStateError(this.#lifecycle);
+    signal?.throwIfAborted();
     this.#lifecycle = 'running';
     const started = this.#begin().catch((error: unknown) => {
       if (this.#lifecycle === 'running') this.#lifecycle = 'idle';
+      this.#forgetSignal();
       throw error;
     });
     // `stop` waits for all of it, the first sample included.
@@ -209,19 +227,40 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
       () => this.#run(),
       () => {},
     );
-    return started;
+    if (signal === undefined) return started;
+    const stop = () => void this.stop();
+    signal.addEventListener('abort', stop, { once: true });
+    this.#forgetSignal = () => signal.removeEventListener('abort', stop);
+    return abortable(started, signal);
   }
 
   async #begin(): Promise<void> {
     const hypervisor = await this.#attach();
     try {
-      const state = await this.#state?.(hypervisor);
-      if (state != null) await this.#registry.remember(state);
+      const state = this.#state === undefined ? await this.#ownState(hypervisor) : this.#state;
+      if (state !== null) await this.#registry.remember(state);
       await this.#sample(hypervisor);
     } catch (error) {
-      await this.#detach();
+      await this.#detach().finally(() => this.#unlock());
       throw error;
     }
+  }
+
+  #ownState(hypervisor: Hypervisor): Promise<State | null> {
+    return stateOf(hypervisor, (message) => this.#emit('notice', { kind: 'state', level: 'warn', message }), { readOnly: this.#dryRun });
+  }
+
+  /** Makes sure that nobody else coordinates the host that we have just connected to. */
+  async #hold(hypervisor: Hypervisor): Promise<void> {
+    if (this.#lock === null || this.#lock === undefined) return;
+    const hostId = await hypervisor.hostId();
+    if (hostId !== null && !this.#locks.has(hostId)) this.#locks.set(hostId, await this.#lock(hostId));
+  }
+
+  async #unlock(): Promise<void> {
+    const locks = [...this.#locks.values()];
+    this.#locks.clear();
+    for (const lock of locks) await lock.release();
   }
 
   /**
@@ -274,9 +313,12 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
     const done = fates.filter(({ why, original }) => why === null && !Number.isNaN(original));
     await this.#registry.putBack(hypervisor, new Set(done.map(({ uuid }) => uuid)));
-    await this.#detach().finally(() => {
-      this.#lifecycle = 'stopped';
-    });
+    await this.#detach()
+      .finally(() => this.#unlock())
+      .finally(() => {
+        this.#forgetSignal();
+        this.#lifecycle = 'stopped';
+      });
     // Where the guests are to keep what they have, a daemon that does not answer takes nothing from them.
     if (restore && failure !== null) throw failure;
     return fates;
@@ -325,6 +367,12 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   async #attach(): Promise<Hypervisor> {
     const hypervisor = await this.#connect();
+    try {
+      await this.#hold(hypervisor);
+    } catch (error) {
+      await hypervisor.close({ deadlineMs: CLOSE_DEADLINE_MS });
+      throw error;
+    }
     this.#off = hypervisor.onEvent((event) => this.#hear(event));
     this.#hypervisor = hypervisor;
     this.#lost = false;

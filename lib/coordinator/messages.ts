@@ -8,7 +8,7 @@ import type { PolicyNotice, Why } from '../policy/types.js';
 
 /** Something that has changed and that an operator wants to know, once. */
 export interface Notice extends Omit<PolicyNotice, 'kind'> {
-  readonly kind: PolicyNotice['kind'] | 'not-restored' | 'settings' | 'no-guests';
+  readonly kind: PolicyNotice['kind'] | 'not-restored' | 'settings' | 'no-guests' | 'state';
   /** A sentence that says what, why, and what to do where there is something to do. */
   readonly message: string;
 }

@@ -3,6 +3,9 @@
  * they had: the stats periods and balloon sizes of before a coordinator changed them, what was last asked for, what was learned of the
  * balloons. One small JSON file for each host.
  *
+ * What is known of local guests ends with them at a boot, so it is kept where a boot clears it. Guests of other hosts live on: what is known
+ * of them is kept on disk.
+ *
  * The file is ours to write and anyone's to break: what cannot be read, or was written by a later version, is set aside under another
  * name and never trusted, and a file that cannot be written costs a warning and nothing else.
  */
@@ -13,7 +16,8 @@ import { z } from 'zod';
 import { readFileOf } from '../common/file.js';
 import { messageOf } from '../common/text.js';
 import { clipped } from '../config/settings.js';
-import { isLocal } from '../host/memory.js';
+import { bootId, isLocal } from '../host/memory.js';
+import type { Hypervisor } from '../hypervisor.js';
 import type { Remembered } from '../policy/types.js';
 
 /** What is kept of one start of a guest. */
@@ -30,13 +34,13 @@ export interface SavedGuest {
 export type SavedGuests = ReadonlyMap<string, SavedGuest>;
 
 export interface State {
-  /** What the last coordinator of this host left behind; nothing where the machine has booted since. */
+  /** What the last coordinator of this host left behind. */
   load(): Promise<SavedGuests>;
   /** Resolves when it, or what was saved after it, is on disk, whatever becomes of it: where it cannot be written, that has been told. */
   save(guests: SavedGuests): Promise<void>;
 }
 
-const VERSION = 2;
+const VERSION = 3;
 /** A guest takes some 300: this is more than libvirt can run. */
 const MOST_BYTES = 16 * 1024 * 1024;
 const id = z.int().min(0);
@@ -56,42 +60,73 @@ const balloon = z.strictObject({
   cache: z.strictObject({ working: amount, floor: amount, probeAfter: amount, pause: amount, rereads: amount, rereadMs: amount }),
 });
 const guest = z.strictObject({ id, period: period.nullable(), balloon: balloon.nullable() });
-const schema = z.strictObject({ version: z.literal(VERSION), boot: z.string().nullable(), guests: z.record(z.string(), z.unknown()) });
+const schema = z.strictObject({
+  version: z.literal(VERSION),
+  boot: z.string().nullable().optional(),
+  guests: z.record(z.string(), z.unknown()),
+});
 /** Any 128 bits: libvirt asks no more of them, and RFC 4122 does not hold for those of its own test guests. */
 const ANY_UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/**
- * What the state of a host is found by again. A local host's is not kept under its UUID: where libvirt finds none, as in sessions of users
- * who may not read SMBIOS, it makes one up, another at each start of its daemon.
- */
-export function stateName(uri: string, hostId: string, machine: string | null): string {
-  return machine === null || !isLocal(uri) ? hostId : `${machine}-${uri}`;
+/** Where the state of a host is kept. */
+export interface StatePlace {
+  readonly path: string;
+  /** Whether it is still there after a boot of this machine. */
+  readonly lasting: boolean;
 }
 
 /**
- * Where the state of that name is kept: where the service manager says (systemd's StateDirectory=), else for root with the system's, else
- * with the user's own.
+ * Where the state of a host is kept: that of this machine in `$RUNTIME_DIRECTORY` (systemd's RuntimeDirectory=), else in `/run/memcoord` for
+ * root and in `$XDG_RUNTIME_DIR/memcoord` for others; that of another machine in `$STATE_DIRECTORY` (StateDirectory=), else in
+ * `/var/lib/memcoord` for root and in `$XDG_STATE_HOME/memcoord` for others.
+ *
+ * A local host's is named by its URI: where libvirt finds no UUID of the machine, as in sessions of users who may not read SMBIOS, it makes
+ * one up, another at each start of its daemon.
  */
-export function statePath(name: string, environment: NodeJS.ProcessEnv = process.env, root = process.getuid?.() === 0): string {
-  const own = root ? '/var/lib/memcoord' : join(environment.XDG_STATE_HOME || join(homedir(), '.local/state'), 'memcoord');
-  const folder = environment.STATE_DIRECTORY || own;
+export function statePlace(
+  uri: string,
+  hostId: string,
+  environment: NodeJS.ProcessEnv = process.env,
+  user = process.getuid?.() ?? 0,
+): StatePlace {
+  const lasting = !isLocal(uri);
+  const { RUNTIME_DIRECTORY, STATE_DIRECTORY, XDG_RUNTIME_DIR, XDG_STATE_HOME } = environment;
+  const given = lasting ? STATE_DIRECTORY : RUNTIME_DIRECTORY;
+  const roots = lasting ? '/var/lib' : '/run';
+  const own = lasting ? XDG_STATE_HOME || join(homedir(), '.local/state') : XDG_RUNTIME_DIR || `/run/user/${user}`;
+  const folder = given || join(user === 0 ? roots : own, 'memcoord');
   // There are URIs in names.
-  return join(folder, `${encodeURIComponent(name)}.json`);
+  return { path: join(folder, `${encodeURIComponent(lasting ? hostId : uri)}.json`), lasting };
 }
 
-/**
- * @param boot names the boot of the machine: libvirt counts its guests anew after one. null where it is not known.
- * @param warn is told, once each, that the file was set aside or cannot be written.
- * @param readOnly true: nothing is written and nothing set aside.
- */
-export function fileState(path: string, boot: string | null, warn: (message: string) => void, { readOnly = false } = {}): State {
+/** The state of a host where it is kept by default; null where no other process can share the host. */
+export async function stateOf(hypervisor: Hypervisor, warn: (message: string) => void, options: StateOptions = {}): Promise<State | null> {
+  const hostId = await hypervisor.hostId();
+  if (hostId === null) return null;
+  const { path, lasting } = statePlace(hypervisor.uri, hostId);
+  return fileState(path, warn, { ...options, ...(lasting ? { boot: await bootId() } : {}) });
+}
+
+export interface StateOptions {
+  /** Nothing is written and nothing set aside. */
+  readonly readOnly?: boolean;
+  /**
+   * Names this boot of our machine, null where it has no name; given where the file outlives a boot. Our clock starts anew at one, so the
+   * times that were noted before it say nothing.
+   */
+  readonly boot?: string | null;
+}
+
+/** @param warn is told, once each, that the file was set aside or cannot be written. */
+export function fileState(path: string, warn: (message: string) => void, { readOnly = false, boot }: StateOptions = {}): State {
   let writing: Promise<void> = Promise.resolve();
   /** The save that has not begun yet: what comes meanwhile goes with it. */
   let next: { guests: SavedGuests; readonly done: Promise<void> } | null = null;
   let told = false;
   const write = async (guests: SavedGuests): Promise<void> => {
     try {
-      await replace(path, `${JSON.stringify({ version: VERSION, boot, guests: Object.fromEntries(guests) })}\n`);
+      const text = `${JSON.stringify({ version: VERSION, boot, guests: Object.fromEntries(guests) })}\n`;
+      await replace(path, text, { lasting: boot !== undefined });
       told = false;
     } catch (error) {
       if (!told) warn(`${path}: cannot be written, so a crash would lose what the guests had before memcoord came: ${messageOf(error)}`);
@@ -114,7 +149,8 @@ export function fileState(path: string, boot: string | null, warn: (message: str
         const rest = guests.size > 0 ? '; what it says of the other guests is believed' : '';
         warn(`${path}: not what memcoord ${VERSION === version ? 'wrote' : 'of this version writes'} (${problem}); ${fate}${rest}`);
       }
-      return written === boot ? guests : new Map();
+      const isOfThisBoot = boot === undefined || (boot !== null && written === boot);
+      return isOfThisBoot ? guests : new Map([...guests].map(([uuid, saved]) => [uuid, withoutTimes(saved)]));
     },
     save(guests) {
       if (readOnly) return Promise.resolve();
@@ -131,6 +167,13 @@ export function fileState(path: string, boot: string | null, warn: (message: str
       return writing;
     },
   };
+}
+
+/** What holds on after our clock has started anew. */
+function withoutTimes({ balloon, ...saved }: SavedGuest): SavedGuest {
+  if (balloon === null) return { ...saved, balloon };
+  const { cache } = balloon;
+  return { ...saved, balloon: { ...balloon, orderedAt: 0, shrinkAfter: 0, cache: { ...cache, probeAfter: 0 } } };
 }
 
 interface Read {
@@ -160,7 +203,7 @@ function parse(text: string): Read {
     if (one.success) guests.set(uuid, one.data);
     else problem ??= one.error === null ? `guests: ${clipped(uuid)} is no UUID` : `guests.${uuid}.${problemOf(one.error)}`;
   }
-  return { boot: read.data.boot, guests, problem, version };
+  return { boot: read.data.boot ?? null, guests, problem, version };
 }
 
 function problemOf({ issues: [issue] }: z.ZodError): string {
@@ -179,16 +222,16 @@ async function setAside(path: string): Promise<string> {
 }
 
 /**
- * Whoever reads meanwhile, or after a crash of the machine, finds the old text or the new one, whole. The new file is made, never opened: a
- * link in its place leads nowhere.
+ * Whoever reads meanwhile, or, where the file is lasting, after a crash of the machine, finds the old text or the new one, whole. The new
+ * file is made, never opened: a link in its place leads nowhere.
  */
-async function replace(path: string, text: string): Promise<void> {
+async function replace(path: string, text: string, { lasting }: { readonly lasting: boolean }): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await rm(`${path}.new`, { force: true });
   const file = await open(`${path}.new`, 'wx', 0o600);
   try {
     await file.writeFile(text);
-    await file.sync();
+    if (lasting) await file.sync();
   } finally {
     await file.close();
   }

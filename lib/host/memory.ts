@@ -96,12 +96,6 @@ export function isLocal(uri: string): boolean {
   return parts !== null && parts.server === '' && (parts.transport ?? 'unix') === 'unix';
 }
 
-/** Names this machine; null where it has no name, as in many containers (machine-id(5)). */
-export async function machineId(root = '/etc'): Promise<string | null> {
-  const id = await readFile(join(root, 'machine-id'), 'utf8').catch(() => '');
-  return /^[0-9a-f]{32}$/m.exec(id)?.[0] ?? null;
-}
-
 function numberAfter(text: string, pattern: RegExp): number | undefined {
   const match = pattern.exec(text);
   return match?.[1] === undefined ? undefined : Number(match[1]);

@@ -1,5 +1,6 @@
 /** The hypervisor over libvirt: the addon's flat answers in the coordinator's words. No policy, no retries. */
 
+import { abortable } from '../common/abort.js';
 import { METADATA_URI } from '../config/metadata.js';
 import { resolveAlias } from '../config/uri.js';
 import { hostMemoryReader, isLocal } from '../host/memory.js';
@@ -71,15 +72,33 @@ async function nodeMemory(native: NativeConnection): Promise<HostMemory> {
   };
 }
 
+export interface OpenOptions {
+  /** For reading alone: what changes something is refused. */
+  readonly readOnly?: boolean;
+  /** Longest wait for an answer, ms; 15 s by default. */
+  readonly deadlineMs?: number;
+  /** Ends the wait when aborted. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Connects to libvirt.
  *
  * @param name libvirt's connection URI, such as `qemu:///system`, or an alias of libvirt.conf.
- * @throws LoadError where the addon or libvirt's library is missing; LibvirtError where libvirt cannot be reached.
+ * @throws LoadError where the addon or libvirt's library is missing; LibvirtError where libvirt cannot be reached; the signal's reason.
  */
-export async function openLibvirt(name: string, { readOnly = false, deadlineMs = OPEN_DEADLINE_MS } = {}): Promise<Hypervisor> {
+export async function openLibvirt(
+  name: string,
+  { readOnly = false, deadlineMs = OPEN_DEADLINE_MS, signal }: OpenOptions = {},
+): Promise<Hypervisor> {
+  signal?.throwIfAborted();
   const uri = resolveAlias(name);
-  const native = await loadBinding().open(uri, { readOnly, deadlineMs });
+  const opened = loadBinding().open(uri, { readOnly, deadlineMs });
+  const native = await (signal === undefined ? opened : abortable(opened, signal)).catch((error: unknown) => {
+    // A connection that comes too late for its caller is nobody's.
+    if (signal?.aborted) void opened.then((late) => late.close({ deadlineMs: 0 })).catch(() => {});
+    throw error;
+  });
   const listeners = new Set<(event: HypervisorEvent) => void>();
   let guests: readonly GuestIdentity[] = [];
   /** Stats periods that are on, seconds, by UUID: what a refresh goes back to. */

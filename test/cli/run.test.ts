@@ -9,8 +9,7 @@ import { type RunOptions, run } from '../../lib/cli/run.js';
 import type { Connect } from '../../lib/cli/session.js';
 import { MiB } from '../../lib/common/units.js';
 import { takeLock } from '../../lib/coordinator/lock.js';
-import { stateName, statePath } from '../../lib/coordinator/state.js';
-import { machineId } from '../../lib/host/memory.js';
+import { statePlace } from '../../lib/coordinator/state.js';
 import type { SimHost } from '../../lib/sim/host.js';
 import { collected, connectTo, hostWith, idle } from './simulated.js';
 
@@ -102,8 +101,8 @@ t.test('a second coordinator of the same host is refused with the pid of the fir
   const held = await takeLock(id);
   const host = hostWith();
   let closed = 0;
-  process.env.STATE_DIRECTORY = t.testdir();
-  t.teardown(() => delete process.env.STATE_DIRECTORY);
+  process.env.RUNTIME_DIRECTORY = t.testdir();
+  t.teardown(() => delete process.env.RUNTIME_DIRECTORY);
   const connect = connectTo(host, () => ({ hostId: async () => id, close: async () => void closed++ }));
   await t.rejects(
     runWhile(host, {}, () => host.pass(100), connect),
@@ -118,8 +117,8 @@ t.test('a second coordinator of the same host is refused with the pid of the fir
 
 t.test('a host that has another id after its daemon was started anew is held by that too, and both are given back', async (t) => {
   const ids = [randomUUID(), randomUUID()] as const;
-  process.env.STATE_DIRECTORY = t.testdir();
-  t.teardown(() => delete process.env.STATE_DIRECTORY);
+  process.env.RUNTIME_DIRECTORY = t.testdir();
+  t.teardown(() => delete process.env.RUNTIME_DIRECTORY);
   const host = hostWith(idle('one'));
   let id: string = ids[0];
   await runWhile(
@@ -142,9 +141,9 @@ t.test('a host that has another id after its daemon was started anew is held by 
 
 t.test('what must outlive the process is kept while it runs, and a broken record of the last one is reported', async (t) => {
   const id = randomUUID();
-  process.env.STATE_DIRECTORY = t.testdir();
-  t.teardown(() => delete process.env.STATE_DIRECTORY);
-  const path = statePath(stateName('sim:///host', id, await machineId()));
+  process.env.RUNTIME_DIRECTORY = t.testdir();
+  t.teardown(() => delete process.env.RUNTIME_DIRECTORY);
+  const { path } = statePlace('sim:///host', id);
   await writeFile(path, '{"half":');
   const host = hostWith(idle('one'));
   const record = () => JSON.parse(readFileSync(path, 'utf8')) as { guests: Record<string, object> };

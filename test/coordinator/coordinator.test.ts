@@ -1,7 +1,10 @@
+import { randomUUID } from 'node:crypto';
+import { getEventListeners } from 'node:events';
 import t, { type Test } from 'tap';
 import { GiB, MiB } from '../../lib/common/units.js';
 import { defaultConfig } from '../../lib/config/config.js';
 import { Coordinator, type CoordinatorOptions, type MoveOutcome } from '../../lib/coordinator/coordinator.js';
+import { takeLock } from '../../lib/coordinator/lock.js';
 import type { Notice } from '../../lib/coordinator/messages.js';
 import { readOnce } from '../../lib/coordinator/snapshot.js';
 import type { SavedGuests, State } from '../../lib/coordinator/state.js';
@@ -84,6 +87,53 @@ t.test('a coordinator is started once: what else is asked of it is refused, and 
   const idle = coordinate([]).coordinator;
   await idle.stop();
   await t.rejects(idle.start(), { message: /is stopped/ });
+});
+
+t.test('two coordinators of one host: the second is refused with the pid of the first, until that has stopped', async (t) => {
+  const host = new SimHost({ total: 23 * GiB, guests: [idle('a')] });
+  const id = randomUUID();
+  let closed = 0;
+  const connect = withCalls(host, () => ({ hostId: async () => id, close: async () => void closed++ }));
+  const options = { connect, config: { ...defaultConfig(), onExit: 'keep' as const }, time: host.time, state: null };
+  const first = new Coordinator(options);
+  const second = new Coordinator(options);
+  await first.start();
+  await t.rejects(second.start(), { code: 'ERR_MEMCOORD_LOCKED', pid: process.pid });
+  t.equal(closed, 1, 'its connection is closed');
+  await new Coordinator({ ...options, dryRun: true }).start();
+  const stopped = first.stop();
+  await host.pass(10_000);
+  await stopped;
+  await second.start();
+  await t.rejects(takeLock(id), { code: 'ERR_MEMCOORD_LOCKED' });
+  const ended = second.stop();
+  await host.pass(10_000);
+  await ended;
+  await (await takeLock(id)).release();
+});
+
+t.test('a signal ends it: a start that is under way rejects with its reason, a coordinator that runs is stopped', async (t) => {
+  const aborted = coordinate([]).coordinator;
+  await t.rejects(aborted.start({ signal: AbortSignal.abort() }), { name: 'AbortError' });
+  t.equal(aborted.state, 'idle');
+
+  const controller = new AbortController();
+  const { signal } = controller;
+  const { host, coordinator } = coordinate([idle('a')]);
+  let answer = () => {};
+  const slow = coordinate([], { connect: () => new Promise((resolve) => (answer = () => resolve(host.connect()))) }).coordinator;
+  const starting = slow.start({ signal });
+  await coordinator.start({ signal });
+  await host.pass(5000);
+  t.equal(livePeriods(host)[0], 1);
+  controller.abort(new Error('enough'));
+  await t.rejects(starting, { message: 'enough' });
+  answer();
+  await host.pass(10_000);
+  await Promise.all([coordinator.stop(), slow.stop()]);
+  t.strictSame([coordinator.state, slow.state], ['stopped', 'stopped']);
+  t.equal(livePeriods(host)[0], 0, 'stats periods are put back');
+  t.equal(getEventListeners(signal, 'abort').length, 0);
 });
 
 t.test('with no guest it says so once and takes in the one that starts later, after its rest', async (t) => {
@@ -412,10 +462,10 @@ const periods = ({ guests }: { guests: SavedGuests }) => [...guests.values()].fl
 /** A coordinator with these can be killed: it does nothing more. */
 function killable(host: SimHost, kept: State) {
   const killed = { yes: false };
-  const state = async (): Promise<State> => ({
+  const state: State = {
     load: () => kept.load(),
     save: async (guests) => (killed.yes ? undefined : kept.save(guests)),
-  });
+  };
   const connect = withCalls(host, (real) => ({
     sample: async (asked) => (killed.yes ? new Promise(() => {}) : real.sample(asked)),
     setMemory: async (...args) => (killed.yes ? new Promise(() => {}) : real.setMemory(...args)),
@@ -427,7 +477,7 @@ t.test('the stats period of before a crash is put back by the next coordinator, 
   const state = kept();
   const host = new SimHost({ total: 23 * GiB, guests: [idle('a'), idle('b')] });
   host.guest('b').setPeriod(5);
-  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
+  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state };
   let crashed = false;
   const connect = withCalls(host, (real) => ({
     sample: async (asked) => (crashed ? new Promise(() => {}) : real.sample(asked)),
@@ -464,7 +514,7 @@ t.test('what was left behind says nothing of another start of the guest, or once
   );
   other?.setPeriod(1);
   set?.setPeriod(5);
-  const { coordinator } = coordinate([], { connect: host.connect, time: host.time, state: async () => state });
+  const { coordinator } = coordinate([], { connect: host.connect, time: host.time, state });
   await coordinator.start();
   await host.pass(3000);
   const stopped = coordinator.stop();
@@ -483,7 +533,7 @@ t.test('a period that could not be put back stays on record', async (t) => {
       return real.setStatsPeriod(...args);
     },
   }));
-  const { coordinator } = coordinate([], { connect, time: host.time, state: async () => state });
+  const { coordinator } = coordinate([], { connect, time: host.time, state });
   await coordinator.start();
   await host.pass(3000);
   refuse = true;
@@ -497,7 +547,7 @@ t.test(
   "a guest's own stats period is noted once, not from a reading in the middle of a refresh; what somebody else sets is theirs",
   async (t) => {
     const state = kept();
-    const { host, coordinator, stop } = coordinate([idle('own'), idle('theirs')], { state: async () => state });
+    const { host, coordinator, stop } = coordinate([idle('own'), idle('theirs')], { state });
     host.guest('own').setPeriod(1);
     await coordinator.start();
     await host.pass(5000);
@@ -893,7 +943,7 @@ t.test('a growth that a killed coordinator has ordered is counted by the next, a
   const state = kept();
   const host = new SimHost({ total: 23 * GiB, guests: [idle('fat', { current: 1500 * MiB }), idle('slow', { speed: 20 * MiB })] });
   const { killed, ...mortal } = killable(host, state);
-  const options = { config: { ...defaultConfig(), ...SLOW_GROWS }, time: host.time, state: async () => state };
+  const options = { config: { ...defaultConfig(), ...SLOW_GROWS }, time: host.time, state };
   await new Coordinator({ ...options, ...mortal }).start();
   await host.pass(6000);
   killed.yes = true;
@@ -952,7 +1002,7 @@ t.test('what is believed is noted once a second at most, and on stop at once', a
     total: 23 * GiB,
     guests: [idle('eats', { uses: (at) => (150 + Math.max(0, at / 1000 - 5) * 40) * MiB })],
   });
-  const { coordinator, moves } = coordinate([], { connect: host.connect, time: host.time, state: async () => state });
+  const { coordinator, moves } = coordinate([], { connect: host.connect, time: host.time, state });
   coordinator.on('move', (move) => moves.push(move));
   await coordinator.start();
   await host.pass(5000);
@@ -971,7 +1021,7 @@ t.test('what is believed is noted once a second at most, and on stop at once', a
 
 t.test('a dry run reads what was left behind and writes nothing', async (t) => {
   const state = kept();
-  const { host, coordinator, stop } = coordinate([idle('a')], { dryRun: true, state: async () => state });
+  const { host, coordinator, stop } = coordinate([idle('a')], { dryRun: true, state });
   host.guest('a').setPeriod(1);
   await coordinator.start();
   await host.pass(10_000);
@@ -981,7 +1031,7 @@ t.test('a dry run reads what was left behind and writes nothing', async (t) => {
 
 t.test('stopping keeps the sizes that guests have, and those that they had are remembered', async (t) => {
   const state = kept();
-  const { host, coordinator, stop } = coordinate([idle('fat', { current: 1500 * MiB })], { state: async () => state });
+  const { host, coordinator, stop } = coordinate([idle('fat', { current: 1500 * MiB })], { state });
   await coordinator.start();
   await host.pass(60_000);
   const { target } = host.guest('fat');
@@ -1010,7 +1060,7 @@ t.test('on-exit restore gives every guest what it had, donors first, and says wh
   const guests = [idle('fat', { current: 1500 * MiB }), idle('grew', uses(900)), idle('lean', { ...usesNow(480), current: 500 * MiB })];
   const host = new SimHost({ total: 23 * GiB, guests });
   const config = { ...defaultConfig(), pool: 2300 * MiB, onExit: 'restore' as const };
-  const coordinator = new Coordinator({ connect: host.connect, config, time: host.time, state: async () => state });
+  const coordinator = new Coordinator({ connect: host.connect, config, time: host.time, state });
   coordinator.on('notice', (notice) => notices.push(notice));
   host.guest('grew').actual = host.guest('grew').target = 1000 * MiB;
   await coordinator.start();
@@ -1042,7 +1092,7 @@ t.test('release grants no more at once than the host can spare above its reserve
   const state = kept();
   const guests = [idle('one', { current: 1800 * MiB }), idle('two', { current: 1800 * MiB })];
   const host = new SimHost({ total: 4 * GiB, guests });
-  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
+  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state };
   const first = new Coordinator(options);
   await first.start();
   await host.pass(60_000);
@@ -1085,7 +1135,7 @@ t.test('release gives back what a silent guest had, and does not wait for one th
       return sweep;
     },
   }));
-  const { coordinator } = coordinate([], { connect, time: host.time, state: async () => state });
+  const { coordinator } = coordinate([], { connect, time: host.time, state });
   await coordinator.start();
   await host.pass(30_000);
   hangs = true;
@@ -1154,7 +1204,7 @@ t.test('a dry run of release says what would become of the guests and touches no
     total: 23 * GiB,
     guests: [idle('fat', { current: 1500 * MiB }), idle('grew', { ...usesNow(900), current: 950 * MiB })],
   });
-  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state: async () => state };
+  const options = { connect: host.connect, config: defaultConfig(), time: host.time, state };
   const first = new Coordinator(options);
   await first.start();
   await host.pass(60_000);

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, wr
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { fileState, type SavedGuest, stateName, statePath } from '../../lib/coordinator/state.js';
+import { fileState, type SavedGuest, statePlace } from '../../lib/coordinator/state.js';
 import { NOTHING_WRONG } from '../policy/world.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
@@ -17,27 +17,30 @@ const GUESTS = new Map([[UUID, GUEST]]);
 test('what was saved is there for the next process, and for nobody else', async (t) => {
   const path = join(t.testdir(), 'lib/host.json');
   const warnings: string[] = [];
-  await fileState(path, 'boot 1', (line) => warnings.push(line)).save(GUESTS);
-  t.same(await fileState(path, 'boot 1', (line) => warnings.push(line)).load(), GUESTS);
+  await fileState(path, (line) => warnings.push(line)).save(GUESTS);
+  t.same(await fileState(path, (line) => warnings.push(line)).load(), GUESTS);
   t.equal(statSync(path).mode & 0o077, 0);
   t.same(warnings, []);
 });
 
-test('libvirt counts its guests anew after a boot: what was before says nothing', async (t) => {
+test('what is known of guests of another host outlives a boot of this machine, but for the times of a clock that has started anew', async (t) => {
   const path = join(t.testdir(), 'host.json');
-  await fileState(path, 'boot 1', () => {}).save(GUESTS);
-  t.same(await fileState(path, 'boot 2', () => {}).load(), new Map());
+  await fileState(path, () => {}, { boot: 'boot 1' }).save(GUESTS);
+  t.same(await fileState(path, () => {}, { boot: 'boot 1' }).load(), GUESTS);
+  const cache = { ...NOTHING_WRONG.cache, probeAfter: 0 };
+  const balloon = { ...NOTHING_WRONG, target: 400_000, orderedAt: 0, shrinkAfter: 0, cache };
+  for (const boot of ['boot 2', null]) t.same(await fileState(path, () => {}, { boot }).load(), new Map([[UUID, { ...GUEST, balloon }]]));
 });
 
 test('no file is no news', async (t) => {
   const warnings: string[] = [];
-  t.same(await fileState(join(t.testdir(), 'none.json'), null, (line) => warnings.push(line)).load(), new Map());
+  t.same(await fileState(join(t.testdir(), 'none.json'), (line) => warnings.push(line)).load(), new Map());
   t.same(warnings, []);
 });
 
 test('saves that overlap end with the last one, whole', async (t) => {
   const path = join(t.testdir(), 'host.json');
-  const state = fileState(path, null, () => {});
+  const state = fileState(path, () => {});
   await Promise.all([5, 6, 7, 8].map((original) => state.save(new Map([[UUID, { ...GUEST, period: { original, set: 1 } }]]))));
   t.equal((await state.load()).get(UUID)?.period?.original, 8);
 });
@@ -49,8 +52,8 @@ test('a guest whose UUID is not RFC 4122, as libvirt takes any 128 bits, is kept
   const guests = new Map(
     ['6695eb01-f6a4-8304-79aa-97f2502e193f', '00000000-0000-0000-0000-000000000000', UUID].map((uuid) => [uuid, GUEST]),
   );
-  await fileState(path, null, (line) => warnings.push(line)).save(guests);
-  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), guests);
+  await fileState(path, (line) => warnings.push(line)).save(guests);
+  t.same(await fileState(path, (line) => warnings.push(line)).load(), guests);
   t.same(warnings, []);
 });
 
@@ -61,7 +64,7 @@ test('what is wrong of one guest costs only that guest', async (t) => {
     [`"${other}"`, /guests: .*\.\.\/x.* is no UUID/],
   ] as const) {
     const path = join(t.testdir(), 'host.json');
-    await fileState(path, null, () => {}).save(
+    await fileState(path, () => {}).save(
       new Map([
         [other, GUEST],
         [UUID, GUEST],
@@ -70,7 +73,7 @@ test('what is wrong of one guest costs only that guest', async (t) => {
     const text = readFileSync(path, 'utf8').replace(wrong, wrong.startsWith('"pause') ? '"pause":"x"' : '"../x"');
     writeFileSync(path, text);
     const warnings: string[] = [];
-    t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map([[UUID, GUEST]]));
+    t.same(await fileState(path, (line) => warnings.push(line)).load(), new Map([[UUID, GUEST]]));
     t.match(warnings, [problem]);
     t.match(warnings, [/set aside as .*; what it says of the other guests is believed$/]);
     t.equal(readFileSync(`${path}.bad`, 'utf8'), text);
@@ -80,7 +83,7 @@ test('what is wrong of one guest costs only that guest', async (t) => {
 test('what is read for a dry run stays as it is, also where it is broken, and nothing is written', async (t) => {
   const path = join(t.testdir({ 'host.json': 'broken' }), 'host.json');
   const warnings: string[] = [];
-  const state = fileState(path, null, (line) => warnings.push(line), { readOnly: true });
+  const state = fileState(path, (line) => warnings.push(line), { readOnly: true });
   t.same(await state.load(), new Map());
   await state.save(GUESTS);
   t.match(warnings, [/it is not believed$/]);
@@ -88,25 +91,25 @@ test('what is read for a dry run stays as it is, also where it is broken, and no
 });
 
 test('a file of a later version is set aside, and kept', async (t) => {
-  const path = join(t.testdir({ 'host.json': '{"version":3,"more":"of it"}' }), 'host.json');
+  const path = join(t.testdir({ 'host.json': '{"version":4,"more":"of it"}' }), 'host.json');
   const warnings: string[] = [];
-  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
+  t.same(await fileState(path, (line) => warnings.push(line)).load(), new Map());
   t.match(warnings, [/not what memcoord of this version writes.*set aside as .*host\.json\.bad/]);
-  t.equal(readFileSync(`${path}.bad`, 'utf8'), '{"version":3,"more":"of it"}');
+  t.equal(readFileSync(`${path}.bad`, 'utf8'), '{"version":4,"more":"of it"}');
   t.notOk(existsSync(path));
 });
 
 test('a file that cannot be set aside is not said to be', async (t) => {
   const path = join(t.testdir({ 'host.json': 'broken', 'host.json.bad': {} }), 'host.json');
   const warnings: string[] = [];
-  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
+  t.same(await fileState(path, (line) => warnings.push(line)).load(), new Map());
   t.match(warnings, [/it is not believed, and cannot be set aside: EISDIR/]);
   t.notMatch(warnings[0], 'set aside as');
 });
 
 test('whatever stands in the file, it is never fatal, and never believed where it is not whole', async (t) => {
   const path = join(t.testdir(), 'host.json');
-  await fileState(path, null, () => {}).save(GUESTS);
+  await fileState(path, () => {}).save(GUESTS);
   const whole = readFileSync(path, 'utf8');
   const broken = fc.oneof(
     fc.string(),
@@ -129,7 +132,7 @@ test('whatever stands in the file, it is never fatal, and never believed where i
     fc.asyncProperty(broken, async (text) => {
       writeFileSync(path, text);
       const warnings: string[] = [];
-      const read = await fileState(path, null, (line) => warnings.push(line)).load();
+      const read = await fileState(path, (line) => warnings.push(line)).load();
       return read.size === 0 && warnings.length === 1 && readFileSync(`${path}.bad`, 'utf8') === text;
     }),
   );
@@ -138,7 +141,7 @@ test('whatever stands in the file, it is never fatal, and never believed where i
 test('a file that cannot be written is reported once, and again after it could be', async (t) => {
   const folder = t.testdir({ 'in-the-way': '' });
   const warnings: string[] = [];
-  const state = fileState(join(folder, 'in-the-way/host.json'), null, (line) => warnings.push(line));
+  const state = fileState(join(folder, 'in-the-way/host.json'), (line) => warnings.push(line));
   await state.save(GUESTS);
   await state.save(GUESTS);
   t.equal(warnings.length, 1);
@@ -150,10 +153,10 @@ test('what stands in the place of the new file is neither followed nor kept', as
   chmodSync(join(folder, 'left.json.new'), 0o666);
   for (const name of ['link.json', 'left.json']) {
     const path = join(folder, name);
-    await fileState(path, null, (line) => t.fail(line)).save(GUESTS);
+    await fileState(path, (line) => t.fail(line)).save(GUESTS);
     t.ok(lstatSync(path).isFile());
     t.equal(lstatSync(path).mode & 0o077, 0);
-    t.same(await fileState(path, null, (line) => t.fail(line)).load(), GUESTS);
+    t.same(await fileState(path, (line) => t.fail(line)).load(), GUESTS);
   }
   t.equal(readFileSync(join(folder, 'theirs'), 'utf8'), 'theirs');
 });
@@ -163,7 +166,7 @@ test('a folder in place of the file is reported, and nothing is believed', async
   mkdirSync(path);
   chmodSync(path, 0o700);
   const warnings: string[] = [];
-  t.same(await fileState(path, null, (line) => warnings.push(line)).load(), new Map());
+  t.same(await fileState(path, (line) => warnings.push(line)).load(), new Map());
   t.match(warnings, [/cannot be read/]);
 });
 
@@ -171,22 +174,22 @@ test('a pipe in place of the file holds nothing up, and the next save replaces i
   const path = join(t.testdir(), 'host.json');
   execFileSync('mkfifo', [path]);
   const warnings: string[] = [];
-  const state = fileState(path, null, (line) => warnings.push(line));
+  const state = fileState(path, (line) => warnings.push(line));
   t.same(await state.load(), new Map());
   t.match(warnings, [/cannot be read, so what it says is lost: it is a pipe/]);
   await state.save(GUESTS);
   t.same(await state.load(), GUESTS);
 });
 
-test('the state is where the system, or the user, keeps such things; a URI is no path', async (t) => {
-  t.equal(statePath('abc', { STATE_DIRECTORY: '/srv/state' }, true), '/srv/state/abc.json');
-  t.equal(statePath('abc', {}, true), '/var/lib/memcoord/abc.json');
-  t.equal(statePath('abc', { XDG_STATE_HOME: '/home/x/state' }, false), '/home/x/state/memcoord/abc.json');
-  t.equal(statePath('test+unix:///a/../b', {}, true), '/var/lib/memcoord/test%2Bunix%3A%2F%2F%2Fa%2F..%2Fb.json');
-});
-
-test('the state of a local host is found whatever libvirt calls the host, that of another by its UUID', async (t) => {
-  t.equal(stateName('qemu:///system', UUID, 'abc'), 'abc-qemu:///system');
-  t.equal(stateName('qemu+ssh://host/system', UUID, 'abc'), UUID);
-  t.equal(stateName('qemu:///system', UUID, null), UUID);
+test('the state of this machine is where a boot clears it, that of another on disk; a URI is no path', async (t) => {
+  const local = (environment: NodeJS.ProcessEnv, user: number) => statePlace('qemu:///system', UUID, environment, user);
+  t.same(local({ RUNTIME_DIRECTORY: '/srv/run' }, 0), { path: '/srv/run/qemu%3A%2F%2F%2Fsystem.json', lasting: false });
+  t.equal(local({ STATE_DIRECTORY: '/srv/state', XDG_RUNTIME_DIR: '/x' }, 0).path, '/run/memcoord/qemu%3A%2F%2F%2Fsystem.json');
+  t.equal(local({ XDG_RUNTIME_DIR: '/run/x' }, 7).path, '/run/x/memcoord/qemu%3A%2F%2F%2Fsystem.json');
+  t.equal(local({}, 7).path, '/run/user/7/memcoord/qemu%3A%2F%2F%2Fsystem.json');
+  const remote = (environment: NodeJS.ProcessEnv, user: number) => statePlace('qemu+ssh://host/system', UUID, environment, user);
+  t.same(remote({ STATE_DIRECTORY: '/srv/state' }, 0), { path: `/srv/state/${UUID}.json`, lasting: true });
+  t.equal(remote({ RUNTIME_DIRECTORY: '/srv/run' }, 0).path, `/var/lib/memcoord/${UUID}.json`);
+  t.equal(remote({ XDG_STATE_HOME: '/home/x/state' }, 7).path, `/home/x/state/memcoord/${UUID}.json`);
+  t.equal(statePlace('test+unix:///a/../b', UUID, {}, 0).path, '/run/memcoord/test%2Bunix%3A%2F%2F%2Fa%2F..%2Fb.json');
 });

@@ -6,7 +6,7 @@ import { fileState } from '../../lib/coordinator/state.js';
 import { hostileText } from './hostile.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
-const WHOLE = `{"version":2,"boot":null,"guests":{"${UUID}":{"id":7,"period":{"original":10,"set":1},"balloon":null}}}\n`;
+const WHOLE = `{"version":3,"guests":{"${UUID}":{"id":7,"period":{"original":10,"set":1},"balloon":null}}}\n`;
 
 /** What is read out of a file with that text, what was reported, and what was set aside. */
 async function read(path: string, text: string | Buffer | null) {
@@ -14,7 +14,7 @@ async function read(path: string, text: string | Buffer | null) {
   if (text === null) rmSync(path, { force: true });
   else writeFileSync(path, text);
   const warnings: string[] = [];
-  const loaded = await fileState(path, null, (warning) => warnings.push(warning)).load();
+  const loaded = await fileState(path, (warning) => warnings.push(warning)).load();
   return { loaded, warnings, aside: existsSync(`${path}.bad`) ? readFileSync(`${path}.bad`) : null };
 }
 
@@ -35,7 +35,7 @@ t.test('whatever stands in the file is never fatal, and believed only where it i
       .map(([at, text]) => `${WHOLE.slice(0, at)}\u0000${text}${WHOLE.slice(at)}`),
     fc
       .oneof(fc.integer({ min: 1000 }), fc.double(), fc.string(), fc.constantFrom(null, true, [1]))
-      .map((version) => WHOLE.replace('2,', `${JSON.stringify(version)},`)),
+      .map((version) => WHOLE.replace('3,', `${JSON.stringify(version)},`)),
     fc.constantFrom(
       WHOLE.replace('"id":7', '"id":-7'),
       WHOLE.replace('"id":7', '"id":1e400'),

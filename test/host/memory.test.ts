@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { GiB } from '../../lib/common/units.js';
-import { bootId, hostMemoryReader, isLocal, machineId } from '../../lib/host/memory.js';
+import { bootId, hostMemoryReader, isLocal } from '../../lib/host/memory.js';
 
 const MEMINFO = 'MemTotal:       24064000 kB\nMemFree:         1000000 kB\nMemAvailable:   20000000 kB\n';
 
@@ -119,12 +119,4 @@ t.test('which hosts are this one', async (t) => {
     [],
   );
   t.same(remote.filter(isLocal), []);
-});
-
-t.test('a machine has a name, or none', async (t) => {
-  const id = '0123456789abcdef0123456789abcdef';
-  const root = t.testdir({ named: { 'machine-id': `${id}\n` }, first: { 'machine-id': 'uninitialized\n' }, none: {} });
-  t.equal(await machineId(join(root, 'named')), id);
-  t.equal(await machineId(join(root, 'first')), null);
-  t.equal(await machineId(join(root, 'none')), null);
 });

@@ -1,7 +1,8 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { openLibvirt } from '../../lib/libvirt/hypervisor.js';
 import { loadBinding } from '../../lib/libvirt/load.js';
 import type { NativeEvent } from '../../lib/libvirt/native.js';
 import { ACTUAL, MAXIMUM, READ, STATE, STATUS, STRIDE } from '../../lib/sweep.js';
@@ -208,6 +209,25 @@ t.test('a daemon that ends closes its connections', async (t) => {
   t.equal(events.length, 1, 'once, though there are two connections');
   t.match(events[0]?.kind, 'closed');
   t.equal(connection.isAlive(), false);
+});
+
+t.test('opening ends its wait when it is told to, and nothing of it is left once the daemon answers', async (t) => {
+  const { uri, pid } = await startDaemon(t);
+  process.kill(pid, 'SIGSTOP');
+  const controller = new AbortController();
+  const opening = openLibvirt(uri, { signal: controller.signal });
+  await sleep(100);
+  controller.abort(new Error('enough'));
+  await t.rejects(opening, { message: 'enough' });
+  const socket = new URL(uri).searchParams.get('socket') ?? '';
+  // The daemon's ends of its connections; the flag marks the socket that listens.
+  const clients = async () =>
+    (await readFile('/proc/net/unix', 'utf8')).split('\n').filter((line) => line.endsWith(` ${socket}`) && !line.includes(' 00010000 '))
+      .length;
+  t.ok((await clients()) > 0, 'it waits to be let in');
+  process.kill(pid, 'SIGCONT');
+  await until('the late connection to be closed', async () => (await clients()) === 0);
+  await t.rejects(openLibvirt(uri, { signal: AbortSignal.abort() }), { name: 'AbortError' });
 });
 
 t.test('opening gives up on a daemon that hangs, and does not heap up attempts', async (t) => {

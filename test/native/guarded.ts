@@ -169,7 +169,7 @@ export async function startGuarded(rule: string): Promise<Guarded> {
       '-C',
       ROOT,
       'HOME=/nonexistent',
-      `STATE_DIRECTORY=${dir}/state`,
+      `RUNTIME_DIRECTORY=${dir}/state`,
       command,
       ...args,
     ];

@@ -25,8 +25,11 @@ t.teardown(() => {
   for (const child of started) child.kill('SIGKILL');
 });
 
+/** Kept out of the machine's own. */
+const STATE = { RUNTIME_DIRECTORY: t.testdir() };
+
 function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const settings = Object.entries({ ...STATE, ...env }).map(([name, value]) => `${name}=${value}`);
   const child = spawn('env', plainly('env', ...settings, process.execPath, main, ...args), { stdio: ['ignore', 'pipe', 'pipe'] });
   started.push(child);
   let [out, err] = ['', ''];
@@ -121,21 +124,20 @@ t.test('a second coordinator of the same host exits with 4 and the pid of the fi
 
 t.test('release is refused while a coordinator holds the host; --stop ends it first, however deaf it is', async (t) => {
   const { uri } = await startDaemon(t);
-  const env = { STATE_DIRECTORY: t.testdir() };
-  const first = start(['run', '-c', uri], env);
+  const first = start(['run', '-c', uri]);
   await first.says(/"kind":"connected"/);
-  const refused = start(['release', '-c', uri], env);
+  const refused = start(['release', '-c', uri]);
   t.strictSame(await refused.ended, { code: 4, signal: null });
   t.match(refused.err(), `memcoord: another coordinator holds this host: process ${first.child.pid}; stop it first, or`);
-  const allowed = start(['release', '-c', uri, '--stop'], env);
+  const allowed = start(['release', '-c', uri, '--stop']);
   t.strictSame(await first.ended, { code: 0, signal: null }, 'it is asked to stop, and does so cleanly');
   await allowed.ended;
   t.match(allowed.err(), `process ${first.child.pid} coordinates this host: asked to stop`);
   t.match(allowed.out(), /^test: /m);
-  const deaf = start(['run', '-c', uri], env);
+  const deaf = start(['run', '-c', uri]);
   await deaf.says(/"kind":"connected"/);
   deaf.child.kill('SIGSTOP');
-  const forced = start(['release', '-c', uri, '--stop'], env);
+  const forced = start(['release', '-c', uri, '--stop']);
   t.strictSame(await deaf.ended, { code: null, signal: 'SIGKILL' });
   await forced.ended;
   t.match(forced.err(), `process ${deaf.child.pid} coordinates this host: has not stopped in 10 s: killed`);
