@@ -25,6 +25,7 @@ import {
   RELIEVED,
   RESERVE_FRACTION,
   RISE_AT_ONCE,
+  RISING,
   RIVAL_SEEN,
   RIVAL_SHARE,
   UNSEEN,
@@ -119,15 +120,19 @@ export function account(
     granted += pending;
     // What it is taken to take before we react takes what was granted first.
     const beyond = (take: number) => Math.min(Math.max(0, left - pending), Math.max(0, take - pending));
+    const goesOn = Math.max(LEAST_SPARE, (Math.min(guest.trend, config.burstKiBs) * UNSEEN) / 1000);
     if (isMovable(guest) && isRising(guest, at, config)) {
-      const rate = Math.min(guest.trend, config.burstKiBs);
-      rising += beyond(Math.max(LEAST_SPARE, (rate * UNSEEN) / 1000));
+      rising += beyond(goesOn);
       // What relief may have given it already counts in full.
       alive += Math.min(left, Math.max(0, guest.critical - guest.used));
     } else {
-      // One whose figures show its rise is seen by them, once its spare no longer lasts until the next sweep; another by the host's memory.
+      // One whose figures show its rise is seen by them, once its spare no longer lasts until the next sweep, and at each sample while it
+      // may go on with a rise that has just ended; another by the host's memory.
       const tells = isMovable(guest) && guest.rss + UNTOUCHED_LEAST >= guest.used;
-      const told = Math.max((config.burstKiBs * guest.reaction) / 1000, charge(guest) - guest.used - watermarks(guest));
+      const told =
+        guest.trend >= RISING
+          ? goesOn
+          : Math.max((config.burstKiBs * guest.reaction) / 1000, charge(guest) - guest.used - watermarks(guest));
       rises.push(beyond(Math.min(unseen, tells ? told : unseen)));
     }
     alive += raised;

@@ -77,7 +77,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const back = takeBack(
     guests.filter(({ rollback }) => rollback !== null),
     free,
-    Math.max(0, books.room),
+    Math.max(0, books.room, (free - books.reserve * RESERVE_MARGIN) / 4),
     at,
   );
   const busy = new Set(back.map(({ uuid }) => uuid));
@@ -220,7 +220,7 @@ function inTransit(shrinking: readonly Belief[], at: number): number {
 
 /**
  * Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. One that swaps or faults lives
- * without it, and has no more of it than need has.
+ * without it, and has no more of it than need has, unless it was taken for nobody.
  */
 function takeBack(failed: readonly Belief[], free: number, room: number, at: number): Move[] {
   const moves: Move[] = [];
@@ -235,8 +235,10 @@ function takeBack(failed: readonly Belief[], free: number, room: number, at: num
       continue;
     }
     const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
+    // What was taken while nobody waited has come to nobody else yet.
+    const isOnlyUndone = rollback.reason === 'no-progress' || guest.lastReason === 'give';
     // What it holds above its ceiling it keeps, until it can be asked again.
-    const budget = Math.max(0, (rollback.reason === 'thrashing' ? room : free) - spent);
+    const budget = Math.max(0, (isOnlyUndone ? free : room) - spent);
     const to = pages(Math.min(wanted, Math.max(guest.ceiling, actual), surelyHeld(guest, at) + budget));
     if (to - target < SAME) continue;
     spent += Math.max(0, to - surelyHeld(guest, at));

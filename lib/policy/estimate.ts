@@ -24,6 +24,7 @@ import {
   ADOPTED_QUIET,
   BOOT_REPORTED,
   DEFAULT_SHARE,
+  FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
   FLOOR_FRACTION,
   GROW_BAND,
@@ -35,6 +36,7 @@ import {
   REFUSALS,
   SAME,
   SAME_REBOOT,
+  STUCK_AGAIN,
   UNDER_WAY,
 } from './limits.js';
 import { openWindow, progress, readActivity, readBalloon, readFigures, signalOf, stillOpen } from './readings.js';
@@ -56,14 +58,17 @@ export function estimate(model: Model, sample: Sample, config: PolicyConfig): { 
     if (from !== undefined) found++;
     const known = from !== undefined && model.guests[from]?.id === guest.id;
     const draft = known ? drafts.keep(from) : drafts.discover(guest, sample.at);
-    const { phase, rollback, missed } = draft;
+    const { phase, rollback, missed, reachable } = draft;
     read(draft, figure, sample, context, config);
-    draft.phase = judge(draft, figure, sample, context, config);
+    draft.phase = judge(draft, figure, sample, context, config, model.reserveInDanger);
     settleLimit(draft, context);
     if (!known) notices.push(notice('guest-appeared', 'info', draft));
     // What it had before us: not while it boots, when it may hold its maximum on the way to less.
     if (Number.isNaN(draft.original) && draft.phase !== 'booting') draft.original = draft.actual;
-    noteChange(phase, rollback, missed >= HANGS_AFTER, draft, notices);
+    // One that is stuck is asked again and again while the host is short: that is no news.
+    const triedAgain =
+      model.reserveInDanger && reachable > 0 && [phase, draft.phase].every((each) => each === 'stuck' || each === 'steady');
+    noteChange(triedAgain ? draft.phase : phase, rollback, missed >= HANGS_AFTER, draft, notices);
     noteBoot(draft, sample.at, notices);
     if (draft.adopting && draft.restingSince < sample.at) adopt(draft, sample.at, notices);
   });
@@ -180,7 +185,14 @@ function forget(draft: Draft, at: number): void {
   draft.rollback = null;
 }
 
-function judge(draft: Draft, figure: Figure, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): Phase {
+function judge(
+  draft: Draft,
+  figure: Figure,
+  sample: Sample,
+  context: GuestContext | undefined,
+  config: PolicyConfig,
+  inDanger: boolean,
+): Phase {
   const { at } = sample;
   draft.why = exclusion(context);
   if (draft.why !== null) return 'excluded';
@@ -215,6 +227,11 @@ function judge(draft: Draft, figure: Figure, sample: Sample, context: GuestConte
   progress(draft, at);
   // One that a coordinator before us found to be stuck is so from the start.
   const stuck = draft.phase === 'stuck' || (draft.phase === 'booting' && draft.reachable > 0);
+  // A try costs nothing, and what it may bring the host lacks.
+  if (stuck && inDanger && at - draft.orderedAt >= STUCK_AGAIN && at < draft.shrinkAfter) {
+    draft.shrinkAfter = at;
+    draft.pause = Math.max(FIRST_PAUSE, draft.pause / 2);
+  }
   if (!stuck || at >= draft.shrinkAfter) return 'steady';
   draft.why = 'does-not-give';
   return 'stuck';

@@ -62,6 +62,8 @@ export const FIRST_PAUSE = 15_000;
 /** The same after a shrink that made the guest swap or fault: trying again costs it more than one that only does not come. Chosen. */
 export const FIRST_THRASH_PAUSE = 60_000;
 export const LAST_PAUSE = 15 * 60_000;
+/** While the host is under its reserve a balloon that did not come is asked again after this time, ms. Chosen: twice what shows that it does not. */
+export const STUCK_AGAIN = 5000;
 /** An order this old is not under way any more: [M] balloons move at 400 MiB/s and more, and one that does not is stuck. */
 export const UNDER_WAY = 10_000;
 /** Pause after a refused move, doubled each time up to the last. */

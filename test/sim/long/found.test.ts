@@ -274,6 +274,60 @@ const found: Readonly<Record<string, string>> = {
       - { name: g1, max: 871MiB, size: 606MiB, uses: 106MiB, noise: 3MiB, eats: [ { at: 48.94, size: 919MiB, rate: 149MiB/s } ], figures: wrap }
     events:
       - { at: 17.91, do: vfio, guest: g1 }`,
+  'what a probe had taken from a guest for nobody was not given back beside what others could take': `
+    seed: 466648
+    host: { memory: 4286MiB }
+    config: { interval: 1, boot-rest: 120s, surplus: guests, signal: usable, burst: 400MiB/s, reserve: 771MiB }
+    guests:
+      - { name: g0, max: 576MiB, size: 202MiB, uses: 142MiB, noise: 0MiB, eats: [ { at: 29.78, size: 916MiB, rate: 93MiB/s }, { at: 5.96, size: 107MiB, rate: 643MiB/s }, { at: 29.14, size: 27MiB, rate: 8MiB/s }, { at: 12.56, size: 933MiB, rate: 243MiB/s } ], figures: nan }
+      - { name: g1, max: 1417MiB, size: 408MiB, uses: 126MiB, noise: 0MiB, eats: [ { at: 28.72, size: 884MiB, rate: 415MiB/s }, { at: 9.74, size: 1026MiB, rate: 435MiB/s } ], stops: 53.32 }
+      - { name: g2, max: 493MiB, size: 168MiB, uses: 72MiB, noise: 0MiB, cache: [ { at: 15.31, size: 328MiB, rate: 49MiB/s } ] }
+      - { name: g3, max: 1457MiB, size: 1206MiB, uses: 89MiB, noise: 3MiB, eats: [ { at: 2.26, size: 214MiB, rate: 790MiB/s }, { at: 36.89, size: 386MiB, rate: 1453MiB/s }, { at: 14.98, size: 174MiB, rate: 21MiB/s } ], figures: rates }
+      - { name: g4, max: 333MiB, size: 317MiB, uses: 95MiB, noise: 0MiB, eats: [ { at: 43.52, size: 1096MiB, rate: 296MiB/s } ], hot: 232MiB, mapped: yes }
+      - { name: g5, max: 1564MiB, size: 1197MiB, uses: 126MiB, noise: 3MiB, eats: [ { at: 20.47, size: 432MiB, rate: 260MiB/s } ], limit: 366MiB }
+    events:
+      - { at: 52.43, do: set, size: 471MiB, guest: g4 }
+      - { at: 35.65, do: vfio, guest: g5 }
+      - { at: 56.46, do: unload, guest: g3 }`,
+  'a guest whose rise had ended was counted with all its spare': `
+    seed: 911987
+    host: { memory: 1719MiB }
+    config: { interval: 1, sampling-budget: 5%, surplus: host, signal: usable, burst: 200MiB/s, reserve: 237MiB, guests: [ { match: g1, min: 834MiB, max: 1647MiB, manage: yes }, { match: "g[3-5]", min: 432MiB, max: 704MiB, share: 4000, signal: unused, manage: yes } ], exclude: [ "g[24]" ] }
+    guests:
+      - { name: g0, max: 305MiB, size: 183MiB, uses: 123MiB, noise: 3MiB, eats: [ { at: 15, size: 1407MiB, rate: 353MiB/s } ], tmpfs: [ { at: 59.67, size: 126MiB, rate: 87MiB/s } ] }
+      - { name: g1, max: 1491MiB, size: 610MiB, uses: 117MiB, noise: 0MiB, eats: [ { at: 21.38, size: 329MiB, rate: 1301MiB/s }, { at: 36.52, size: 1442MiB, rate: 63MiB/s } ], figures: wrap }
+      - { name: g2, max: 521MiB, size: 279MiB, uses: 69MiB, noise: 0MiB, eats: [ { at: 21.48, size: 1328MiB, rate: 3MiB/s } ], hot: 592MiB, hot-from: 52.23 }
+    events:
+      - { at: 1.17, do: vfio, guest: g2 }`,
+  'a balloon that had been stuck was left alone while the host lacked what it could give': `
+    seed: 48384
+    host: { memory: 2537MiB }
+    config: { interval: 5, sampling-budget: 5%, boot-rest: 0s, surplus: host, signal: unused, burst: 400MiB/s, reserve: 468MiB, guests: [ { match: g1, min: 863MiB, max: 1536MiB, share: 4000, signal: usable } ] }
+    guests:
+      - { name: g0, max: 1649MiB, size: 412MiB, uses: 112MiB, noise: 0MiB, eats: [ { at: 23.56, size: 610MiB, rate: 28MiB/s }, { at: 40.26, size: 136MiB, rate: 55MiB/s }, { at: 50.87, size: 87MiB, rate: 297MiB/s }, { at: 55.43, size: 1039MiB, rate: 48MiB/s } ], hot: 297MiB, hot-from: 39.43 }
+      - { name: g1, max: 263MiB, size: 143MiB, uses: 83MiB, noise: 0MiB, eats: [ { at: 22.36, size: 1359MiB, rate: 30MiB/s }, { at: 48.53, size: 1084MiB, rate: 378MiB/s } ], figures: wrap }
+      - { name: g2, max: 2039MiB, size: 1543MiB, uses: 111MiB, noise: 0MiB, eats: [ { at: 15.91, size: 1337MiB, rate: 35MiB/s }, { at: 46.98, size: 447MiB, rate: 36MiB/s }, { at: 40.36, size: 565MiB, rate: 236MiB/s }, { at: 20.61, size: 1170MiB, rate: 441MiB/s } ], cache: [ { at: 10.49, size: 129MiB, rate: 20MiB/s }, { at: 28.33, size: 118MiB, rate: 44MiB/s } ] }
+    events:
+      - { at: 28.5, do: set, size: 411MiB, guest: g0 }
+      - { at: 16.31, do: stick, for: 26, guest: g2 }
+      - { at: 10.41, do: clock, by: -3600 }
+      - { at: 54.05, do: set, size: 660MiB, guest: g2 }
+      - { at: 30.6, do: pause, for: 9, guest: g1 }`,
+  'a guest that faulted waited for grants of others to show, beside memory of the host': `
+    seed: 99306
+    duration: 110
+    host: { memory: 65536MiB, used: 1GiB, arc: 2297MiB, arc-min: 115MiB }
+    config: { guests: [ { match: odd0, manage: no } ] }
+    guests:
+      - { name: g0, max: 9018MiB, size: 8657MiB, uses: 4155MiB, eats: [ { at: 82, size: 4592MiB, rate: 75MiB/s } ], noise: 3MiB, cache: [ { at: 0, size: 2566MiB, rate: 200MiB/s } ], swap: 457MiB }
+      - { name: g1, max: 11863MiB, size: 6881MiB, uses: 1514MiB, eats: [ { at: 71, size: 3864MiB, rate: 559MiB/s }, { at: 75, size: 2952MiB, rate: 489MiB/s }, { at: 17, size: 2093MiB, rate: 57MiB/s } ] }
+      - { name: g2, max: 9437MiB, size: 3209MiB, uses: 545MiB, streams: 7MiB/s }
+      - { name: g3, max: 9555MiB, size: 6020MiB, uses: 3552MiB, eats: [ { at: 20, size: 1160MiB, rate: 164MiB/s }, { at: 42, size: 1259MiB, rate: 425MiB/s } ], hot: 889MiB, mapped: no, hot-from: 0 }
+      - { name: g4, max: 4227MiB, size: 1818MiB, uses: 327MiB, eats: [ { at: 89, size: 909MiB, rate: 28MiB/s }, { at: 27, size: 894MiB, rate: 523MiB/s }, { at: 66, size: 894MiB, rate: 45MiB/s } ], noise: 3MiB }
+      - { name: g5, max: 3757MiB, size: 2517MiB, uses: 730MiB, eats: [ { at: 20, size: 161MiB, rate: 416MiB/s }, { at: 20, size: 357MiB, rate: 21MiB/s } ], noise: 3MiB, hot: 500MiB, mapped: yes, hot-from: 0 }
+      - { name: wave, count: 20, max: 3497MiB, size: 2098MiB, uses: 437MiB, eats: [ { at: 43, size: 1478MiB, rate: 163MiB/s } ] }
+      - { name: odd0, max: 2054MiB, size: 1027MiB, uses: 236MiB, eats: [ { at: 35, size: 696MiB, rate: 195MiB/s } ] }
+      - { name: odd1, max: 10689MiB, size: 5986MiB, uses: 1556MiB, eats: [ { at: 39, size: 2702MiB, rate: 26MiB/s } ], figures: nvdimm }`,
 };
 
 for (const [what, text] of Object.entries(found))
