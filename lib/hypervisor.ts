@@ -52,6 +52,7 @@ export interface HostMemory {
   readonly pressure: boolean;
 }
 
+/** What a hypervisor reports by itself. `started`, `stopped` and the like name the guest; `closed`: the connection is of no more use. */
 export type HypervisorEvent =
   | {
       readonly kind: 'started' | 'stopped' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded';
@@ -61,6 +62,7 @@ export type HypervisorEvent =
   | { readonly kind: 'balloon'; readonly uuid: string; readonly name: string; readonly actual: number }
   | { readonly kind: 'closed'; readonly reason: string };
 
+/** A connection to one host. Its promises reject with a LibvirtError, or what another hypervisor has for it. */
 export interface Hypervisor {
   readonly uri: string;
   /** @see NativeConnection.sample in libvirt/native.ts */
@@ -77,13 +79,18 @@ export interface Hypervisor {
     moves: readonly { uuid: string; kib: number }[],
     options: { deadlineMs: number },
   ): Promise<((Error & { code?: string }) | null)[]>;
+  /** Seconds between two reports of the guest, 0 = none, while it runs: its stored definition is left alone. */
   setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;
+  /** Reads the XML of a guest. */
   describe(uuid: string, options: { deadlineMs: number }): Promise<DomainFacts>;
   /** @returns a function that takes the listener off. */
   onEvent(listener: (event: HypervisorEvent) => void): () => void;
+  /** The memory of the host. */
   hostMemory(): Promise<HostMemory>;
   /** UUID of the host, which may be another after a restart of libvirtd, or, where it has none, its URI; null where no other process can share it (test:///). */
   hostId(): Promise<string | null>;
+  /** False once the connection is closed or lost. Does not wait. */
   isAlive(): boolean;
+  /** Ends the connection, waiting for calls in flight no longer than `deadlineMs`. Safe to call again. */
   close(options: { deadlineMs: number }): Promise<void>;
 }

@@ -1,6 +1,7 @@
 /** The library: what host tooling imports from `memcoord`. */
 
-export { formatSize, GiB, MiB, parseSize } from './common/units.js';
+export type { Time } from './common/time.js';
+export { type Amount, formatSize, GiB, MiB, parseSize } from './common/units.js';
 export { type Config, ConfigError, defaultConfig, loadConfig } from './config/config.js';
 export {
   Coordinator,
@@ -30,10 +31,10 @@ export type { LibvirtError } from './libvirt/native.js';
 export type { Account } from './policy/account.js';
 export { type Allocation, allocate, type Claim, type Room } from './policy/allocate.js';
 export { type Order, ordered } from './policy/decide.js';
-export { type NextSample, nextSample } from './policy/demand.js';
+export { type ActivityCheck, type NextSample, nextSample } from './policy/demand.js';
 export { type Belief, EMPTY_MODEL, type HostState, type Model } from './policy/guest.js';
 export { type Plan, type Purpose, plan } from './policy/plan.js';
-export { type GuestReading, sampleOf } from './policy/sample.js';
+export { type GuestReading, type HostReading, sampleOf } from './policy/sample.js';
 export type {
   GuestContext,
   GuestOverrides,
@@ -43,6 +44,7 @@ export type {
   PolicyNotice,
   Reason,
   Remembered,
+  RememberedCache,
   Sample,
   Signal,
   Why,

@@ -3,7 +3,11 @@ export interface Time {
   /** A clock that never steps, ms. */
   now(): number;
   /** `done` resolves after `ms`, or at once when `wake` is called. */
-  sleep(ms: number): { readonly done: Promise<void>; readonly wake: () => void };
+  sleep(ms: number): {
+    readonly done: Promise<void>;
+    /** Ends the sleep at once. */
+    readonly wake: () => void;
+  };
 }
 
 /** CLOCK_MONOTONIC: the clock that the addon dates its readings by. A step of the wall clock does not touch it. */

@@ -9,6 +9,7 @@ import { ConfigError, readText, readYaml } from './yaml.js';
 
 export { ConfigError };
 
+/** All settings of a coordinator, as read from a file and the command line, or made from {@link defaultConfig}. */
 export interface Config extends PolicyConfig {
   /** What a clean stop leaves the guests with: the sizes that they have, or those that they had before memcoord came. */
   readonly onExit: 'keep' | 'restore';
@@ -22,6 +23,7 @@ export interface Config extends PolicyConfig {
   readonly guests: readonly { readonly match: string; readonly settings: GuestOverrides }[];
 }
 
+/** The settings in force where nothing is set. The URI is libvirt's own default ($LIBVIRT_DEFAULT_URI, uri_default, qemu:///system). */
 export function defaultConfig(): Config {
   return {
     uri: defaultUri(),

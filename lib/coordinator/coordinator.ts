@@ -28,6 +28,7 @@ export interface MoveOutcome extends Move {
   readonly error?: Error;
 }
 
+/** Events of a coordinator, with what their listeners are given. */
 export interface CoordinatorEvents {
   sample: [Snapshot];
   move: [MoveOutcome];
@@ -40,6 +41,7 @@ export interface CoordinatorEvents {
   record: [Readonly<Record<string, unknown>>];
 }
 
+/** What a coordinator is made of. */
 export interface CoordinatorOptions {
   /** Called to connect, and again whenever the connection is lost. */
   readonly connect: () => Promise<Hypervisor>;
@@ -204,17 +206,19 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
   }
 
+  /** How far it is. */
   get state(): CoordinatorState {
     return this.#lifecycle;
   }
 
   /**
-   * @param options.signal ends it when aborted, as {@link stop} does; a start that is still under way rejects with the signal's reason.
+   * @param options `signal` ends it when aborted, as {@link stop} does; a start that is still under way rejects with the signal's reason.
    * @throws CoordinatorStateError where it is not `idle`; LibvirtError where libvirt cannot be reached and LockedError where another
    *   coordinator holds the host, and then it may be called again.
    */
-  async start({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#lifecycle !== 'idle') throw new CoordinatorStateError(this.#lifecycle);
+    const { signal } = options;
     signal?.throwIfAborted();
     this.#lifecycle = 'running';
     const started = this.#begin().catch((error: unknown) => {

@@ -27,7 +27,9 @@ export class LockedError extends Error {
   }
 }
 
+/** A host that is held against other coordinators. */
 export interface Lock {
+  /** Lets others have it. */
   release(): Promise<void>;
 }
 

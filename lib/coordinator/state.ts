@@ -33,6 +33,7 @@ export interface SavedGuest {
 /** By the guest's UUID. */
 export type SavedGuests = ReadonlyMap<string, SavedGuest>;
 
+/** What outlives a coordinator, wherever it is kept. */
 export interface State {
   /** What the last coordinator of this host left behind. */
   load(): Promise<SavedGuests>;
@@ -107,6 +108,7 @@ export async function stateOf(hypervisor: Hypervisor, warn: (message: string) =>
   return fileState(path, warn, { ...options, ...(lasting ? { boot: await bootId() } : {}) });
 }
 
+/** How a state file is used. */
 export interface StateOptions {
   /** Nothing is written and nothing set aside. */
   readonly readOnly?: boolean;
@@ -117,7 +119,11 @@ export interface StateOptions {
   readonly boot?: string | null;
 }
 
-/** @param warn is told, once each, that the file was set aside or cannot be written. */
+/**
+ * A state that is kept in a file.
+ *
+ * @param warn is told, once each, that the file was set aside or cannot be written.
+ */
 export function fileState(path: string, warn: (message: string) => void, { readOnly = false, boot }: StateOptions = {}): State {
   let writing: Promise<void> = Promise.resolve();
   /** The save that has not begun yet: what comes meanwhile goes with it. */

@@ -72,6 +72,7 @@ async function nodeMemory(native: NativeConnection): Promise<HostMemory> {
   };
 }
 
+/** How to connect. */
 export interface OpenOptions {
   /** For reading alone: what changes something is refused. */
   readonly readOnly?: boolean;

@@ -37,6 +37,7 @@ export interface Room {
   readonly shortage: number;
 }
 
+/** What {@link allocate} makes of the claims. */
 export interface Allocation {
   readonly state: HostState;
   /** KiB, in the order of the claims. */
@@ -44,7 +45,7 @@ export interface Allocation {
 }
 
 /**
- * Shares out what the guests hold and the room beside it. With λ found by filling ({@link fill}), for each guest i:
+ * Shares out what the guests hold and the room beside it. With λ found by filling (`fill`), for each guest i:
  *
  * - nobody is pressed, Σ max(0, need_i − holds_i) ≤ room and no shortage: everyone gets its need. Cushions, `used_i + λ share_i` between
  *   need_i and want_i, are filled up to what the guest had before us from the room, and beyond that from the optional room; no room for

@@ -201,6 +201,7 @@ export interface ActivityCheck {
   readonly savings: number;
 }
 
+/** Whom to sample next, and when. */
 export interface NextSample {
   /** Guests to be read now by forced refresh, most endangered first, by uuid; empty where there is none or nothing left to spend. */
   readonly guests: readonly string[];

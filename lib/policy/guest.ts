@@ -320,6 +320,10 @@ export class Drafts {
   }
 }
 
+/**
+ * `ample`: every need is met. `contended`: spare memory per share is made equal. `overcommitted`: there is not even the critical spare for
+ * everyone, and nobody is pushed further for another.
+ */
 export type HostState = 'ample' | 'contended' | 'overcommitted';
 
 /** What is believed of the host's guests, in the order of the last sweep. */
@@ -346,6 +350,7 @@ export interface Model {
   readonly waiting: boolean;
 }
 
+/** What is believed before the first sample: the first plan starts from it. */
 export const EMPTY_MODEL: Model = {
   at: Number.NEGATIVE_INFINITY,
   guests: [],

@@ -10,6 +10,7 @@ import { DRAIN_HALVES, RESERVE_MARGIN, STATE_HOLDS } from './limits.js';
 import { aim, isRestorable } from './restore.js';
 import type { Move, PolicyConfig, PolicyNotice, Sample } from './types.js';
 
+/** What one sample comes to. */
 export interface Plan {
   /** The model after this sample, with what the plan made of each guest. Moves are not in it until `ordered` notes them. */
   readonly model: Model;

@@ -61,23 +61,21 @@ export interface GuestReading extends Figures, Omit<GuestIdentity, 'id'> {
   readonly overrides?: GuestOverrides;
 }
 
+/** What is read of a host at one moment. */
+export interface HostReading {
+  /** Now, ms of a monotonic clock. */
+  readonly at: number;
+  /** The host's memory, KiB: what is left out is not there. */
+  readonly host: Pick<HostMemory, 'total' | 'available'> & Partial<HostMemory>;
+  readonly guests: readonly GuestReading[];
+}
+
 /**
  * A sample for `plan`.
  *
  * A guest is moved once two readings have agreed on it, at least a second apart and with another `lastUpdate`, so a first plan moves nothing.
- *
- * @param at now, ms of a monotonic clock
- * @param host the host's memory, KiB: what is left out is not there
  */
-export function sampleOf({
-  at,
-  host,
-  guests,
-}: {
-  readonly at: number;
-  readonly host: Pick<HostMemory, 'total' | 'available'> & Partial<HostMemory>;
-  readonly guests: readonly GuestReading[];
-}): Sample {
+export function sampleOf({ at, host, guests }: HostReading): Sample {
   const figures = new Float64Array(guests.length * STRIDE).fill(Number.NaN);
   const contexts = new Map<string, GuestContext>();
   guests.forEach((guest, i) => {

@@ -23,6 +23,7 @@ export interface GuestOverrides {
   readonly bootRestMs?: number;
 }
 
+/** The settings that the policy itself knows. Sizes KiB, times ms, rates KiB/s. */
 export interface PolicyConfig {
   /** Time between sweeps, ms. */
   readonly intervalMs: number;

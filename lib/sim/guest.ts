@@ -3,6 +3,7 @@ import { MiB } from '../common/units.js';
 import type { Figures, FiguresKind } from './figures.js';
 import type { Workload } from './workload.js';
 
+/** A simulated guest. Sizes KiB, times ms, rates KiB/s. */
 export interface GuestSpec {
   readonly name: string;
   readonly maximum: number;

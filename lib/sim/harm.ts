@@ -31,6 +31,7 @@ export const HARMS = {
   thrash: 'nobody swaps or faults more than unmanaged, while the host has its reserve and 1 GiB more',
   rereads: 'nobody reads from disk twice as much as unmanaged for more than 10 s of any minute, while nobody waits in need',
 } as const;
+/** A kind of harm that a guest, or the host, can come to. */
 export type Harm = keyof typeof HARMS;
 
 /** Time between two judgements, ms. */

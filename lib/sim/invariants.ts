@@ -25,8 +25,10 @@ export const INVARIANTS = {
   replay: 'the recording of every move gives the same move again, for the same reason',
   ...HARMS,
 } as const;
+/** A rule that a simulation judges. */
 export type Invariant = keyof typeof INVARIANTS;
 
+/** A rule that did not hold. */
 export interface Violation {
   readonly invariant: Invariant;
   /** Ms of the simulation. */

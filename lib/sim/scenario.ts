@@ -184,6 +184,7 @@ export interface ScenarioGuest {
   readonly stops: number;
 }
 
+/** A scenario as read. Sizes KiB, times ms. docs/simulator.md explains each key. */
 export interface Scenario {
   readonly seed: number;
   /** Ms; by default until the targets must have come to rest. */

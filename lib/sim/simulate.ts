@@ -10,9 +10,11 @@ import { type Invariant, Invariants, type Violation } from './invariants.js';
 import type { Scenario } from './scenario.js';
 import { fateOf, type GuestFate, HostAccount, type HostFate, runUnmanaged } from './unmanaged.js';
 
+/** Listeners of a simulation. */
 export interface SimulationOptions {
   /** Told of each move, with the time, ms. */
   readonly onMove?: (at: number, move: MoveOutcome) => void;
+  /** Told of each notice, with the time, ms. */
   readonly onNotice?: (at: number, notice: Notice) => void;
   /** Told of what a recording would have. */
   readonly onRecord?: (sample: Readonly<Record<string, unknown>>) => void;
@@ -27,6 +29,7 @@ export interface GuestResult extends GuestFate {
   readonly unmanaged: GuestFate;
 }
 
+/** What a simulation came to. */
 export interface SimulationResult {
   readonly seed: number;
   /** Ms. */
