@@ -1,13 +1,16 @@
 /**
- * `npm run lab -- up|down|status|say NAME COMMAND`: real guests to try the coordinator on.
+ * `npm run lab -- prepare|up|down|status|say NAME COMMAND`: real guests to try the coordinator on.
  */
 import { parseArgs } from 'node:util';
 import { say as tell } from './agent.js';
+import { buildDebian, unableToBuild } from './debian.js';
 import { down, guestSpecs, status, theLab, up } from './guests.js';
+import { buildImage } from './image.js';
 import { LabError } from './shell.js';
 
 const USAGE = `usage: npm run lab -- COMMAND
 
+  prepare            fetches and builds what the guests boot, and starts none; what is there is left alone
   up                 starts four guests, aos_vm1 to aos_vm4, 512 of 2048 MiB each
       --count N  --prefix NAME  --current MIB  --maximum MIB
       --swap 2,4  --autodeflate 1,3  --driverless 4      which guests have a swap disk, autodeflate, no balloon driver
@@ -49,6 +52,13 @@ async function main(): Promise<void> {
   const print = (line: string): void => console.log(line);
   if (values.help === true) return print(USAGE);
   switch (command) {
+    case 'prepare': {
+      await buildImage(print);
+      const unable = unableToBuild();
+      if (unable === null) await buildDebian(print);
+      else print(`not prepared: ${unable}`);
+      return;
+    }
     case 'up': {
       const size = (text: string | undefined): number | undefined => numbers(text)?.[0];
       const options = {
