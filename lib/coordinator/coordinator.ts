@@ -1,4 +1,4 @@
-/** The loop: sample → plan → move → tell. All decisions are the policy's; all that touches the world is the hypervisor's. */
+/** The loop: sample → plan → move → report. The policy makes all decisions; the hypervisor does all that touches the world. */
 import { EventEmitter } from 'node:events';
 import { abortable } from '../common/abort.js';
 import { messageOf } from '../common/text.js';
@@ -21,94 +21,94 @@ import { CONTROL_DEADLINE_MS, FIRST_RETRY_MS, GuestRegistry, LAST_RETRY_MS } fro
 import { type Seen, type Snapshot, snapshotOf } from './snapshot.js';
 import { type State, stateOf } from './state.js';
 
-/** A move and what became of it. */
+/** A move and its outcome. */
 export interface MoveOutcome extends Move {
   /** False in a dry run, and where `error` says why. */
   readonly applied: boolean;
   readonly error?: Error;
 }
 
-/** Events of a coordinator, with what their listeners are given. */
+/** Events of a coordinator, with the arguments of their listeners. */
 export interface CoordinatorEvents {
   sample: [Snapshot];
   move: [MoveOutcome];
   notice: [Notice];
-  /** The connection was lost or could not be made; it is tried again. */
+  /** The connection was lost or could not be made; the coordinator tries again. */
   lost: [Error];
   /** Connected, for the first time or again; with the URI. */
   connected: [string];
-  /** All that the plan of one sample was made from, and its moves: plain data, for a recording. */
+  /** The input of one sample's plan, and its moves: plain data, for a recording. */
   record: [Readonly<Record<string, unknown>>];
 }
 
-/** What a coordinator is made of. */
+/** Options of a coordinator. */
 export interface CoordinatorOptions {
   /** Called to connect, and again whenever the connection is lost. */
   readonly connect: () => Promise<Hypervisor>;
   readonly config: Config;
-  /** Say what would be done and change nothing, stats periods included. */
+  /** Report what would be done and change nothing, not even stats periods. */
   readonly dryRun?: boolean;
-  /** The machine's by default; a simulated host brings its own. */
+  /** The clock: the machine's by default; a simulated host brings its own. */
   readonly time?: Time;
-  /** Numbers from 0 to 1, for the pauses between tries to connect; `Math.random` by default. */
+  /** Returns numbers from 0 to 1, to spread the pauses between attempts to connect; `Math.random` by default. */
   readonly random?: () => number;
   /**
-   * Where to keep what must outlive this process: what the guests had before, what was asked for and what was learned, for the next
-   * coordinator to go on from, also after a crash of this one. By default the host's own file ({@link statePlace}), as the command has it;
-   * null: nowhere. A dry run reads it and writes nothing.
+   * Keeps what must outlive this process, even a crash: the guests' original sizes, the last targets, and what was learned. The next
+   * coordinator resumes from it. By default the host's own file ({@link statePlace}), as for the command; null: nothing is kept. A dry run
+   * only reads it.
    */
   readonly state?: State | null;
   /**
-   * Holds the host, by its id, against other coordinators. By default {@link takeLock}, as the command has it; null: nothing is held. A dry
-   * run holds nothing.
+   * Locks the host, by its id, against other coordinators. By default {@link takeLock}, as for the command; null: no lock. A dry run takes
+   * none.
    */
   readonly lock?: ((hostId: string) => Promise<Lock>) | null;
 }
 
 const CLOSE_DEADLINE_MS = 3000;
 /**
- * Storing a target takes 30 to 70 ms [M]. One guest that is being migrated must not hold up the others for longer: what became of the call is
- * unknown then, and the higher charge is kept (rule 11).
+ * Storing a target takes 30 to 70 ms [M]. A guest that is being migrated must not delay the others for longer than this. After the deadline
+ * the call's outcome is unknown, and the higher charge is kept (rule 11).
  */
 const ORDER_DEADLINE_MS = 700;
-/** A daemon that is restarted is tried for so long without growing pauses, ms. */
+/** The pauses between attempts do not grow for this time, ms: the daemon may only be restarting. */
 const RESTARTING_MS = 10_000;
-/** The way back takes no longer, ms: service managers commonly kill after 90 s. */
+/** Longest time to restore the guests, ms: service managers commonly kill after 90 s. */
 const RESTORE_DEADLINE_MS = 60_000;
-/** It is over where nothing has moved for so long, ms: guests answer within two stats periods, balloons within PROGRESS_WINDOW. */
+/** Restoring ends when nothing has moved for this time, ms: guests answer within two stats periods, balloons within PROGRESS_WINDOW. */
 const RESTORE_QUIET_MS = 5000;
-/** Time between two samples on the way back, ms. */
+/** Time between two samples while restoring, ms. */
 const RESTORE_SAMPLE_MS = 500;
-/** A sample on the way out: what it is planned for, and which of the plan's moves are made. */
+/** How a sample is planned while stopping, and which of the plan's moves are carried out. */
 interface WayOut {
   readonly purpose: Purpose;
   readonly choose: (made: Plan) => readonly Move[];
 }
 const NOT_KNOWN = new Float64Array(0);
 /**
- * After connecting, guests are sampled until they are known, whatever the interval: times, ms, and whether their figures are refreshed. The
- * first takes what came when the stats period was switched on, or was there before. From then on only a change shows that a guest answers,
- * and two are needed (rule 12): `last_update` counts whole seconds, so refreshes are not much closer than one.
+ * Samples after connecting, whatever the interval, until the guests are discovered: times, ms, and whether figures are refreshed. The first
+ * reads figures that were there before, or came when the stats period was switched on. After that only a change shows that a guest answers,
+ * and two changes are needed (rule 12). `last_update` counts whole seconds, so refreshes are about a second apart.
  */
 const DISCOVERY: readonly { readonly afterMs: number; readonly refresh: boolean }[] = [
   { afterMs: 250, refresh: false },
   { afterMs: 950, refresh: true },
   { afterMs: 1800, refresh: true },
 ];
-/** Guests that are discovered so, which no budget pays for: 50 take half a second of CPU, once. The others come with the sweeps. */
+/** Most guests to discover this way, outside the sampling budget: 50 take half a second of CPU, once. Sweeps discover the others. */
 const MOST_DISCOVERED = 50;
-/** What there is to begin with of the savings for extra samples: a second's, since more is saved up only by not spending it. */
+/** Initial savings for extra samples: the sampling budget of this time, ms. More must be saved up first. */
 const FIRST_SAVINGS_MS = 1000;
 const NOT_ORDERED = { outcomes: [], orderedAt: 0 };
-/** A dry run may not refresh a guest's figures: it has sweeps alone. */
+/** A dry run may not refresh figures, so it only sweeps. */
 const NO_SAMPLE: NextSample = { guests: [], settling: [], againMs: Number.POSITIVE_INFINITY };
-/** A dry run tells a would-be move again only where it differs by this much, KiB. */
+/** A dry run repeats a guest's move only for another reason or a target that differs by this much, KiB. */
 const DRY_RUN_GRAIN = 16 * 1024;
 
-/** A start that fails goes back to `idle`; nothing leads back from `stopped`. */
+/** A failed start returns to `idle`; `stopped` is final. */
 export type CoordinatorState = 'idle' | 'running' | 'stopping' | 'stopped';
 
-/** `start` of a coordinator that has been started, or stopped. */
+/** `start` was called on a coordinator that has been started or stopped. */
 export class CoordinatorStateError extends Error {
   override readonly name = 'CoordinatorStateError';
   readonly code = 'ERR_MEMCOORD_STATE';
@@ -124,8 +124,8 @@ export class CoordinatorStateError extends Error {
 /**
  * Coordinates the guests of one host until it is stopped.
  *
- * `start` resolves after the first sample and rejects where libvirt cannot be reached. Later losses are reported by `lost` and
- * repaired by connecting again, for ever. Listen to `move` and `notice` to know what it does and why.
+ * `start` resolves after the first sample and rejects if libvirt cannot be reached. When the connection is lost later, the coordinator
+ * emits `lost` and tries to reconnect, for ever. Listen to `move` and `notice` to know what it does and why.
  */
 export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #connect: () => Promise<Hypervisor>;
@@ -135,20 +135,20 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #registry: GuestRegistry;
   readonly #state: CoordinatorOptions['state'];
   readonly #lock: CoordinatorOptions['lock'];
-  /** By the host's id: where libvirt finds no UUID of the machine it makes one up, another at each start of its daemon. */
+  /** By host id. If libvirt finds no UUID of the machine it makes one up, a new one at each start of its daemon. */
   readonly #locks = new Map<string, Lock>();
   #config: Config;
   #hypervisor: Hypervisor | null = null;
   #model: Model = EMPTY_MODEL;
   #rebooted = new Set<string>();
   #started = new Set<string>();
-  /** What is yet to come of DISCOVERY. */
+  /** Steps of DISCOVERY still to come. */
   #discovery: readonly { readonly at: number; readonly refresh: boolean }[] = [];
   #rehearsed = new Map<string, Move>();
-  /** The configuration that the recording has last. */
+  /** The configuration recorded last. */
   #recorded: Config | null = null;
   #seen: Seen | null = null;
-  /** Of `#seen`; null until somebody asks for it. */
+  /** Made from `#seen` on demand. */
   #snapshot: Snapshot | null = null;
   #sampledAt = Number.NEGATIVE_INFINITY;
   /** CPU time for extra samples that is left, ms, and when that was computed. */
@@ -191,8 +191,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * Calls the listeners one by one. What one of them throws is not ours to handle, and must not stop the coordination: it is an `uncaughtException`
-   * of the process, as if it were thrown in a timer of the listener's own, and the others are called all the same.
+   * Calls the listeners one by one. An error that one of them throws must not stop the coordination: it becomes an `uncaughtException` of
+   * the process, as if thrown in a timer of the listener's own, and the other listeners are still called.
    */
   #emit<Kind extends keyof CoordinatorEvents>(kind: Kind, ...what: CoordinatorEvents[Kind]): void {
     for (const listener of this.rawListeners(kind)) {
@@ -206,15 +206,16 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     }
   }
 
-  /** How far it is. */
+  /** Where it is in its life cycle. */
   get state(): CoordinatorState {
     return this.#lifecycle;
   }
 
   /**
-   * @param options `signal` ends it when aborted, as {@link stop} does; a start that is still under way rejects with the signal's reason.
-   * @throws CoordinatorStateError where it is not `idle`; LibvirtError where libvirt cannot be reached and LockedError where another
-   *   coordinator holds the host, and then it may be called again.
+   * @param options `signal` stops the coordinator when aborted, as {@link stop} does; a start still under way rejects with the signal's
+   *   reason.
+   * @throws CoordinatorStateError if it is not `idle`; LibvirtError if libvirt cannot be reached; LockedError if another coordinator holds
+   *   the host. After the last two it may be called again.
    */
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#lifecycle !== 'idle') throw new CoordinatorStateError(this.#lifecycle);
@@ -268,8 +269,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * Lets moves in flight end, relieves the guests that are under pressure, gives them all what they had before where the configuration
-   * says so (`onExit`), puts their stats periods back, closes the connection. Takes 70 s at most, and mostly a moment.
+   * Waits for moves in flight and relieves guests under pressure. Then restores the guests' original sizes if the configuration says so
+   * (`onExit`), restores their stats periods, and closes the connection. Takes 70 s at most, usually a moment.
    */
   async stop(): Promise<void> {
     const restore = this.#config.onExit === 'restore';
@@ -293,8 +294,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * Stops, and gives every guest the balloon size that it had before a coordinator came, as far as the host's capacity and the guest's
-   * own use allow; the pool came with the coordinator and does not count. In a dry run it says what would become of the guests.
+   * Stops, and returns every guest to the balloon size that it had before a coordinator came, as far as the host's capacity and the guest's
+   * own use allow. The pool does not count: it came with the coordinator. A dry run only returns what would happen.
    */
   release(): Promise<readonly Restored[]> {
     this.#ended ??= this.#end(true);
@@ -323,19 +324,19 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         this.#forgetSignal();
         this.#lifecycle = 'stopped';
       });
-    // Where the guests are to keep what they have, a daemon that does not answer takes nothing from them.
+    // Without `restore` the guests keep their sizes, and a daemon that does not answer does them no harm.
     if (restore && failure !== null) throw failure;
     return fates;
   }
 
-  /** One last sample: what of its moves may not wait for the next coordinator. */
+  /** One last sample; carries out only the moves that cannot wait for the next coordinator. */
   async #relieve(hypervisor: Hypervisor): Promise<void> {
     const check = this.#checkActivity(hypervisor, this.#time.now());
     const next = nextSample(this.#model, this.#registry.contexts, this.#config, check);
     await this.#sample(hypervisor, next, true, check.cpu, { purpose: 'coordinate', choose: rescues });
   }
 
-  /** Samples and moves until every guest has what it had, or nothing goes on any more. */
+  /** Samples and moves until every guest has its original size, or nothing changes any more. */
   async #restore(hypervisor: Hypervisor): Promise<readonly Restored[]> {
     this.#config = { ...this.#config, pool: null };
     const started = this.#time.now();
@@ -343,7 +344,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const wayOut: WayOut = { purpose: 'restore', choose: this.#dryRun ? () => [] : ({ moves }) => moves };
     for (;;) {
       const before = this.#model.guests;
-      // Growth is paid out of what is known of all guests, so those that have not answered yet are asked too.
+      // Growth depends on the figures of all guests, so guests that have not answered yet are refreshed too.
       const asked = this.#dryRun ? [] : before.filter((belief) => isToGive(belief) || belief.phase === 'booting');
       const guests = asked.map(({ uuid }) => uuid);
       const moves = await this.#sample(hypervisor, { ...NO_SAMPLE, guests }, true, NOT_KNOWN, wayOut);
@@ -361,7 +362,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return this.#model.guests.map((belief) => restoredOf(fateOf(belief, this.#dryRun), account, this.#factsOf(belief.uuid)));
   }
 
-  /** Takes another configuration from the next sample on. The connection's URI stays. */
+  /** Uses another configuration from the next sample on. The connection's URI stays. */
   reconfigure(config: Config): void {
     this.#config = config;
     this.#registry.forgetAll();
@@ -398,7 +399,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     if (event.kind === 'rebooted') this.#rebooted.add(event.uuid);
     if (event.kind === 'started') this.#started.add(event.uuid);
     if (event.kind === 'stopped') this.#started.delete(event.uuid);
-    // Hot-plug changes what the domain's XML says: read it anew.
+    // Hot-plug changes the domain's XML: read it again.
     if (event.kind === 'deviceAdded') this.#registry.forget(event.uuid);
     if (event.kind === 'closed') this.#lost = true;
     this.#sweepAt = Number.NEGATIVE_INFINITY;
@@ -415,7 +416,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         if (this.#lost) await this.#detach();
         const hypervisor = this.#hypervisor ?? (await this.#attachAgain());
         const now = this.#time.now();
-        // Events call for a sweep at once, but a storm of them must not be one of sweeps.
+        // An event requests a sweep at once, but a storm of events must not become a storm of sweeps.
         const earliest = this.#sampledAt + LEAST_SAMPLE;
         const due = Math.min(this.#sweepAt + this.#config.intervalMs, this.#discovery[0]?.at ?? Number.POSITIVE_INFINITY);
         const check = this.#checkActivity(hypervisor, now);
@@ -428,26 +429,26 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
         await this.#sample(hypervisor, next, sweep, check.cpu);
         retry = FIRST_RETRY_MS;
         lostAt = null;
-        // A daemon that hung for a moment has kept the connection: that it answers again is reported all the same.
+        // A daemon that hung for a moment has kept the connection; report that it answers again.
         if (reported && hypervisor === failed) this.#emit('connected', hypervisor.uri);
         reported = false;
       } catch (error) {
         failed = this.#hypervisor;
         if (failed?.isAlive() !== true) this.#lost = true;
-        // One answer that is late is no sign: libvirtd lists no guests while it waits for the process of one that was destroyed to end.
+        // One late answer is normal: libvirtd lists no guests while it waits for the process of a destroyed guest to end.
         const late = !this.#lost && lostAt === null && isLate(error);
         if (!reported && !late) this.#emit('lost', error instanceof Error ? error : new Error(String(error)));
         reported ||= !late;
-        // Full jitter, so that many hosts do not come back at the same moment, over a pause that is none too short.
+        // Full jitter, so that many hosts do not reconnect at the same moment, on top of a minimum pause.
         await this.#sleep(LEAST_SAMPLE + retry * this.#random());
         lostAt ??= this.#time.now();
-        // A daemon that is upgraded is back within seconds: who looks for it once a second helps its guests, and hurts nobody.
+        // A daemon that is being upgraded is back within seconds: frequent attempts help its guests and do no harm.
         retry = Math.min(2 * retry, this.#time.now() - lostAt < RESTARTING_MS ? FIRST_RETRY_MS : LAST_RETRY_MS);
       }
     }
   }
 
-  /** What is known without a sample, and what a sample may cost. */
+  /** What is known without a sample, and what samples may cost. */
   #checkActivity(hypervisor: Hypervisor, at: number): ActivityCheck & { readonly vcpus: number } {
     const { samplingBudget } = this.#config;
     this.#savings = Math.min(SAVED_FOR * samplingBudget, this.#savings + (at - this.#savedAt) * samplingBudget);
@@ -456,13 +457,13 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return { at, cpu: this.#cpuTimes(hypervisor, guests), savings: this.#savings, vcpus: hypervisor.vcpuCount(guests) };
   }
 
-  /** Where there are too many virtual CPUs for activity checks between the sweeps, what they are for is not known. */
+  /** CPU times of the guests; none if there are too many virtual CPUs for activity checks between sweeps. */
   #cpuTimes(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Float64Array {
     const everyMs = activityCheckInterval(hypervisor.vcpuCount(guests), this.#config);
     return everyMs < this.#config.intervalMs ? hypervisor.cpuTimes(guests) : NOT_KNOWN;
   }
 
-  /** Guests to be refreshed because they are not known yet (DISCOVERY), by uuid. */
+  /** UUIDs of guests to refresh because they have not been discovered yet (DISCOVERY). */
   #toDiscover(): string[] {
     const now = this.#time.now();
     const reached = this.#discovery.filter(({ at }) => at <= now + 1);
@@ -475,8 +476,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * Guests whose disk reads are to be read, as far as they are sampled (`only`) and their part of the sampling budget pays for it, by uuid. At a
-   * sweep that part is theirs, though nothing is left: guests whose cache was taken must not go unwatched while samples for others spend it all.
+   * UUIDs of the guests whose disk reads are read: those that are sampled (`only`), as far as their part of the sampling budget allows. A
+   * sweep grants that part even if nothing is left: guests whose cache was taken must be watched although samples of others spend it all.
    */
   #toWatch({ only }: { readonly only?: readonly string[] }): readonly string[] {
     const { samplingBudget, intervalMs } = this.#config;
@@ -488,7 +489,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return reads;
   }
 
-  /** After a loss nothing that was believed is trusted beyond what a coordinator before us would be. */
+  /** After a loss, earlier beliefs count no more than those that a previous coordinator left. */
   async #attachAgain(): Promise<Hypervisor> {
     const hypervisor = await this.#attach();
     this.#registry.keepBeliefs();
@@ -506,9 +507,9 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * One sample: at all guests (`sweep`), or only at those at risk.
+   * One sample of all guests (`sweep`), or only of those at risk.
    *
-   * @param wayOut given on the way out only: such a sample is not recorded, since its moves are not those of an ordinary plan.
+   * @param wayOut given only while stopping: such a sample is not recorded, since its moves are not those of an ordinary plan.
    * @returns the number of moves
    */
   async #sample(
@@ -529,7 +530,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     const deadlineMs = Math.max(500, Math.min(this.#config.intervalMs, CONTROL_DEADLINE_MS));
     const [read, host] = await this.#read(hypervisor, { deadlineMs, refresh, reads, ...only });
     noteCpuTimes(read, isSame(before, read.guests) ? cpu : this.#cpuTimes(hypervisor, read.guests));
-    // Its period may have been switched off and not on again: it is read, and set, anew.
+    // The stats period may have been switched off and not on again: read and set it again.
     for (const uuid of notRefreshed(read, refresh)) this.#registry.forget(uuid);
     await this.#registry.discover(hypervisor, read.guests);
     const rebooted = this.#rebooted;
@@ -563,8 +564,8 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * Guests and host. What guests take meanwhile would count twice, as available before and as theirs after, and what they give as theirs
-   * before and as available after: the host is read on both sides, and the less is believed (rule 4).
+   * Reads guests and host. Memory that moves between host and guests meanwhile would count twice. So the host is read before and after the
+   * guests, and the lower figures count (rule 4).
    */
   async #read(hypervisor: Hypervisor, options: Parameters<Hypervisor['sample']>[0]): Promise<readonly [Sweep, HostMemory]> {
     const [before, read] = await Promise.all([hypervisor.hostMemory(), hypervisor.sample(options)]);
@@ -613,7 +614,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 }
 
-/** The later of two readings, with the less of what there is to give out. */
+/** The later of two readings, with the lower figures for what can be given out. */
 function lesser(before: HostMemory, after: HostMemory): HostMemory {
   const rooms = [before.cgroupRoom, after.cgroupRoom].filter((room) => room !== null);
   return {
@@ -632,7 +633,7 @@ function noteCpuTimes({ guests, figures }: Sweep, cpu: Float64Array): void {
   for (let row = 0; row < guests.length; row++) figures[row * STRIDE + CPU_TIME] = cpu[row] ?? Number.NaN;
 }
 
-/** The guests whose refresh was asked for and refused, or has not come back, by uuid. */
+/** UUIDs of guests whose requested refresh was refused or has not come back. */
 function notRefreshed({ guests, figures }: Sweep, asked: readonly string[]): string[] {
   if (asked.length === 0) return [];
   return guests.filter(({ uuid }, row) => asked.includes(uuid) && figures[row * STRIDE + REFRESHED] !== 0).map(({ uuid }) => uuid);

@@ -8,7 +8,7 @@
  * on another machine that manages this host from afar, is not noticed; and any local user may take the name. It keeps two operators from
  * working against each other by mistake. It is no defence.
  *
- * Node has whole abstract names since 20.8 only (nodejs/node#49667); releases before that cut them to nothing.
+ * Node passes abstract names whole only since 20.8 (nodejs/node#49667); earlier releases cut them to nothing.
  */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
@@ -29,13 +29,13 @@ export class LockedError extends Error {
 
 /** A host that is held against other coordinators. */
 export interface Lock {
-  /** Lets others have it. */
+  /** Frees the host for others. */
   release(): Promise<void>;
 }
 
 /** A holder answers from its event loop; one that hangs, or answers drop by drop, must not hang us. */
 const ANSWER_DEADLINE_MS = 1000;
-/** Characters: more than any pid has. */
+/** Characters; no pid is longer. */
 const LONGEST_ANSWER = 20;
 
 /**
@@ -46,7 +46,7 @@ const LONGEST_ANSWER = 20;
 export async function takeLock(hostId: string): Promise<Lock> {
   const server = createServer((socket) => {
     socket.on('error', () => {});
-    // Whoever asks and never hangs up would hold a file of ours, and keep release() waiting.
+    // A client that never hangs up would hold a file descriptor of ours, and keep release() waiting.
     socket.end(`${process.pid}\n`, () => socket.destroy());
   });
   // The holder may end between our try and our question; after that the name is free.
@@ -54,7 +54,7 @@ export async function takeLock(hostId: string): Promise<Lock> {
     const holder = await ask(nameOf(hostId));
     if (holder !== 'nobody' || attempt === 3) throw new LockedError(holder === 'nobody' ? null : holder);
   }
-  // The lock lives as long as the process does, but gives it no reason to live.
+  // The lock lasts as long as the process, but does not keep it running.
   server.unref();
   return { release: () => new Promise((resolve) => server.close(() => resolve())) };
 }
@@ -65,20 +65,20 @@ export function lockHolder(hostId: string): Promise<number | null | 'nobody'> {
 }
 
 /**
- * Pid of the process that the lock's socket belongs to, by the kernel's word: unlike the holder's answer nobody can make it up, and a
- * holder that hangs is found too. null where there is none, or where it is not ours to see (another user's, without root).
+ * Pid of the process that owns the lock's socket, as the kernel reports it: unlike the holder's answer it cannot be forged, and a holder
+ * that hangs is found too. null if there is none, or if we may not see it (another user's, without root).
  */
 export async function lockOwner(hostId: string): Promise<number | null> {
-  // Num RefCount Protocol Flags Type St Inode Path. The flag marks the socket that listens; zeros that fill a name up are shown as @.
+  // Num RefCount Protocol Flags Type St Inode Path. The flag marks the listening socket; the zeros that pad a name show as @.
   const column = /^\S+ \S+ \S+ 00010000 \S+ \S+ +(\d+) @(.*?)@*$/gm;
   const sockets = [...(await readFile('/proc/net/unix', 'utf8')).matchAll(column)];
   const ours = sockets.filter(([, , name]) => name === nameOf(hostId).slice(1));
-  // The path of a socket in a folder may hold a line break and what looks like our line, but never takes the true one away.
+  // The path of a socket file may contain a line break and a line like ours, but it cannot hide the real line.
   const inode = ours.length === 1 ? ours[0]?.[1] : undefined;
   if (inode === undefined) return null;
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    // Processes end while we sample, and those of others do not show what they have open.
+    // Processes may end meanwhile, and those of other users do not show their open files.
     for (const file of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
       if ((await readlink(`/proc/${pid}/fd/${file}`).catch(() => '')) === `socket:[${inode}]`) return Number(pid);
     }

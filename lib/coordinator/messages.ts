@@ -99,9 +99,9 @@ function sentence({ kind, guest = '', uuid = '', figures = {} }: PolicyNotice, f
   }
 }
 
-/** What became of a guest on the way back, in words. */
+/** Outcome of restoring a guest, in words. */
 export interface Restored extends Omit<Fate, 'why' | 'used'> {
-  /** Why it has something else; null where it has what it had. */
+  /** Why it does not have its original size; null if it has. */
   readonly why: string | null;
 }
 

@@ -1,4 +1,4 @@
-/** Recordings: what each plan was made from and what came of it, as JSON lines, and the proof that the same plan comes of it again. */
+/** Recordings: input and outcome of each plan as JSON lines, and a replay that checks that the same input gives the same plan. */
 import { z } from 'zod';
 import { messageOf } from '../common/text.js';
 import type { Config } from '../config/config.js';
@@ -8,21 +8,21 @@ import { plan } from '../policy/plan.js';
 import type { GuestContext, GuestOverrides, Move, Reason, Sample, Signal } from '../policy/types.js';
 import { STRIDE } from '../sweep.js';
 
-/** One sample of a coordinator, with all that its plan depends on beside the samples before it. */
+/** One sample of a coordinator, with all that its plan depends on besides earlier samples. */
 export interface RecordedSample {
   readonly sample: Sample;
-  /** Given where it is the first, or another than at the sample before. */
+  /** Given in the first sample and whenever it has changed. */
   readonly config?: Config;
-  /** True where all that was believed before was dropped: at the start, and after the connection was lost. */
+  /** True if all earlier beliefs were dropped: at the start, and after the connection was lost. */
   readonly anew: boolean;
   readonly moves: readonly Move[];
-  /** What became of the moves, in their order; empty where they were not carried out (a dry run). */
+  /** Outcomes of the moves, in their order; empty if they were not carried out (a dry run). */
   readonly outcomes: readonly Order['outcome'][];
-  /** When that was noted, ms. */
+  /** When the outcomes were noted, ms. */
   readonly orderedAt: number;
 }
 
-/** A recorded sample as a line of JSON has it. */
+/** A recorded sample in the form of its JSON line. */
 export function toLine({ sample, ...rest }: RecordedSample): Readonly<Record<string, unknown>> {
   const { sweep, refreshed, rebooted, started, contexts, at, host } = sample;
   return {
@@ -38,7 +38,7 @@ export function toLine({ sample, ...rest }: RecordedSample): Readonly<Record<str
   };
 }
 
-/** A figure; JSON has null for NaN. */
+/** JSON writes NaN as null. */
 const figure = z
   .number()
   .nullable()
@@ -150,14 +150,14 @@ const line = z
   })
   .refine(({ guests, figures }) => figures.length === guests.length * STRIDE, `figures: must be ${STRIDE} for each guest`);
 
-/** A line that is none of a recording. */
+/** A line that does not belong to a recording. */
 export class RecordingError extends Error {
   readonly code = 'ERR_MEMCOORD_RECORDING';
   override readonly name = 'RecordingError';
 }
 
 /**
- * Reads a line of a recording; null where it is no sample but a header.
+ * Reads a line of a recording; null if it is a header.
  *
  * @throws RecordingError (`ERR_MEMCOORD_RECORDING`)
  */
@@ -189,7 +189,7 @@ export function fromLine(text: string): RecordedSample | null {
   };
 }
 
-/** A sample of a recording whose plan is not what was recorded. */
+/** A sample whose replayed plan differs from the recorded one. */
 export interface Difference {
   readonly at: number;
   readonly recorded: readonly Move[];
@@ -197,7 +197,7 @@ export interface Difference {
 }
 
 /**
- * Plans every sample of a recording again, from nothing.
+ * Plans every sample of a recording again, from an empty model.
  *
  * @param config is in force until a sample brings its own
  */

@@ -1,5 +1,5 @@
 /**
- * What a coordinator keeps of the guests beside the model: their facts and settings, the stats periods that it has set, and what must
+ * What a coordinator knows of the guests besides the model: their facts and settings, the stats periods that it has set, and what must
  * outlive it.
  */
 
@@ -18,25 +18,25 @@ import type { SavedGuest, SavedGuests, State } from './state.js';
 
 /** A wait for libvirt that is longer than any healthy answer and shorter than a person's patience. */
 export const CONTROL_DEADLINE_MS = 2000;
-/** Pauses between tries of what fails, ms: doubled each time. */
+/** Pauses before retries, ms: doubled each time. */
 export const FIRST_RETRY_MS = 500;
 export const LAST_RETRY_MS = 30_000;
-/** Least time between two notes on disk of what is believed of the guests, ms. */
+/** Least time between two writes of the state file, ms. */
 const NOTE_PAUSE_MS = 1000;
-/** Longest stats period that is set, seconds: figures that are older are good for nothing, however rarely guests are sampled. */
+/** Longest stats period that is set, seconds: older figures are useless, however rarely guests are sampled. */
 const LONGEST_PERIOD = 5;
 
-/** virtio-mem grows and shrinks without an event that is heard: how much is plugged is read anew after this time, ms. */
+/** virtio-mem grows and shrinks without an event that reaches us: the plugged size is read again after this time, ms. */
 const PLUGGED_AGAIN_MS = 30_000;
 
 interface Known {
   readonly id: number;
   readonly context: GuestContext;
-  /** Stats periods, seconds: before a coordinator came, and what it sets, or refreshes with; null = left alone. */
+  /** Stats periods, seconds: the original one, and the one that we set and refresh with; null = left alone. */
   readonly changed: { readonly original: number; readonly set: number } | null;
-  /** When it is to be described and set up again because something failed, changed or may have changed; Infinity = not. */
+  /** When to describe and set up the guest again, because something failed or may have changed; Infinity = never. */
   readonly retryAt: number;
-  /** Pause until the try after that, ms. */
+  /** Pause before the retry after that, ms. */
   readonly pause: number;
 }
 
@@ -44,7 +44,7 @@ export interface GuestRegistryOptions {
   readonly config: () => Config;
   readonly dryRun: boolean;
   readonly time: Time;
-  /** What is believed of the guests right now. */
+  /** The current beliefs about the guests. */
   readonly beliefs: () => readonly Belief[];
   readonly tell: (notice: Notice) => void;
 }
@@ -52,43 +52,43 @@ export interface GuestRegistryOptions {
 export class GuestRegistry {
   readonly #options: GuestRegistryOptions;
   #known = new Map<string, Known>();
-  /** The contexts of those that are known. */
+  /** Contexts of the known guests. */
   readonly #contexts = new Map<string, GuestContext>();
-  /** The sweep's guests that were discovered last, and when one of them is to be discovered again. */
+  /** Guests of the sweep that was discovered last, and when one of them must be discovered again. */
   #discovered: readonly GuestIdentity[] | null = null;
   #dueAt = Number.POSITIVE_INFINITY;
-  /** Period calls under way, by guest: no sample waits for them, since a guest that hangs must not hold up the others (rule 10). */
+  /** Stats period calls under way, by guest: no sample waits for them, since a guest that hangs must not hold up the others (rule 10). */
   #setting = new Map<string, Promise<void>>();
   #state: State | null = null;
-  /** What a coordinator before us, or we before a connection was lost, knew of the guests that are not believed otherwise by now. */
+  /** What an earlier coordinator, or we before a connection was lost, knew of guests, until newer beliefs replace it. */
   readonly #left = new Map<string, SavedGuest>();
-  /** Lets the next note on disk be written at once; null where none is to come. */
+  /** Ends the pause before the next write; null if none is scheduled. */
   #hurry: (() => void) | null = null;
   #notedAt = Number.NEGATIVE_INFINITY;
-  /** Goes up when what is known of guests may be out of date: what was being read meanwhile is then read again. */
+  /** Increases when what is known of guests may be out of date: what was being read meanwhile is then read again. */
   #generation = 0;
 
   constructor(options: GuestRegistryOptions) {
     this.#options = options;
   }
 
-  /** Keeps on disk what a crash must not lose, and learns what one has left. In a dry run nothing is written. */
+  /** Loads what an earlier coordinator left, and keeps there what a crash must not lose. A dry run writes nothing. */
   async remember(state: State): Promise<void> {
     if (!this.#options.dryRun) this.#state = state;
     for (const [uuid, left] of await state.load()) this.#left.set(uuid, left);
   }
 
-  /** What is believed of the guests is about to be forgotten: what of it holds on is kept. */
+  /** To be called before the beliefs are dropped: keeps what stays valid of them. */
   keepBeliefs(): void {
     for (const [uuid, saved] of this.#saved()) this.#left.set(uuid, saved);
   }
 
-  /** What the policy knows of each guest beside its figures, by uuid: a view that is always up to date. */
+  /** What the policy knows of each guest besides its figures, by UUID: a live view. */
   get contexts(): ReadonlyMap<string, GuestContext> {
     return this.#contexts;
   }
 
-  /** What is known of the guests stays in force until it has been read again, at the next sample. */
+  /** Has all guests read again at the next sample. Until then what is known of them stays in force. */
   forgetAll(): void {
     this.#generation++;
     for (const uuid of this.#known.keys()) this.forget(uuid);
@@ -100,7 +100,7 @@ export class GuestRegistry {
     if (known !== undefined) this.#learn(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
   }
 
-  /** Learns the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
+  /** Reads the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
   async discover(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
     const now = this.#options.time.now();
     if (guests === this.#discovered && now < this.#dueAt) return;
@@ -135,7 +135,7 @@ export class GuestRegistry {
     const facts = await hypervisor.describe(uuid, { deadlineMs: CONTROL_DEADLINE_MS }).catch(() => null);
     const before = this.#known.get(uuid);
     if (facts === null) {
-      // What was known of this start of the guest holds on: settings and obstacles do not go away because libvirt does not answer.
+      // What was known of this start of the guest stays valid: settings and obstacles do not go away because libvirt does not answer.
       const context = before?.id === id ? before.context : contextOf(name, null, this.#options.config()).context;
       this.#learn(
         uuid,
@@ -152,7 +152,8 @@ export class GuestRegistry {
     const wanted = Math.min(LONGEST_PERIOD, Math.max(1, Math.round(this.#options.config().intervalMs / 1000)));
     const coordinated = context.included && context.overrides.manage !== false && hasBalloon(facts);
     const noted = before?.id === id ? before.changed : this.#leftBehind(uuid, id, facts.statsPeriod);
-    // Noted once, before the first change: later it may be read in the middle of a refresh. A period that is neither is somebody else's since.
+    // The original is noted once, before the first change: later it may be read as 0, in the middle of a refresh. Any other period was set
+    // by somebody else since.
     const original = noted !== null && [0, noted.set].includes(facts.statsPeriod) ? noted.original : facts.statsPeriod;
     const changed = coordinated && !this.#options.dryRun ? { original, set: wanted } : noted;
     const known: Known = {
@@ -170,7 +171,7 @@ export class GuestRegistry {
     this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message });
   }
 
-  /** A period that is neither what the last coordinator set nor off, as in the middle of a refresh, was set by somebody else since. */
+  /** The periods noted by the last coordinator; null if somebody else has set the period since. 0 may be the middle of a refresh. */
   #leftBehind(uuid: string, id: number, period: number): Known['changed'] {
     const left = this.#left.get(uuid);
     return left?.id === id && left.period !== null && (period === left.period.set || period === 0) ? left.period : null;
@@ -195,14 +196,14 @@ export class GuestRegistry {
     await this.#state.save(new Map(saved.filter(([, { period, balloon }]) => period !== null || balloon !== null)));
   }
 
-  /** Notes on disk soon what is believed of the guests: once a second at most, and no sample waits for it. */
+  /** Schedules a write of the state file: once a second at most, and no sample waits for it. */
   note(): void {
     if (this.#state === null || this.#hurry !== null) return;
     const { time } = this.#options;
     const { done, wake } = time.sleep(Math.max(0, this.#notedAt + NOTE_PAUSE_MS - time.now()));
     this.#hurry = wake;
     void done.then(() => {
-      // On the way out the last word is not this one.
+      // putBack() has cancelled this write: it makes the last one.
       if (this.#hurry !== wake) return;
       this.#hurry = null;
       this.#notedAt = time.now();
@@ -211,7 +212,7 @@ export class GuestRegistry {
   }
 
   /**
-   * Sets the stats period, without waiting for it. The original is noted before, here and on disk: a call that times out may yet take
+   * Sets the stats period without waiting for the call. The original is saved first, here and on disk: a call that times out may still take
    * effect.
    */
   #switchOn(hypervisor: Hypervisor, uuid: string, period: number, known: Known): void {
@@ -240,17 +241,17 @@ export class GuestRegistry {
     if (known?.id === id) this.#learn(uuid, change(known));
   }
 
-  /** To be tried again, each time after a longer pause. */
+  /** Adds a retry, each time after a longer pause. */
   #later(known: Omit<Known, 'retryAt' | 'pause'>, before: Known | undefined): Known {
     const pause = before?.pause ?? FIRST_RETRY_MS;
     return { ...known, retryAt: this.#options.time.now() + pause, pause: Math.min(2 * pause, LAST_RETRY_MS) };
   }
 
   /**
-   * Gives the guests the stats periods back that they had before us, and notes what is left to remember.
+   * Restores the guests' original stats periods, and saves what the next coordinator must know.
    *
-   * @param hypervisor null where there is no connection: then the periods stay on disk for the next coordinator
-   * @param restored guests that have all that they had before us, by uuid: there is nothing to remember of them
+   * @param hypervisor null if there is no connection: then the periods stay on disk for the next coordinator
+   * @param restored UUIDs of guests that have their original size again: nothing of their balloons is saved
    */
   async putBack(hypervisor: Hypervisor | null, restored: ReadonlySet<string> = new Set()): Promise<void> {
     const hurry = this.#hurry;
@@ -264,7 +265,7 @@ export class GuestRegistry {
           await hypervisor.setStatsPeriod(uuid, known.changed.original, { deadlineMs: CONTROL_DEADLINE_MS });
           this.#learn(uuid, { ...known, changed: null });
         } catch {
-          // The guest may be gone by now; else what is on disk is for the next coordinator.
+          // The guest may be gone by now. If not, the next coordinator finds its period on disk.
         }
       }),
     );
@@ -272,14 +273,14 @@ export class GuestRegistry {
   }
 }
 
-/** What the policy knows of a guest out of its XML, its metadata and the configuration: the metadata comes first. */
+/** What the policy knows of a guest from its XML, its metadata and the configuration. The metadata wins over the configuration. */
 export function contextOf(name: string, facts: DomainFacts | null, config: Config): { context: GuestContext; problems: readonly string[] } {
   const { overrides, problems } = parseMetadata(facts?.metadata ?? null);
   const merged: GuestOverrides = { ...guestOverrides(config, name), ...overrides };
   return { context: { facts, overrides: merged, included: isIncluded(config, name), statsPeriod: facts?.statsPeriod ?? 0 }, problems };
 }
 
-/** The context with what a coordinator has noted (`left`) of the same start of the guest. */
+/** The context with what an earlier coordinator noted (`left`) of the same start of the guest. */
 export function recalled(context: GuestContext, left: SavedGuest | undefined, id: number): GuestContext {
   return left?.id === id && left.balloon !== null ? { ...context, remembered: left.balloon } : context;
 }

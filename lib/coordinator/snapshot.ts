@@ -26,14 +26,14 @@ export interface GuestView {
   readonly usable: number;
   readonly used: number;
   readonly spare: number;
-  /** Page cache that it was found to work in: counts as use. */
+  /** Working cache: page cache that the guest was found to use. Counts as used. */
   readonly working: number;
-  /** What probing its cache has cost it: read from disk above the usual, and for how long, ms. */
+  /** Cost of probing its cache: reads from disk above the usual, and for how long, ms. */
   readonly rereads: number;
   readonly rereadMs: number;
-  /** Use, working cache, least spare, and what its trend takes until memcoord reacts. */
+  /** Use, working cache, least spare, and the growth by its trend until memcoord reacts. */
   readonly need: number;
-  /** What it should have, were there room for all: its need, or a cushion for a burst. */
+  /** What it should have if there were room for all: its need, or more as a cushion for a burst. */
   readonly want: number;
   readonly allocation: number;
   readonly floor: number;
@@ -42,20 +42,20 @@ export interface GuestView {
   /** KiB/s. */
   readonly trend: number;
   readonly maximum: number;
-  /** True where memcoord holds its balloon; it is outside the account else. */
+  /** True if memcoord controls its balloon; if not, it is outside the account. */
   readonly controlled: boolean;
   /** Resident memory of its process on the host. */
   readonly rss: number;
   /** What it can still take of the host's memory. */
   readonly untouched: number;
-  /** Time from its need until it has the memory, ms. */
+  /** Time from when it needs memory until it has it, ms. */
   readonly reaction: number;
   /** Rise of its use that it would survive for 3 s right now, KiB/s. */
   readonly survivableBurst: number;
   /** Age of its figures, ms. */
   readonly statsAge: number;
   readonly lastReason: Reason | null;
-  /** Why it is not coordinated, if so. */
+  /** Why it is not coordinated; null if it is. */
   readonly why: string | null;
 }
 
@@ -65,23 +65,23 @@ export interface Snapshot {
   readonly at: number;
   readonly host: {
     readonly total: number;
-    /** MemAvailable; ZFS' ARC above its minimum, and the minimum; what cgroups leave the guests, null = no limit. */
+    /** MemAvailable; ZFS' ARC above its minimum, and the minimum; what cgroups leave to the guests, null = no limit. */
     readonly memAvailable: number;
     readonly arc: number;
     readonly arcMinimum: number;
     readonly cgroupRoom: number | null;
-    /** What there really is for guests, reserve included. */
+    /** What is really available to guests, reserve included. */
     readonly available: number;
     readonly reserve: number;
-    /** What guests can take before we react, and grants that have not shown yet: need may not spend these. */
+    /** What guests can take before we react, and grants that they have not taken yet: growth for need may not use these. */
     readonly liability: number;
     readonly granted: number;
-    /** All that all guests can still take: optional growth may not spend this. */
+    /** What all guests together can still take: optional growth may not use this. */
     readonly untouched: number;
-    /** What need and what optional growth may spend. */
+    /** What growth for need, and what optional growth, may use. */
     readonly room: number;
     readonly optionalRoom: number;
-    /** Sum of max(target, actual) of the guests that memcoord controls, and of their processes' overheads; resident memory of all others. */
+    /** Sum of max(target, actual) of controlled guests and of their processes' overheads; resident memory of all others. */
     readonly charged: number;
     readonly overhead: number;
     readonly uncontrolled: number;
@@ -95,7 +95,7 @@ export interface Snapshot {
 /**
  * One reading of host and guests. Changes nothing, and works on a read-only connection.
  *
- * @param left what a coordinator has noted of the guests ({@link State}): what it asked for and has learned
+ * @param left what a coordinator has noted of the guests ({@link State}): its targets, and what it has learned
  */
 export async function readOnce(
   hypervisor: Hypervisor,
@@ -125,7 +125,7 @@ export async function readOnce(
     contexts,
   };
   const snapshot = snapshotOf({ wallClock: Date.now(), sample, config, ...plan(EMPTY_MODEL, sample, config) });
-  // A first sight knows no change of the figures: their age is what the guest's last answer tells, to the second.
+  // A single reading cannot see figures change: their age comes from the guest's last answer, to the second.
   const ages = new Map(sweep.guests.map(({ uuid }, row) => [uuid, ageOf(sweep, row)]));
   return { ...snapshot, guests: snapshot.guests.map((guest) => ({ ...guest, statsAge: ages.get(guest.uuid) ?? Number.NaN })) };
 }
@@ -135,7 +135,7 @@ function ageOf(sweep: Sweep, row: number): number {
   return answered > 0 ? Math.max(0, Date.now() - answered * 1000) : Number.NaN;
 }
 
-/** A sample and what a plan made of it: what a snapshot is made from. */
+/** A sample and its plan: the input of a snapshot. */
 export interface Seen extends Pick<Plan, 'account' | 'state'> {
   /** Ms since 1970. */
   readonly wallClock: number;

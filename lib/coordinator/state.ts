@@ -1,13 +1,12 @@
 /**
- * What must outlive this process, so that the next one can go on where this one ended, however it did, and give the guests back what
- * they had: the stats periods and balloon sizes of before a coordinator changed them, what was last asked for, what was learned of the
- * balloons. One small JSON file for each host.
+ * What must outlive this process, so that the next one can resume after any kind of end and restore the guests: their original stats
+ * periods and balloon sizes, the last targets, and what was learned of the balloons. One small JSON file for each host.
  *
- * What is known of local guests ends with them at a boot, so it is kept where a boot clears it. Guests of other hosts live on: what is known
- * of them is kept on disk.
+ * Local guests end when the machine boots, so their state is kept where a boot clears it. Guests of other hosts live on, so theirs is kept
+ * on disk.
  *
- * The file is ours to write and anyone's to break: what cannot be read, or was written by a later version, is set aside under another
- * name and never trusted, and a file that cannot be written costs a warning and nothing else.
+ * Anyone may break the file. If its content is not valid or of another version, it is renamed, and what is wrong in it is never trusted. A
+ * file that cannot be written costs a warning and nothing else.
  */
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -37,12 +36,12 @@ export type SavedGuests = ReadonlyMap<string, SavedGuest>;
 export interface State {
   /** What the last coordinator of this host left behind. */
   load(): Promise<SavedGuests>;
-  /** Resolves when it, or what was saved after it, is on disk, whatever becomes of it: where it cannot be written, that has been told. */
+  /** Resolves when this save, or a later one, has been written or has failed, which gives a warning. Never rejects. */
   save(guests: SavedGuests): Promise<void>;
 }
 
 const VERSION = 3;
-/** A guest takes some 300: this is more than libvirt can run. */
+/** A guest takes some 300 bytes: enough for more guests than libvirt can run. */
 const MOST_BYTES = 16 * 1024 * 1024;
 const id = z.int().min(0);
 const seconds = z.int().min(0).max(2_147_483_647);
@@ -66,23 +65,23 @@ const schema = z.strictObject({
   boot: z.string().nullable().optional(),
   guests: z.record(z.string(), z.unknown()),
 });
-/** Any 128 bits: libvirt asks no more of them, and RFC 4122 does not hold for those of its own test guests. */
+/** Any 128 bits: libvirt requires no more, and the UUIDs of its own test guests do not follow RFC 4122. */
 const ANY_UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Where the state of a host is kept. */
 export interface StatePlace {
   readonly path: string;
-  /** Whether it is still there after a boot of this machine. */
+  /** Whether it survives a boot of this machine. */
   readonly lasting: boolean;
 }
 
 /**
- * Where the state of a host is kept: that of this machine in `$RUNTIME_DIRECTORY` (systemd's RuntimeDirectory=), else in `/run/memcoord` for
- * root and in `$XDG_RUNTIME_DIR/memcoord` for others; that of another machine in `$STATE_DIRECTORY` (StateDirectory=), else in
+ * Where the state of a host is kept. That of this machine: in `$RUNTIME_DIRECTORY` (systemd's RuntimeDirectory=), else in `/run/memcoord`
+ * for root and in `$XDG_RUNTIME_DIR/memcoord` for others. That of another machine: in `$STATE_DIRECTORY` (StateDirectory=), else in
  * `/var/lib/memcoord` for root and in `$XDG_STATE_HOME/memcoord` for others.
  *
- * A local host's is named by its URI: where libvirt finds no UUID of the machine, as in sessions of users who may not read SMBIOS, it makes
- * one up, another at each start of its daemon.
+ * The file of a local host is named by its URI. If libvirt finds no UUID of the machine, as in sessions of users who may not read SMBIOS,
+ * it makes one up, a new one at each start of its daemon.
  */
 export function statePlace(
   uri: string,
@@ -96,11 +95,11 @@ export function statePlace(
   const roots = lasting ? '/var/lib' : '/run';
   const own = lasting ? XDG_STATE_HOME || join(homedir(), '.local/state') : XDG_RUNTIME_DIR || `/run/user/${user}`;
   const folder = given || join(user === 0 ? roots : own, 'memcoord');
-  // There are URIs in names.
+  // The name may be a URI.
   return { path: join(folder, `${encodeURIComponent(lasting ? hostId : uri)}.json`), lasting };
 }
 
-/** The state of a host where it is kept by default; null where no other process can share the host. */
+/** The state of a host in its default place; null if no other process can share the host. */
 export async function stateOf(hypervisor: Hypervisor, warn: (message: string) => void, options: StateOptions = {}): Promise<State | null> {
   const hostId = await hypervisor.hostId();
   if (hostId === null) return null;
@@ -113,8 +112,8 @@ export interface StateOptions {
   /** Nothing is written and nothing set aside. */
   readonly readOnly?: boolean;
   /**
-   * Names this boot of our machine, null where it has no name; given where the file outlives a boot. Our clock starts anew at one, so the
-   * times that were noted before it say nothing.
+   * Id of this boot of our machine, null if it has none; given if the file outlives a boot. Our clock starts anew at a boot, so times noted
+   * before it mean nothing.
    */
   readonly boot?: string | null;
 }
@@ -122,11 +121,11 @@ export interface StateOptions {
 /**
  * A state that is kept in a file.
  *
- * @param warn is told, once each, that the file was set aside or cannot be written.
+ * @param warn is called, once each, when the file was set aside or cannot be read or written.
  */
 export function fileState(path: string, warn: (message: string) => void, { readOnly = false, boot }: StateOptions = {}): State {
   let writing: Promise<void> = Promise.resolve();
-  /** The save that has not begun yet: what comes meanwhile goes with it. */
+  /** The save that has not begun yet: newer ones replace its guests. */
   let next: { guests: SavedGuests; readonly done: Promise<void> } | null = null;
   let told = false;
   const write = async (guests: SavedGuests): Promise<void> => {
@@ -175,7 +174,7 @@ export function fileState(path: string, warn: (message: string) => void, { readO
   };
 }
 
-/** What holds on after our clock has started anew. */
+/** What stays valid after our clock has started anew. */
 function withoutTimes({ balloon, ...saved }: SavedGuest): SavedGuest {
   if (balloon === null) return { ...saved, balloon };
   const { cache } = balloon;
@@ -190,7 +189,7 @@ interface Read {
   readonly version: unknown;
 }
 
-/** What cannot be believed of one guest costs only that guest. */
+/** Drops entries that are not valid and keeps the others. */
 function parse(text: string): Read {
   const nothing = { boot: null, guests: new Map<string, SavedGuest>() };
   let value: unknown;
@@ -216,7 +215,7 @@ function problemOf({ issues: [issue] }: z.ZodError): string {
   return `${issue?.path.join('.') || 'the file'}: ${issue?.message ?? 'unknown'}`;
 }
 
-/** @returns what became of it */
+/** @returns what was done, in words */
 async function setAside(path: string): Promise<string> {
   const aside = `${path}.bad`;
   try {
@@ -228,8 +227,8 @@ async function setAside(path: string): Promise<string> {
 }
 
 /**
- * Whoever reads meanwhile, or, where the file is lasting, after a crash of the machine, finds the old text or the new one, whole. The new
- * file is made, never opened: a link in its place leads nowhere.
+ * Replaces a file: readers find the old text or the new one, whole; if `lasting`, also after a crash of the machine. The new file is
+ * created, never opened, so that no link in its place is followed.
  */
 async function replace(path: string, text: string, { lasting }: { readonly lasting: boolean }): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
