@@ -40,7 +40,7 @@ function parse(text: string, root: string): Element {
   return element;
 }
 
-/** Children of that name; those of other elements' are never sampled, since a domain's metadata may hold anything. */
+/** Children of that name; those of other elements' are never read, since a domain's metadata may hold anything. */
 function children(parent: Element | undefined, name: string): Element[] {
   const found: Element[] = [];
   for (let node = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
