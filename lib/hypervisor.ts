@@ -1,36 +1,37 @@
-/**
- * What the coordinator needs of a hypervisor. `libvirt/` has it over the addon, `sim/` over a simulated host.
- */
+/** What the coordinator needs of a hypervisor. `libvirt/` implements it with the addon, `sim/` with a simulated host. */
 import type { GuestIdentity, Sweep } from './sweep.js';
 
-/** Facts of a domain that its XML tells; they change only by hot-plug, a restart or an edit. */
+/** Facts of a domain from its XML; they change only by hot-plug, a restart or an edit. */
 export interface DomainFacts {
-  /** Most that the balloon may have, KiB: `<memory>` less what is none of the balloon's ({@link deviceMemory}). */
+  /** Largest size of the balloon, KiB: `<memory>` less what does not belong to it ({@link deviceMemory}). */
   readonly maximum: number;
   /** Part of `<memory>` that the balloon neither counts nor moves, KiB: NVDIMM, virtio-pmem, virtio-mem (docs/ballooning.md). */
   readonly deviceMemory: number;
   /** `<memory>` is the sum of parts, NUMA cells or memory devices: libvirt refuses to set it by one command. */
   readonly composed: boolean;
-  /** What a virtio-mem device has plugged or was asked to plug, whichever is more, KiB; 0 where there is none. */
+  /** What virtio-mem devices have plugged or were asked to plug, whichever is more, KiB; 0 = there are none. */
   readonly virtioMem: number;
-  /** What the guest's memory is made of. Pages of a huge page pool are in neither RSS nor MemAvailable; those of a file are in both. */
+  /** What backs the guest's memory. Pages of a huge page pool are in neither RSS nor MemAvailable; those of a file are in both. */
   readonly backing: 'anonymous' | 'file' | 'hugepages';
   /** Resident memory at which the guest's process is killed (`<hard_limit>`, or its own cgroup's limit), KiB; null = none. */
   readonly hardLimit: number | null;
-  /** What the domain was defined to run with (`currentMemory` of the live XML is the balloon's; this is its figure at the reading), KiB. */
+  /** Size of the balloon when the XML was read (`currentMemory` of the live XML), KiB. */
   readonly current: number;
   /** memballoon model, e.g. `virtio`; `none` where there is no balloon. */
   readonly balloonModel: string;
   readonly autodeflate: boolean;
   /** Seconds of the live stats period, 0 = off. */
   readonly statsPeriod: number;
-  /** Why the balloon cannot free memory for the host, each a short phrase (`hugepages`, `vfio device hostdev0`, `locked memory`, `SEV`, `virtio-mem`); empty = it can. */
+  /**
+   * Why the balloon cannot free memory for the host; empty = it can. Short phrases: `hugepages`, `vfio device hostdev0`, `locked memory`,
+   * `SEV`, `virtio-mem`.
+   */
   readonly obstacles: readonly string[];
-  /** Text of our metadata element, as found; null where there is none. Written by the guest's owner: untrusted. */
+  /** Text of our metadata element, as found; null if there is none. Written by the guest's owner: untrusted. */
   readonly metadata: string | null;
 }
 
-/** Whether there is a balloon at all. libvirt takes definitions with Xen's, which QEMU does not have. */
+/** Whether there is a balloon at all. libvirt accepts definitions with Xen's, which QEMU does not have. */
 export function hasBalloon({ balloonModel }: DomainFacts): boolean {
   return !['', 'none', 'xen'].includes(balloonModel);
 }
@@ -46,13 +47,13 @@ export interface HostMemory {
   readonly arcMinimum: number;
   /** Size of the huge page pools: no guest's balloon draws on them. */
   readonly hugePages: number;
-  /** What the guests may still take within the tightest cgroup limit over all of them, its reclaimable file pages counted; null = no limit. */
+  /** What the guests may still take within the tightest cgroup limit over all of them, reclaimable file pages included; null = no limit. */
   readonly cgroupRoom: number | null;
-  /** True while the host itself is short: PSI says that tasks stall on memory, or it swaps out. */
+  /** True while the host itself is short of memory: tasks stall on memory (PSI), or it swaps out. */
   readonly pressure: boolean;
 }
 
-/** What a hypervisor reports by itself. `started`, `stopped` and the like name the guest; `closed`: the connection is of no more use. */
+/** Events that a hypervisor reports. `started`, `stopped` and the like name the guest; after `closed` the connection is unusable. */
 export type HypervisorEvent =
   | {
       readonly kind: 'started' | 'stopped' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded';
@@ -62,32 +63,35 @@ export type HypervisorEvent =
   | { readonly kind: 'balloon'; readonly uuid: string; readonly name: string; readonly actual: number }
   | { readonly kind: 'closed'; readonly reason: string };
 
-/** A connection to one host. Its promises reject with a LibvirtError, or what another hypervisor has for it. */
+/** A connection to one host. Its promises reject with a LibvirtError, or the equivalent of another hypervisor. */
 export interface Hypervisor {
   readonly uri: string;
   /** @see NativeConnection.sample in libvirt/native.ts */
   sample(options: { deadlineMs: number; only?: readonly string[]; refresh?: readonly string[]; reads?: readonly string[] }): Promise<Sweep>;
   /**
-   * Time that the virtual CPUs of these guests have run since they were started, ms, in their order; NaN where the host does not tell.
-   * Cheap enough to be asked ten times a second: neither a guest nor a daemon is.
+   * CPU time of each guest's virtual CPUs since it was started, ms, in the order of `guests`; NaN where the host does not report it. Cheap
+   * enough to be called ten times a second: no guest or daemon is involved.
    */
   cpuTimes(guests: readonly GuestIdentity[]): Float64Array;
-  /** Virtual CPUs that {@link cpuTimes} of these guests would read: what it costs grows with them, not with the guests. */
+  /** Number of virtual CPUs that {@link cpuTimes} would read for these guests: its cost grows with them, not with the guests. */
   vcpuCount(guests: readonly GuestIdentity[]): number;
-  /** One entry per move: null where the target is stored (not: reached), else the error. `code` ERR_MEMCOORD_DEADLINE = outcome unknown. */
+  /** One entry per move: null if the target is stored (not: reached), else the error. `code` ERR_MEMCOORD_DEADLINE = outcome unknown. */
   setMemory(
     moves: readonly { uuid: string; kib: number }[],
     options: { deadlineMs: number },
   ): Promise<((Error & { code?: string }) | null)[]>;
-  /** Seconds between two reports of the guest, 0 = none, while it runs: its stored definition is left alone. */
+  /** Sets the stats period of a running guest, seconds, 0 = off. Its stored definition is left alone. */
   setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;
   /** Reads the XML of a guest. */
   describe(uuid: string, options: { deadlineMs: number }): Promise<DomainFacts>;
-  /** @returns a function that takes the listener off. */
+  /** @returns a function that removes the listener. */
   onEvent(listener: (event: HypervisorEvent) => void): () => void;
   /** The memory of the host. */
   hostMemory(): Promise<HostMemory>;
-  /** UUID of the host, which may be another after a restart of libvirtd, or, where it has none, its URI; null where no other process can share it (test:///). */
+  /**
+   * UUID of the host, or its URI if it has none; null if no other process can share the host (test:///). The UUID may change when libvirtd
+   * restarts.
+   */
   hostId(): Promise<string | null>;
   /** False once the connection is closed or lost. Does not wait. */
   isAlive(): boolean;

@@ -10,7 +10,7 @@
 export const READ = 0;
 /** libvirt gave an error: field {@link ERROR} has its virErrorNumber. */
 export const FAILED = 1;
-/** The call did not come back within the sweep's deadline, or by far later than such calls usually do; it may still be in flight. */
+/** The call did not return by the sweep's deadline, or was far later than such calls usually are; it may still be in flight. */
 export const MISSED = 2;
 /** Not asked, because an earlier call on the guest is still in flight or hung guests hold their share of the slots. */
 export const SET_ASIDE = 3;
@@ -50,29 +50,29 @@ export const LAST_UPDATE = 14;
 /** When the reading came back: CLOCK_MONOTONIC, ms (the clock of `process.hrtime`). */
 export const READ_AT = 15;
 /**
- * What came of making the guest take new figures first, whatever STATUS is: NaN = not asked for, or not known as the call did not come
- * back; 0 = done; else the virErrorNumber with which the hypervisor refused, after which the stats period may be off.
+ * Outcome of making the guest report new figures first, whatever STATUS is: NaN = not requested, or not known since the call did not
+ * return; 0 = done; else the virErrorNumber with which the hypervisor refused, after which the stats period may be off.
  */
 export const REFRESHED = 16;
 /**
- * Time that the guest's virtual CPUs have run since it was started, ms, read before everything else of the row and whatever its STATUS;
- * NaN where the host does not tell. Neither the addon nor the simulated host fills it: the coordinator does.
+ * CPU time of the guest's virtual CPUs since it was started, ms, read before everything else of the row and whatever its STATUS; NaN where
+ * the host does not report it. The coordinator fills it, not the addon or the simulated host.
  */
 export const CPU_TIME = 17;
 /**
- * Part of {@link RSS} that is pages of files, KiB, where the guest's memory is backed by a file: the host counts these pages as available
- * too. NaN where it is not, or nobody tells. The addon does not fill it.
+ * Part of {@link RSS} that is pages of files, KiB, if the guest's memory is backed by a file: the host counts these pages as available too.
+ * NaN if it is not, or the part is not known. The addon does not fill it.
  */
 export const RSS_FILE = 18;
 /**
- * KiB that the guest has read from its disks since it was started, all disks together (virDomainBlockStats with an empty path); NaN where it
- * was not asked for, -1 where the hypervisor does not tell.
+ * KiB that the guest has read from its disks since it was started, all disks together (virDomainBlockStats with an empty path); NaN if not
+ * requested, -1 if the hypervisor does not report it.
  */
 export const READS = 19;
 /** Numbers per guest. */
 export const STRIDE = 20;
 
-/** Who a row of a sweep is about. */
+/** The guest that a row of a sweep is about. */
 export interface GuestIdentity {
   readonly uuid: string;
   readonly name: string;

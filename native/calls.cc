@@ -22,8 +22,8 @@ struct GuestCall {
   std::function<int(virDomainPtr)> call;
 };
 
-// Guest calls with one deadline, made in parallel. `patience`: of such calls, where the others are
-// not to be kept waiting for one that is late; null = until the deadline.
+// Guest calls with one deadline, made in parallel. With `patience`, calls that are late are given
+// up, so that the others need not wait; null = wait until the deadline.
 class Batch : public std::enable_shared_from_this<Batch> {
  public:
   Batch(std::shared_ptr<Session> session, std::vector<GuestCall> calls,
@@ -77,7 +77,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     FinishIfDone(lock);
   }
 
-  // Those that are still out.
+  // Calls that are not settled.
   std::vector<size_t> Open() const {
     std::vector<size_t> open;
     for (size_t i = 0; i < calls_.size(); ++i) {
@@ -158,7 +158,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
     done(std::move(outcomes_));
   }
 
-  // First, so that it outlives all that it owns.
+  // First, so that it outlives all other members.
   const std::shared_ptr<Session> session_;
   const std::vector<GuestCall> calls_;
   std::mutex mutex_;
@@ -172,7 +172,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
   Timer::Id late_;
 };
 
-// A call that asks nothing of a guest's monitor, for reading.
+// A call that reads, and does not use a guest's monitor.
 template <typename T>
 void Call(const std::shared_ptr<Session>& session, const std::string& doing,
           Clock::time_point deadline, Callback<T> done,

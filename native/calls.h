@@ -1,5 +1,5 @@
 // All calls but the sweep. Each returns at once and answers later, at its deadline at the latest,
-// on a thread of its own. Knows nothing of JavaScript.
+// on another thread. Knows nothing of JavaScript.
 #ifndef MEMCOORD_CALLS_H_
 #define MEMCOORD_CALLS_H_
 
@@ -33,7 +33,7 @@ struct NodeMemory {
   double cached;
 };
 
-// nullopt = well.
+// nullopt = success.
 using Outcome = std::optional<Error>;
 
 // virDomainSetMemoryFlags(LIVE), in parallel. One outcome for each target.
@@ -44,8 +44,8 @@ void SetMemory(const std::shared_ptr<Session>& session, const std::vector<Memory
 void SetStatsPeriod(const std::shared_ptr<Session>& session, const std::string& uuid, int seconds,
                     Clock::time_point deadline, Callback<Done> done);
 
-// Needs nothing of the guest's monitor, so it answers for a guest that hangs as well and does not
-// wait for other calls on the guest.
+// Does not use the guest's monitor, so it answers for a guest that hangs as well and does not wait
+// for other calls on the guest.
 void Describe(const std::shared_ptr<Session>& session, const std::string& uuid,
               const std::string& metadata_uri, Clock::time_point deadline,
               Callback<Description> done);

@@ -14,7 +14,7 @@ namespace {
 constexpr int kKeepAliveInterval = 1;
 constexpr unsigned kKeepAliveCount = 3;
 
-// Who waits for a link sees within this time that the connection is lost.
+// A thread that waits for a link sees within this time that the connection is lost.
 constexpr std::chrono::milliseconds kLostSeen{100};
 
 // All kinds, so that libvirt asks here instead of failing with a message about its own workings.
@@ -29,7 +29,7 @@ int Refuse(virConnectCredentialPtr, unsigned, void* asked) {
   return -1;
 }
 
-// What libvirt is given to call back with, and frees when it never will again.
+// What libvirt's callbacks are called with; libvirt frees it after the last call.
 void* Share(const std::shared_ptr<EventSink>& sink) {
   return std::make_unique<std::shared_ptr<EventSink>>(sink).release();
 }
@@ -95,7 +95,7 @@ bool EventSink::Closed() const {
 
 void EventSink::Emit(const Event& event) {
   const std::lock_guard lock(mutex_);
-  // Each link tells that it was closed; once is enough.
+  // Each link reports that it was closed; once is enough.
   if (event.kind == Event::Kind::kClosed && std::exchange(closed_, true)) return;
   if (listener_) listener_(event);
 }
@@ -120,8 +120,8 @@ Result<std::unique_ptr<Link>> Link::Open(const std::string& uri, bool read_only,
 
 Link::Link(ConnectPtr connect, const std::shared_ptr<EventSink>& sink)
     : connect_(std::move(connect)), sink_(sink) {
-  // Without a network there is nothing to lose. There the callback would be taken and forgotten,
-  // and what it was given never freed.
+  // Without a network there is nothing to lose. The callback would be accepted and forgotten, and
+  // its data never freed.
   if (InProcess()) return;
   virConnectSetKeepAlive(get(), kKeepAliveInterval, kKeepAliveCount);
   void* opaque = Share(sink_);
@@ -145,7 +145,7 @@ void Link::WatchDomains() {
     void* opaque = Share(sink_);
     const int handle =
         virConnectDomainEventRegisterAny(get(), nullptr, id, callback, opaque, Unshare);
-    // Not every driver has every event. Sweeps see what events would have told earlier.
+    // Not every driver has every event. Without one, sweeps see the change later.
     if (handle < 0) {
       Unshare(opaque);
     } else {
@@ -209,7 +209,7 @@ Result<Links::Lease> Links::Take(bool may_open) {
   if (in_process_) return Lease(own_.get());
   {
     std::unique_lock lock(mutex_);
-    // Nobody wakes those who wait where the connection is lost.
+    // Nobody notifies waiting threads when the connection is lost.
     while (!may_open && free_.empty() && !sink_->Closed()) freed_.wait_for(lock, kLostSeen);
     if (!free_.empty()) {
       auto link = std::move(free_.back());
@@ -217,7 +217,7 @@ Result<Links::Lease> Links::Take(bool may_open) {
       return Lease(this, std::move(link));
     }
   }
-  // Its daemon may well hang, and this thread with it.
+  // The daemon may hang, and this thread would hang with it.
   if (sink_->Closed())
     return OwnError(kClosed, "cannot connect again to " + uri_, {}, "it was lost");
   auto opened = Link::Open(uri_, read_only_, sink_);
@@ -240,7 +240,7 @@ void Links::Prepare(size_t count) {
 
 Links::Lease::~Lease() {
   if (owned_ == nullptr) return;
-  // Closed where it is not kept, which must not be done with the lock held.
+  // A link that is not kept is closed after this body, when the lock is no longer held.
   const std::lock_guard lock(owner_->mutex_);
   if (owner_->free_.size() >= kMostFree) return;
   owner_->free_.push_back(std::move(owned_));

@@ -23,7 +23,7 @@ struct Event {
   Kind kind = Kind::kClosed;
   std::string uuid;
   std::string name;
-  // libvirt's, -1 where it does not run.
+  // libvirt's id, -1 if the guest does not run.
   int id = -1;
   // virDomainEventType and its detail (kLifecycle); virConnectCloseReason in `code` (kClosed).
   int code = 0;
@@ -56,8 +56,8 @@ class Link {
   static Result<std::unique_ptr<Link>> Open(const std::string& uri, bool read_only,
                                             const std::shared_ptr<EventSink>& sink);
   Link(ConnectPtr connect, const std::shared_ptr<EventSink>& sink);
-  // Blocks as well: a daemon is told goodbye, and one that hangs is waited for until keepalive
-  // gives it up.
+  // Blocks as well: closing takes a call to the daemon, and one that hangs is waited for until
+  // keepalive gives it up.
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
@@ -68,16 +68,16 @@ class Link {
   bool InProcess() const;
   void WatchDomains();
 
-  // The guest, kept from call to call: looking it up takes a call of its own. `id` is that of the
-  // start that the caller knows of, since a new one makes what is kept out of date. `alone`: no
-  // list is asked for, which might be held up. Null where the guest cannot be looked up; the reason
-  // is the thread's libvirt error.
+  // The guest's handle, cached, since looking it up takes a call. `id` is that of the start that
+  // the caller knows: a new start makes the cached handle out of date. `alone`: do not list all
+  // guests, which might be held up. Null if the lookup fails; the reason is the thread's libvirt
+  // error.
   DomainPtr Find(const std::string& uuid, int id, bool alone);
 
  private:
-  // As last listed, null where `id` is given and is not that of this start.
+  // The cached handle; null if there is none, or if `id` is given and differs.
   DomainPtr Kept(const std::string& uuid, const int* id);
-  // One call for all guests: where one has started, others often have as well.
+  // Caches all guests with one call: if one has started, others often have as well.
   void KeepAll();
 
   const ConnectPtr connect_;
@@ -101,19 +101,19 @@ class Links {
   class Lease;
 
   // Both are open already, or null. `own` is closed with the Links and never lent, so that the
-  // events that it watches are heard for as long; but in-process all calls share it, as there it
-  // alone has the host. `first` is the first to be lent: where the daemon hangs none can be opened.
+  // events that it watches arrive until then; but in-process all calls share it, since only it has
+  // the host. `first` is the first to be lent: none can be opened while the daemon hangs.
   Links(const std::string& uri, bool read_only, const std::shared_ptr<EventSink>& sink,
         std::unique_ptr<Link> own, std::unique_ptr<Link> first);
 
-  // A link that is the caller's until the lease ends. Opens one where none is free, which blocks,
-  // for ever where the daemon hangs; without `may_open` one that is in use is waited for.
+  // A link for the caller until the lease ends. If none is free, opens one, which blocks for ever
+  // if the daemon hangs; without `may_open`, waits for one that is in use.
   Result<Lease> Take(bool may_open = true);
 
-  // Opens one where fewer than `count` are free.
+  // Opens one if fewer than `count` are free.
   void Prepare(size_t count);
 
-  // Asks no daemon. Of its own link, which it must have.
+  // Whether its own link, which it must have, is alive. Does not call the daemon.
   bool Alive() const { return virConnectIsAlive(own_->get()) == 1; }
 
  private:
@@ -124,7 +124,7 @@ class Links {
   const bool in_process_;
   std::mutex mutex_;
   // Those used last come last and are taken first: a small host hardly needs a second one. No more
-  // are kept than are in use when no guest hangs.
+  // are kept than are in use while no guest hangs.
   static constexpr size_t kMostFree = 4;
   std::vector<std::unique_ptr<Link>> free_;
   std::condition_variable freed_;

@@ -8,7 +8,7 @@ namespace memcoord {
 
 std::shared_ptr<Mailbox> Mailbox::Create(Napi::Env env) {
   auto mailbox = std::make_shared<Mailbox>();
-  // The bell holds its mailbox until the environment has freed it.
+  // The bell keeps its mailbox alive until the environment has freed the bell.
   mailbox->bell_ =
       Bell::New(env, "memcoord", 0, 1, mailbox.get(), [mailbox](Napi::Env, void*, Mailbox*) {});
   // An idle connection does not keep a program running.
@@ -41,7 +41,7 @@ void Mailbox::Close() {
   undelivered.swap(letters_);
 }
 
-// Rung once for each letter.
+// Called once for each letter.
 void Mailbox::Deliver(Napi::Env env, Napi::Function, Mailbox* mailbox, void*) {
   Letter letter;
   {

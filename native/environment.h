@@ -30,8 +30,8 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
 
   static std::shared_ptr<Mailbox> Create(Napi::Env env);
 
-  // From any thread, at any time: once the environment is gone, letters are thrown away. A letter
-  // owns no JavaScript value, so it may be.
+  // From any thread, at any time: once the environment is gone, letters are discarded. That is
+  // safe, since a letter owns no JavaScript value.
   void Post(Letter letter);
 
   // JavaScript thread only. While held, the environment waits for letters instead of ending.
@@ -47,7 +47,8 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
   std::mutex mutex_;
   bool closed_ = false;
   std::queue<Letter> letters_;
-  // Not called once closed_: the environment frees it when it ends, before threads of ours do.
+  // Not called once closed_: the environment frees it at its end, and threads of ours may outlive
+  // it.
   Bell bell_;
   // JavaScript thread only.
   int holds_ = 0;
@@ -64,10 +65,10 @@ class Environment {
   // One for all connections.
   const std::shared_ptr<Timer>& timer() const { return timer_; }
 
-  // Makes a promise of what a call comes to. `begin` starts the call and hands it a callback that
-  // any thread may call, once; `convert` makes its result a value, given the call site for the
-  // errors that are part of it. The environment does not end before the promise is settled, and
-  // `owner` is not collected.
+  // Makes a promise of the result of a call. `begin` starts the call with a callback that any
+  // thread may call, once. `convert` turns the result into a value; the call site is for errors
+  // that are part of it. Until the promise is settled, the environment does not end and `owner` is
+  // not collected.
   template <typename T>
   Napi::Value Promise(const Napi::Object& owner, const std::function<void(Callback<T>)>& begin,
                       std::function<Napi::Value(const Napi::Object&, T&)> convert) {
@@ -88,14 +89,13 @@ class Environment {
   void RejectAll(const Napi::Object& owner, const Error& error);
 
   Napi::FunctionReference& connection_class() { return connection_class_; }
-  // What the next object of that class takes over: its constructor can be given JavaScript values
-  // only.
+  // Session for the next object of that class: its constructor can take JavaScript values only.
   std::shared_ptr<Session>& newborn() { return newborn_; }
-  // How many opens have missed their deadline and are still in flight. Theirs are threads that
-  // nobody waits for: they are counted so that retries do not heap them up.
+  // How many opens have missed their deadline and are still in flight. Nobody waits for their
+  // threads; the count keeps retries from piling them up.
   const std::shared_ptr<std::atomic<int>>& overdue_opens() const { return overdue_opens_; }
 
-  // Open connections by a number of their own: an event for one that is gone is thrown away.
+  // Open connections by id: an event for one that is gone is discarded.
   std::uint64_t Add(JsConnection* connection);
   void Remove(std::uint64_t id) { connections_.erase(id); }
   JsConnection* Find(std::uint64_t id) const;
@@ -109,7 +109,7 @@ class Environment {
   };
 
   Napi::Value Expect(std::uint64_t id, const Napi::Object& owner);
-  // Does nothing where the promise has been settled before.
+  // Does nothing if the promise is settled already.
   void Settle(Napi::Env env, std::uint64_t id,
               const std::function<Result<Napi::Value>(const Napi::Object&)>& make);
 

@@ -1,5 +1,5 @@
-// Errors are values: they are made where a call fails, on whichever thread that is, and become
-// JavaScript errors in js_values.cc.
+// Errors are values: made where a call fails, on any thread, and turned into JavaScript errors in
+// js_values.cc.
 #ifndef MEMCOORD_ERROR_H_
 #define MEMCOORD_ERROR_H_
 
@@ -22,7 +22,7 @@ struct Error {
 template <typename T>
 using Result = std::variant<T, Error>;
 
-// For calls that have nothing to give back.
+// For calls without a result.
 using Done = std::monostate;
 
 // Both make the message "<doing> of guest '<guest>': <why>", where `doing` says what failed, as in
@@ -32,9 +32,9 @@ using Done = std::monostate;
 // even virDomainGetName clears it.
 Error LastLibvirtError(const std::string& doing, const std::string& guest = {});
 
-// The call is not back at its deadline: what became of it is not known.
+// The call has not returned by its deadline: its outcome is not known.
 inline constexpr const char* kDeadline = "DEADLINE";
-// The call was never made, as an earlier one on the same guest is still in flight.
+// The call was never made, since an earlier one on the same guest is still in flight.
 inline constexpr const char* kBusy = "BUSY";
 inline constexpr const char* kClosed = "CLOSED";
 inline constexpr const char* kAuthUnsupported = "AUTH_UNSUPPORTED";

@@ -28,11 +28,12 @@ namespace {
 // Every error reaches JavaScript; libvirt's default is to print it to stderr as well.
 void Silence(void*, virErrorPtr) {}
 
-// What virEventRegisterImpl asks for. libvirt may call from any thread, with locks of its own held:
-// so callbacks are made with none of ours, and on the loop's thread alone, also those that free.
+// Implements what virEventRegisterImpl requires. libvirt may call from any thread, with its own
+// locks held. So callbacks, including those that free, run with none of our locks held, and only on
+// the loop's thread.
 class EventLoop {
  public:
-  // Throws std::system_error where there are no descriptors to be had.
+  // Throws std::system_error if no descriptor is left.
   EventLoop()
       : epoll_(epoll_create1(EPOLL_CLOEXEC)), bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (epoll_ < 0 || bell_ < 0 || Control(EPOLL_CTL_ADD, bell_, kBell, EPOLLIN) < 0) {
@@ -50,8 +51,8 @@ class EventLoop {
     return id;
   }
 
-  // The kernel takes the change while the loop waits: nobody is woken for it. A call switches its
-  // connection's handle off while it waits for the answer itself, and on again.
+  // The kernel applies the change while the loop waits, so the loop is not woken. A call switches
+  // its connection's handle off while it waits for the answer itself, then on again.
   void UpdateHandle(int id, int events) {
     const std::lock_guard lock(mutex_);
     const auto it = handles_.find(id);
@@ -101,10 +102,10 @@ class EventLoop {
   }
 
  private:
-  // No id of a handle.
+  // Not the id of any handle.
   static constexpr int kBell = 0;
 
-  // Given with a callback: what it is called with, and how that is freed.
+  // The argument of a callback, and how to free it.
   struct Owned {
     virFreeCallback free;
     void* opaque;
@@ -130,8 +131,8 @@ class EventLoop {
     return epoll_ctl(epoll_, operation, fd, &event);
   }
 
-  // With mutex_ held, as all down to Wake. One that waits for nothing is taken out: epoll would go
-  // on to tell that the other side has hung up.
+  // With mutex_ held, as all down to Wake. A handle that waits for nothing is removed: epoll would
+  // still report that the other side has hung up.
   bool Watch(int id, Handle& handle, int events) const {
     if (handle.events == events) return true;
     const int operation = events == 0          ? EPOLL_CTL_DEL
@@ -143,8 +144,8 @@ class EventLoop {
     return Control(operation, handle.fd, id, wanted) == 0;
   }
 
-  // Keepalive puts its timeout off with every answer. The loop is not woken for what is due later
-  // than it will wake anyway.
+  // Keepalive postpones its timeout with every answer. The loop is woken only for what is due
+  // before it wakes anyway.
   void Set(Timeout& timeout, int ms) {
     timeout.ms = ms;
     if (ms < 0) return;
@@ -160,7 +161,7 @@ class EventLoop {
 
   void Wake() const {
     const std::uint64_t one = 1;
-    // Fails only where the bell rings already.
+    // Fails only if a wake-up is pending already.
     [[maybe_unused]] const auto written = write(bell_, &one, sizeof one);
   }
 
@@ -187,7 +188,7 @@ class EventLoop {
     {
       const std::lock_guard lock(mutex_);
       const auto it = handles_.find(id);
-      // Taken off or switched off meanwhile.
+      // Removed or switched off meanwhile.
       if (it == handles_.end() || it->second.events == 0) return;
       handle = it->second;
     }
@@ -201,7 +202,7 @@ class EventLoop {
   void RunTimeouts() {
     const auto now = Clock::now();
     std::unique_lock lock(mutex_);
-    // A callback may add and remove timeouts: what comes after its id is looked up anew.
+    // A callback may add and remove timeouts: look up the next one by its id.
     for (auto it = timeouts_.begin(); it != timeouts_.end();) {
       const int id = it->first;
       Timeout& timeout = it->second;
@@ -232,7 +233,7 @@ class EventLoop {
   std::map<int, Handle> handles_;
   std::map<int, Timeout> timeouts_;
   std::vector<Owned> to_free_;
-  // When the loop stops waiting, whatever happens.
+  // When the loop wakes at the latest.
   Clock::time_point wakes_;
 };
 

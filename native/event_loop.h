@@ -8,12 +8,12 @@
 
 namespace memcoord {
 
-// Starts libvirt and its event loop, once a process: libvirt has one loop for all connections, it
-// must be registered before the first one is opened, and it can never be taken away again. So its
-// thread, the only global of the addon, runs until the process ends.
+// Starts libvirt and its event loop, once a process: libvirt has one loop for all connections,
+// which must be registered before the first one is opened and can never be removed. So its thread,
+// the only global of the addon, runs until the process ends.
 //
-// It is a loop of our own. libvirt's default one is woken three times by each call on a connection
-// (its handle off and on again, the keepalive put off), which took 30 % of a sweep's CPU time.
+// The loop is our own. Each call on a connection wakes libvirt's default loop three times (its
+// handle off and on again, keepalive postponed), which took 30 % of a sweep's CPU time.
 //
 // Without the loop a call to a libvirtd that hangs would block for ever.
 std::optional<Error> StartEventLoop();

@@ -19,7 +19,7 @@ class GuestGate::Ticket {
   // Counts among the suspects of its lane.
   bool suspect = false;
 
-  // Whoever gave them may own the ticket.
+  // Breaks a cycle: their captures may own the ticket.
   void Drop() {
     call = nullptr;
     returned = nullptr;

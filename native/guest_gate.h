@@ -40,24 +40,24 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
 
   GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPool> control);
 
-  // Has `call` made on a thread of `lane` and then `returned` run there, the latter only where the
-  // ticket was not given up meanwhile. Until `deadline` it is in time. Null where the guest is
-  // refused; neither is run then.
+  // Runs `call` on a thread of `lane`, and then `returned` there unless the ticket was given up
+  // meanwhile. A call that returns before `deadline` is in time. Null if the guest is refused: then
+  // neither is run.
   TicketPtr Enter(Lane lane, const std::string& uuid, Clock::time_point deadline,
                   std::function<void()> call, std::function<void()> returned);
 
-  // What a ticket had come to when it was given up.
+  // Where a ticket was when it was given up.
   enum class Fate {
     kWaiting,   // behind another call on the guest; will never be made
     kQueued,    // no thread was free; will never be made
     kInFlight,  // may still do what it was meant to do
     kReturned,  // `returned` has been run or is about to be
   };
-  // All at once: a suspect makes room for another thread, which must not take up a call that is
-  // about to be given up, or a healthy guest would become a suspect.
+  // All at once: a new suspect makes room for another thread, which must not start a call that is
+  // about to be given up. That would make a suspect of a healthy guest.
   std::vector<Fate> GiveUp(const std::vector<TicketPtr>& tickets);
 
-  // The same for those of them that are in flight; tells which were.
+  // The same for those in flight; returns which were.
   std::vector<bool> GiveUpInFlight(const std::vector<TicketPtr>& tickets);
 
   bool HasSuspects();
@@ -82,9 +82,9 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
 
   const std::array<std::shared_ptr<WorkerPool>, 2> pools_;
   std::mutex mutex_;
-  // Held by suspects, by lane.
+  // Threads held by suspects, by lane.
   std::array<size_t, 2> suspects_ = {0, 0};
-  // Those that are busy or suspect.
+  // Guests that are busy or suspect.
   Guests guests_;
 };
 

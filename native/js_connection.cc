@@ -15,8 +15,8 @@
 namespace memcoord {
 namespace {
 
-// The listener hangs on the object itself and not on a reference of ours, which would be a root: a
-// listener that knows its connection would keep it from ever being collected.
+// The listener is a property of the object itself, not a reference of ours. A reference would be a
+// root: a listener that knows its connection would keep it from ever being collected.
 constexpr const char* kListener = "memcoord.listener";
 
 Napi::Symbol ListenerKey(Napi::Env env) { return Napi::Symbol::For(env, std::string(kListener)); }
@@ -31,7 +31,7 @@ struct Opening {
   std::shared_ptr<std::atomic<int>> overdue;
 };
 
-// With a daemon that hangs, each holds a thread until the daemon goes on or ends.
+// If the daemon hangs, each holds a thread until the daemon goes on or ends.
 constexpr int kMostOverdueOpens = 4;
 
 void StartOpening(const Opening& opening, Clock::time_point deadline,
@@ -233,7 +233,7 @@ Napi::Value JsConnection::IsAlive(const Napi::CallbackInfo& info) {
 Napi::Value JsConnection::Close(const Napi::CallbackInfo& info) {
   const auto deadline = DeadlineArgument(ObjectArgument(info, 0, "options"));
   Environment& environment = Environment::Of(info.Env());
-  // Not owned by this object, whose promises end with it.
+  // Not owned by this object, since closing rejects the object's own promises.
   return environment.Promise<Done>(
       environment.connection_class().Value(),
       [&](Callback<Done> done) {
@@ -245,13 +245,13 @@ Napi::Value JsConnection::Close(const Napi::CallbackInfo& info) {
           answer(Done{});
         });
         if (session_ != nullptr) session_->events->Listen(nullptr);
-        // From here on, calls in flight alone keep the session.
+        // From here on, only calls in flight own the session.
         session_ = nullptr;
       },
       [id = id_](const Napi::Object& call_site, Done&) {
         Environment& here = Environment::Of(call_site.Env());
         if (const JsConnection* found = here.Find(id)) {
-          // Collected, though not finalized yet: then nobody holds a promise of it.
+          // Empty if collected, though not finalized yet: then none of its promises is pending.
           const Napi::Object self = found->Value();
           if (!self.IsEmpty()) here.RejectAll(self, Closed());
         }

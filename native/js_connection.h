@@ -25,8 +25,8 @@ class JsConnection : public Napi::ObjectWrap<JsConnection> {
 
   // Only for Open: takes over Environment::newborn.
   explicit JsConnection(const Napi::CallbackInfo& info);
-  // The garbage collector or the end of the environment. Waits for nobody: calls in flight own the
-  // session, and the last of them closes it.
+  // Run by the garbage collector or at the end of the environment. Does not wait: calls in flight
+  // own the session, and the last of them closes it.
   ~JsConnection() override;
 
   void Hear(const Event& event);
@@ -42,7 +42,7 @@ class JsConnection : public Napi::ObjectWrap<JsConnection> {
   Napi::Value IsAlive(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
 
-  // A promise of what `call` comes to; rejected where the connection is closed.
+  // A promise of the result of `call`; rejected if the connection is closed.
   template <typename T>
   Napi::Value Promise(const Napi::CallbackInfo& info, const std::function<void(Callback<T>)>& call,
                       std::function<Napi::Value(const Napi::Object&, T&)> convert);
@@ -51,9 +51,9 @@ class JsConnection : public Napi::ObjectWrap<JsConnection> {
   std::shared_ptr<Session> session_;
   // Outlives the session: close may be called again.
   std::shared_ptr<ClosedLatch> closed_;
-  // In Environment.
+  // Key in Environment.
   std::uint64_t id_ = 0;
-  // Those of the last sweep that was delivered; nullopt before the first.
+  // Guests of the last sweep that was delivered; null before the first.
   std::shared_ptr<const Guests> guests_;
 };
 

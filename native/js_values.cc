@@ -63,8 +63,8 @@ Napi::Object ToJs(const Napi::Object& call_site, const Error& error) {
   if (!error.guest.empty()) object.Set("domain", error.guest);
   const Napi::Value site = call_site.Get("stack");
   if (!site.IsString()) return object;
-  // All but the first line, which is about the call site's own, empty message. The code in brackets
-  // is Node's way of writing its own errors' stacks.
+  // All but the first line, which is about the call site's own, empty message. Node, too, writes
+  // the code of its own errors in brackets.
   const std::string stack = site.As<Napi::String>();
   const auto frames = stack.find('\n');
   object.Set("stack", "Error [" + error.code + "]: " + error.message +
@@ -213,7 +213,7 @@ std::vector<MemoryTarget> TargetsArgument(const Napi::Value& value) {
     const Napi::Value entry = array.Get(i);
     if (!entry.IsObject()) Throw(entry.Env(), "a move must be an object");
     const auto move = entry.As<Napi::Object>();
-    // libvirt's own limit is far lower; this is where doubles stop being whole.
+    // libvirt's own limit is far lower; beyond this, doubles are no longer exact.
     constexpr double kMost = 9007199254740991;
     targets.push_back({StringArgument(move.Get("uuid"), "uuid"),
                        static_cast<unsigned long>(WholeArgument(move.Get("kib"), "kib", kMost))});

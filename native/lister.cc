@@ -16,8 +16,8 @@ Found FoundAs(virDomainPtr domain, double state) {
   return {{UuidOf(domain), NameOf(domain), static_cast<int>(virDomainGetID(domain))}, state};
 }
 
-// Asks nothing of the guests' monitors and takes no job, so that a guest that hangs does not hold
-// it up. But calls on one can hold up all the workers of libvirtd that answer this.
+// Uses no guest's monitor and takes no job, so a guest that hangs does not hold it up. But calls on
+// such guests can hold all the workers of libvirtd that would answer this.
 Result<std::vector<Found>> ListWithStates(virConnectPtr connect) {
   virDomainStatsRecordPtr* records = nullptr;
   const int count = virConnectGetAllDomainStats(connect, VIR_DOMAIN_STATS_STATE, &records,
@@ -35,7 +35,7 @@ Result<std::vector<Found>> ListWithStates(virConnectPtr connect) {
   return found;
 }
 
-// By workers that libvirtd keeps for such calls, whatever holds the others.
+// Answered by workers that libvirtd keeps for such calls, whatever holds the others.
 Result<std::vector<Found>> ListWithoutStates(virConnectPtr connect) {
   virDomainPtr* domains = nullptr;
   const int count = virConnectListAllDomains(connect, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
@@ -55,9 +55,9 @@ Result<std::vector<Found>> ListGuests(Session& session) {
   if (!session.states_in_bulk || session.gate->HasSuspects()) return ListWithoutStates(connect);
   auto with = ListWithStates(connect);
   if (std::holds_alternative<std::vector<Found>>(with)) return with;
-  // Not every hypervisor has that call, and where there are thousands of guests its answer is too
-  // large. But most often the connection is lost, and the first error says why; what else fails may
-  // be over the next time.
+  // Not every hypervisor has that call, and with thousands of guests its answer is too large. But
+  // most often the connection is lost, and the first error says why. Other failures may be over the
+  // next time.
   auto without = ListWithoutStates(connect);
   if (std::holds_alternative<Error>(without)) return with;
   const int code = std::get<Error>(with).libvirt_code;
@@ -97,7 +97,7 @@ bool Lister::Pending() {
 void Lister::Run(Session& session) {
   const Clock::time_point begun = Clock::now();
   const auto found = ListGuests(session);
-  // The next one may hold its link for long, when none can be opened.
+  // The next list may hold its link for long, at a time when none can be opened.
   if (std::holds_alternative<std::vector<Found>>(found) && !std::exchange(prepared_, true))
     session.read->Prepare(2);
   std::vector<Callback<std::vector<Found>>> waiting;

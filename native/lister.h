@@ -1,4 +1,4 @@
-// The list of running guests, which is never waited for where guests are known already.
+// The list of running guests. Nobody waits for it if guests are known already.
 #ifndef MEMCOORD_LISTER_H_
 #define MEMCOORD_LISTER_H_
 
@@ -18,28 +18,28 @@ struct Session;
 // What a sweep was doing when it failed.
 inline constexpr const char* kReading = "cannot read the guests";
 
-// A running guest and its virDomainState, NaN where that is to be asked for.
+// A running guest and its virDomainState; NaN if that must be read with a call of its own.
 struct Found {
   Guest guest;
   double state = kNotReported;
 };
 
-// libvirtd answers no list while it holds the lock of one guest, as it does for as long as a hook
-// runs that starts it, or for a minute while one with passed-through devices is torn down [M: a
-// prepare hook of 30 s held up each list, and no call on another guest]. So there is one list at a
-// time, on one thread and one link, and whoever is in a hurry reads the guests that are known.
+// libvirtd answers no list while it holds the lock of a guest: while a hook runs that starts it, or
+// for a minute while a guest with passed-through devices is torn down [M: a prepare hook of 30 s
+// held up each list, but no call on another guest]. So there is one list at a time, on one thread
+// and one link, and a sweep that cannot wait reads the known guests.
 class Lister : public std::enable_shared_from_this<Lister> {
  public:
-  // Asks for a list, or waits for the one that is on its way. `done` is called once, on a thread
-  // of the read pool.
+  // Requests a list, or waits for the one under way. `done` is called once, on a thread of the read
+  // pool.
   void List(const std::shared_ptr<Session>& session, Callback<std::vector<Found>> done);
 
-  // When the list that is on its way is late: it has taken several times as long as the last one.
+  // When the list under way becomes late: it has taken several times as long as the last one.
   Clock::time_point LateAt();
 
-  // A list is on its way. Another one might wait for as long as that.
+  // A list is under way. Another one might take just as long.
   bool Pending();
-  // And it is late: it may be the daemon itself that hangs.
+  // It is also late: the daemon itself may hang.
   bool Late();
 
  private:
@@ -52,7 +52,7 @@ class Lister : public std::enable_shared_from_this<Lister> {
   bool pending_ = false;
   Clock::time_point asked_;
   Patience patience_;
-  // Links for the reading are open; touched by the one list that is on its way.
+  // Links for reading are open; used only by the list under way.
   bool prepared_ = false;
 };
 

@@ -10,11 +10,11 @@
 
 namespace memcoord {
 
-// Receives what a call came to, on whichever thread that is. Called exactly once.
+// Receives the result of a call, on any thread. Called exactly once.
 template <typename T>
 using Callback = std::function<void(Result<T>)>;
 
-// Shared by those who race to answer, a call and its deadline: the first is heard.
+// Shared by a call and its deadline, which race to answer: only the first counts.
 template <typename T>
 Callback<T> Once(Callback<T> callback) {
   return [told = std::make_shared<std::atomic_flag>(),

@@ -10,14 +10,14 @@
 
 namespace memcoord {
 
-// Something is late that takes several times as long as it usually does. Safe on any thread.
+// A call is late if it takes several times as long as usual. Safe on any thread.
 class Patience {
  public:
   Clock::duration Late() const {
     return std::max<Clock::duration>(kLeastLate, kLateFactor * Clock::duration(usual_.load()));
   }
 
-  // It took so long. One that took longer was held up.
+  // Notes how long a call took, unless it was held up.
   void Took(Clock::duration duration) {
     if (duration < kMostUsual) usual_ = duration.count();
   }
@@ -30,30 +30,30 @@ class Patience {
   std::atomic<Clock::rep> usual_{0};
 };
 
-// How long nothing has come back of calls that were made together. Its owner locks.
+// How long none of several parallel calls has returned. Its owner locks.
 class Silence {
  public:
   explicit Silence(Patience& patience) : patience_(patience) {}
 
   void Begin() { since_ = Clock::now(); }
 
-  // A call has come back.
+  // A call has returned.
   void Broken() {
     const auto now = Clock::now();
     longest_ = std::max(longest_, now - since_);
     since_ = now;
   }
 
-  // When those that are still out are late.
+  // When the calls in flight become late.
   Clock::time_point LateAt() const { return since_ + patience_.Late(); }
 
-  // Calls have been given up, and nobody knows how long they take. Another silence begins.
+  // Calls have been given up, so their duration is not known. Another silence begins.
   void GivenUp() {
     punctual_ = false;
     Begin();
   }
 
-  // None is out any more.
+  // No call is in flight any more.
   void Over() {
     if (punctual_) patience_.Took(longest_);
   }

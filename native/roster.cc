@@ -19,7 +19,7 @@ Guests Without(const Guests& guests, const std::string& uuid) {
 std::shared_ptr<const Guests> Roster::Enter(Guests guests) {
   const std::lock_guard lock(mutex_);
   const bool same = guests_ != nullptr && *guests_ == guests;
-  // Those that have stopped are named until now.
+  // Stopped guests keep their entries, and so their names, until now.
   if (same && entries_.size() == guests.size()) return guests_;
   std::unordered_map<std::string, Entry> entries;
   for (const Guest& guest : guests) {
@@ -38,7 +38,7 @@ std::shared_ptr<const Guests> Roster::Known() const {
   return guests_;
 }
 
-// Before the first sweep nobody may take the few that events tell of for all.
+// Ignored before the first sweep: the few guests that events report are not all.
 void Roster::Started(const Guest& guest) {
   const std::lock_guard lock(mutex_);
   if (guests_ == nullptr || guest.id < 0 || EntryOf(guest) != nullptr) return;

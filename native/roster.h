@@ -16,7 +16,7 @@ namespace memcoord {
 struct Guest {
   std::string uuid;
   std::string name;
-  // libvirt's, a new one for each start; -1 where not known.
+  // libvirt's id, a new one for each start; -1 = not known.
   int id = -1;
 
   bool operator==(const Guest& other) const {
@@ -24,29 +24,29 @@ struct Guest {
   }
 };
 
-// In the order of their ids, that is of when they were started.
+// In the order of their ids, which is that of their starts.
 using Guests = std::vector<Guest>;
 
 class Roster {
  public:
-  // Enters the guests that a sweep has found. Gives back the former list where nothing is new, so
-  // that who has seen it knows.
+  // Enters the guests that a sweep has found. Returns the former list if nothing has changed, so
+  // that callers can tell.
   std::shared_ptr<const Guests> Enter(Guests guests);
 
-  // Those that the last sweep found, and what events have told since; null before the first.
+  // The guests that the last sweep found, updated by events; null before the first.
   std::shared_ptr<const Guests> Known() const;
   void Started(const Guest& guest);
   void Stopped(const std::string& uuid);
 
-  // Without name and id where the last sweep did not find it.
+  // Without name and id if the guest is not known.
   Guest Find(const std::string& uuid) const;
   bool Has(const std::string& uuid) const;
 
-  // Most memory that the domain may have, KiB; NaN where libvirt is to be asked.
+  // Most memory that the domain may have, KiB; NaN if libvirt must be asked.
   //
-  // A running guest's changes by hot-plug of memory only, so it is not asked for at every sweep.
-  // What is plugged in is told by an event; what is taken out, or set on a hypervisor that can do
-  // so, is seen after kMaximumHolds.
+  // For a running guest it changes only by hot-plug of memory, so it is not read at every sweep. An
+  // event reports memory that is plugged in. A removal, or a change on a hypervisor that allows it,
+  // is seen after kMaximumHolds.
   double MaximumOf(const Guest& guest);
   void SetMaximum(const Guest& guest, double kib);
   void ForgetMaximum(const std::string& uuid);

@@ -18,13 +18,13 @@
 namespace memcoord {
 namespace {
 
-// From setting the stats period to the new figures. With QEMU 7.2 and guests under emulation it
-// took them 1 to 3 ms where they idled or ate alone, and 14 ms at most where four ate on two busy
-// cores; only guests that ran out of memory were seen to take longer, up to 80 ms. What comes later
-// is seen at the next look.
+// From setting the stats period to the new figures. With QEMU 7.2 and emulated guests it took 1 to
+// 3 ms if the guest was idle or the only one allocating, and 14 ms at most with four allocating on
+// two busy cores. Only guests that ran out of memory took longer, up to 80 ms. Later figures are
+// seen at the next sample.
 constexpr std::chrono::milliseconds kFiguresArrive{20};
 
-// Field of a virDomainMemoryStatTags; kStride for those that are of no use here.
+// Field of a virDomainMemoryStatTags; kStride for those that are not used.
 Field FieldOf(int tag) {
   switch (tag) {
     case VIR_DOMAIN_MEMORY_STAT_ACTUAL_BALLOON:
@@ -66,10 +66,10 @@ Row Failure(const Error& error) {
   return row;
 }
 
-// kReads; why it is not told is of no use, but that it is not, -1, is. QEMU's driver gives the sum
-// over the disks that the guest has now, counted since it was started, over resets too: 0 for one
-// without disks, or with an empty CD-ROM alone, and less than before once a disk was detached [M:
-// libvirt 9.0, QEMU 7.2]. Other drivers may refuse the empty path, as the test driver does.
+// kReads; -1 if it is not reported, for whatever reason. QEMU's driver gives the sum over the disks
+// that the guest has now, counted since it was started, resets included: 0 without disks, or with
+// only an empty CD-ROM, and less than before once a disk was detached [M: libvirt 9.0, QEMU 7.2].
+// Other drivers may refuse the empty path, as the test driver does.
 double ReadsOf(virDomainPtr domain) {
   virDomainBlockStatsStruct stats;
   if (virDomainBlockStats(domain, "", &stats, sizeof stats) < 0) {
@@ -111,8 +111,8 @@ Row ReadGuest(const Session& session, const Guest& guest, double state, bool rea
   return row;
 }
 
-// Has the guest asked for new figures at once: QEMU asks when the period changes from 0, and not
-// otherwise before the period is over. What kRefreshed says of it.
+// Makes QEMU ask the guest for new figures at once: it asks when the period changes from 0, and
+// otherwise only when the period is over. Returns kRefreshed.
 double Refresh(const Session& session, const Guest& guest, int seconds) {
   const auto link = session.control->Take(!session.lister->Late());
   if (const auto* error = std::get_if<Error>(&link)) return NumberOf(*error);
@@ -163,7 +163,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   void Listed(Result<std::vector<Found>> found) {
     std::unique_lock lock(mutex_);
     if (done_ == nullptr) return;
-    // Nobody is read either: it is the daemon that does not answer.
+    // No guest has been read either: the daemon itself does not answer.
     auto* error = std::get_if<Error>(&found);
     if (error != nullptr && read_ == 0) return Finish(lock, std::move(*error));
     if (!listed_) return Read(lock, std::move(std::get<std::vector<Found>>(found)));
@@ -171,7 +171,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     FinishIfDone(lock);
   }
 
-  // The list is late: a guest that is new is taken in when its event or the list tells of it.
+  // The list is late: read the known guests. A new one joins when its event or the list reports it.
   void GoOn() {
     const auto known = session_->roster->Known();
     std::unique_lock lock(mutex_);
@@ -193,7 +193,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     FinishIfDone(lock);
   }
 
-  // The others are not kept waiting for a guest that is late.
+  // A late guest must not keep the others waiting.
   void Watch() {
     late_ =
         session_->timer->At(silence_.LateAt(), [self = shared_from_this()] { self->GiveUpLate(); });
@@ -214,7 +214,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     FinishIfDone(lock);
   }
 
-  // Of the calls that are still out, and whose they are.
+  // Tickets of the calls that have not returned; `asked` gets their rows.
   std::vector<GuestGate::TicketPtr> TicketsOf(std::vector<size_t>& asked) const {
     std::vector<GuestGate::TicketPtr> tickets;
     for (size_t i = 0; i < progress_.size(); ++i) {
@@ -332,14 +332,14 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     FinishIfDone(lock);
   }
 
-  // Neither the list has come, nor what guests were asked for.
+  // Neither the list nor an answer of any guest has come.
   bool IsUnanswered() const { return !listed_ || (late_list_ && asked_ > 0 && read_ == 0); }
 
   void FinishIfDone(std::unique_lock<std::mutex>& lock) {
     if (outstanding_ == 0 && !IsUnanswered()) Finish(lock, std::move(sweep_));
   }
 
-  // `done_` is null from here on: what still comes back is not heard.
+  // `done_` is null from here on: later answers are ignored.
   void Finish(std::unique_lock<std::mutex>& lock, Result<Sweep> result) {
     if (done_ == nullptr) return;
     const auto done = std::exchange(done_, nullptr);

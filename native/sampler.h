@@ -33,8 +33,8 @@ struct SampleRequest {
   std::unordered_set<std::string> reads;
 };
 
-// Answers with what there is at the deadline, or with ERR_MEMCOORD_DEADLINE where neither the list
-// of guests was back by then nor any guest that was asked without it, as it was late.
+// Answers by the deadline with what has arrived. Fails with ERR_MEMCOORD_DEADLINE if the list of
+// guests has not arrived, nor any reading of the known guests, which are read while it is late.
 void Sample(const std::shared_ptr<Session>& session, SampleRequest request, Callback<Sweep> done);
 
 }  // namespace memcoord

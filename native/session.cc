@@ -8,7 +8,7 @@
 namespace memcoord {
 namespace {
 
-// Links that are closed on a thread of `pool`, whoever gives them up last.
+// Links that are closed on a thread of `pool`, whichever thread releases them last.
 std::shared_ptr<Links> ClosedOn(const std::shared_ptr<WorkerPool>& pool,
                                 const std::shared_ptr<ClosedLatch>& closed,
                                 std::unique_ptr<Links> links) {

@@ -21,11 +21,11 @@
 
 namespace memcoord {
 
-// Tells when the last of a session's Links has been closed.
+// Reports when the last of a session's Links has been closed.
 class ClosedLatch {
  public:
   explicit ClosedLatch(int links) : links_(links) {}
-  // Called on a thread of theirs, or at once where all are closed already.
+  // Calls back on a thread of the links, or at once if all are closed already.
   void OnClosed(std::function<void()> callback);
   void LinksClosed();
 
@@ -35,8 +35,8 @@ class ClosedLatch {
   std::vector<std::function<void()>> callbacks_;
 };
 
-// What all calls of a connection share. Each call in flight is one of its owners; whoever is the
-// last ends it, and the links are closed on a thread of theirs, never on the thread of a caller.
+// What all calls of a connection share. Each call in flight is an owner, and the last owner ends
+// it. The links are closed on a thread of their pool, never on a caller's.
 struct Session {
   bool read_only = false;
   std::shared_ptr<Timer> timer;
@@ -50,14 +50,14 @@ struct Session {
   // For calls on guests that read, and for those that set their memory.
   Patience reading;
   Patience setting;
-  // For reading, and for what changes something, which must not wait behind a sweep. The same where
-  // read-only or in-process.
+  // For reading, and for changes, which must not wait behind a sweep. The same if read-only or
+  // in-process.
   std::shared_ptr<Links> read;
   std::shared_ptr<Links> control;
-  // The hypervisor tells the states of all guests in one call, as far as is known.
+  // Whether the hypervisor reports the states of all guests in one call, as far as is known.
   std::atomic<bool> states_in_bulk{true};
 
-  // Hears the events of the read links, after the session itself has.
+  // Passes events to `listener` after the session has handled them itself.
   void Listen(std::function<void(const Event&)> listener) const;
 };
 

@@ -5,14 +5,14 @@
 
 namespace memcoord {
 
-// Runs `body` on a thread of its own that nobody joins: all that it uses it must own, by
-// shared_ptr. Joining is no choice, since a libvirt call may take 30 s or for ever, and neither the
-// end of a Node environment nor that of the process may wait for it.
+// Runs `body` on a thread that nobody joins: it must own all that it uses, by shared_ptr. Joining
+// is not possible, since a libvirt call may take 30 s or for ever, and neither the end of a Node
+// environment nor that of the process may wait for it.
 //
 // The name (15 characters at most) shows in top -H and debuggers. The thread takes no signals: they
-// are the business of the program that loaded us.
+// belong to the program that loaded us.
 //
-// Throws std::system_error where the system has no thread left.
+// Throws std::system_error if the system has no thread left.
 void StartThread(const char* name, std::function<void()> body);
 
 }  // namespace memcoord

@@ -21,7 +21,7 @@ Timer::Timer() : shared_(std::make_shared<Shared>()) {
 }
 
 Timer::~Timer() {
-  // Freed outside the lock: a callback may own whatever.
+  // Freed outside the lock: a callback may own anything.
   std::map<Id, std::function<void()>> never_run;
   {
     const std::lock_guard lock(shared_->mutex);

@@ -12,21 +12,21 @@ namespace memcoord {
 // CLOCK_MONOTONIC, the clock of process.hrtime.
 using Clock = std::chrono::steady_clock;
 
-// Keeps deadlines. A thread of its own, so that they hold whatever libvirt does. Its callbacks run
-// there one after the other: they must be short and call nothing of libvirt.
+// Keeps deadlines, on a thread of its own, so that they hold whatever libvirt does. Callbacks run
+// there one after the other: they must be short and not call libvirt.
 class Timer {
  public:
   using Id = std::pair<Clock::time_point, std::uint64_t>;
 
-  // Throws std::system_error where there is no thread to be had.
+  // Throws std::system_error if no thread can be started.
   Timer();
-  // What is still to come never runs.
+  // Pending callbacks never run.
   ~Timer();
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
   Id At(Clock::time_point when, std::function<void()> callback);
-  // Does nothing where the callback has run; it may be running right now.
+  // Does nothing if the callback has started; it may still be running.
   void Cancel(Id id);
 
  private:

@@ -90,7 +90,7 @@ void WorkerPool::Work(const std::shared_ptr<Shared>& shared) {
     shared->tasks.pop_front();
     lock.unlock();
     task();
-    // What the task owns goes before the lock is taken: it may be this pool.
+    // Free what the task owns before taking the lock: it may be this pool.
     task = nullptr;
     lock.lock();
   }

@@ -13,14 +13,14 @@ namespace memcoord {
 
 // Threads, started as they are needed, that take tasks in the order given.
 //
-// The destructor waits for nobody: tasks already given are still run, then the threads end. So a
-// task owns what it uses, and may itself be the last owner of the pool.
+// The destructor does not wait: tasks already given still run, then the threads end. So a task owns
+// what it uses, and may itself be the last owner of the pool.
 class WorkerPool {
  public:
-  // Calls in flight for one purpose. Twice as fast as one on two cores.
+  // Calls in flight for one purpose. Four are twice as fast as one on two cores.
   static constexpr size_t kThreads = 4;
 
-  // `name` is that of the threads. Throws std::system_error where there is no thread to be had.
+  // `name` is that of the threads. Throws std::system_error if no thread can be started.
   explicit WorkerPool(const char* name);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -29,8 +29,7 @@ class WorkerPool {
   // Never blocks, never fails.
   void Submit(std::function<void()> task);
 
-  // How many threads there may be, kThreads until told otherwise. Those in excess end once their
-  // task has.
+  // Sets the largest number of threads, kThreads by default. Those in excess end after their task.
   void SetLimit(size_t limit);
 
  private:

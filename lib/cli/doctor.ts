@@ -1,4 +1,4 @@
-/** `memcoord doctor`: can host and guests be coordinated, and what to do where not. */
+/** `memcoord doctor`: whether host and guests can be coordinated, and what to do if not. */
 
 import { guestWord, printable, shellQuoted } from '../common/text.js';
 import { formatSize, MiB } from '../common/units.js';
@@ -46,7 +46,7 @@ export async function doctor(options: Options & { json?: boolean }, connect: Con
   }
 }
 
-/** With the rights that `run` needs, to see whether they are there; else with those to read. */
+/** Connects with the rights that `run` needs, to see whether we have them; else read-only. */
 async function open(uri: string, connect: Connect): Promise<{ hypervisor: Hypervisor; denied: UnreachableError | null }> {
   try {
     return { hypervisor: await connect(uri, { readOnly: false }), denied: null };
@@ -141,18 +141,18 @@ interface GuestUnderTest {
   readonly config: Config;
 }
 
-/** A virsh command about the guest: its words before and after the guest's name. */
+/** Makes a virsh command about the guest, from the words before and after its name. */
 type OnGuest = (command: string, ...words: readonly string[]) => string;
 
 /** virDomainState: running. */
 const RUNNING = 1;
 const PAUSED = 3;
 const ASLEEP = 7;
-/** Figures are due every period; a few may be late, and the time that they carry is in whole seconds. */
+/** Figures are due every period; a few may be late, and their time is in whole seconds. */
 const STALE_PERIODS = 3;
 const STALE_SECONDS = 5;
 
-/** Restart a guest so that its new definition holds. A reboot from within keeps the old one. */
+/** How a new definition takes effect. A reboot from within the guest keeps the old one. */
 const RESTART = 'then shut it down and start it anew';
 
 function examineGuest({ uri, name, uuid, figure, facts, view, config }: GuestUnderTest): Finding[] {
@@ -192,7 +192,7 @@ function virtioMemText({ virtioMem }: DomainFacts): string {
   return `has virtio-mem${plugged}, which does not go together with a balloon: it is read and not moved`;
 }
 
-/** What of its memory is another kind than most guests' is. */
+/** Findings about memory of an unusual kind. */
 function examineMemory({ maximum, deviceMemory, virtioMem, backing, hardLimit, obstacles }: DomainFacts, on: OnGuest): Finding[] {
   const findings: Finding[] = [];
   if (deviceMemory > 0 && virtioMem === 0 && !obstacles.includes('virtio-mem')) {
@@ -220,7 +220,7 @@ function examineFigures(figure: (field: number) => number, facts: DomainFacts, o
   if (reported && figure(LAST_UPDATE) !== 0) {
     if (figure(STATE) !== RUNNING || age < STALE_PERIODS * facts.statsPeriod + STALE_SECONDS)
       return [...missingFigures(figure), ...missingReads(figure, on)];
-    // QEMU asks again only when the guest has answered: from a running guest, silence is distress (docs/ballooning.md).
+    // QEMU asks again only after the guest has answered: a running guest that is silent is in trouble (docs/ballooning.md).
     const mend = `see what it does: ${on('console')}`;
     return [{ level: 'problem', what: `last answered ${Math.round(age)} s ago: it hangs, or its balloon driver was taken out`, mend }];
   }
@@ -232,14 +232,14 @@ function examineFigures(figure: (field: number) => number, facts: DomainFacts, o
   return [{ level: 'problem', what: 'its balloon driver does not answer', mend }];
 }
 
-/** Some report less than others. */
+/** Some balloon drivers report less than others. */
 function missingFigures(figure: (field: number) => number): Finding[] {
   if (!Number.isNaN(figure(USABLE))) return [];
   const what = "reports no 'usable' memory: its 'unused' less what its kernel keeps for itself counts as spare, page cache as used";
   return [{ level: 'note', what, mend: 'in the guest: Linux 4.6 or newer, or a newer virtio-win (Windows)' }];
 }
 
-/** Cache is taken where nothing shows that it was worked in. */
+/** Without disk reads, cache that the guest works in may be taken. */
 function missingReads(figure: (field: number) => number, on: OnGuest): Finding[] {
   if (!(figure(READS) < 0)) return [];
   const what =
@@ -260,7 +260,7 @@ function examineSettings(name: string, facts: DomainFacts, view: GuestView | und
   const { min, manage } = context.overrides;
   if (typeof min === 'number' && min > facts.maximum) {
     const what = `its min of ${formatSize(min)} is more than its maximum of ${formatSize(facts.maximum)}, which holds instead`;
-    // No larger maximum: the guest's owner may have written min, and would set what memory the guest may take.
+    // Do not advise a larger maximum: the guest's owner may have written min, and must not decide what memory the guest may take.
     findings.push({ level: 'note', what, mend: 'a smaller min' });
   }
   if (view === undefined) return findings;

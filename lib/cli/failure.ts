@@ -1,4 +1,4 @@
-/** What a failed command says, and the code that it exits with. */
+/** Message and exit code of a failed command. */
 
 import { messageOf, printable, shellQuoted } from '../common/text.js';
 import { partsOf } from '../common/uri.js';
@@ -30,7 +30,7 @@ export class UnreachableError extends Error {
   }
 }
 
-/** libvirt's messages are told apart by the words of the C library in them, which LC_ALL may translate: then there is no advice. */
+/** Recognises libvirt's messages by the words of the C library in them. LC_ALL may translate these: then there is no advice. */
 function adviceFor(uri: string, code: string, reason: string): string {
   const { transport = null, server = '' } = partsOf(uri) ?? {};
   if (server !== '') return remoteAdvice(transport ?? 'tls', server, reason);
@@ -53,7 +53,7 @@ function adviceFor(uri: string, code: string, reason: string): string {
   return '';
 }
 
-/** What stands between this machine and another, `user@host:port`. */
+/** Advice on a connection to another machine, `user@host:port`. */
 function remoteAdvice(transport: string, authority: string, reason: string): string {
   const [, host = authority, port] = /^(.*?)(?::(\d+))?$/.exec(authority) ?? [];
   if (/ssh/.test(transport)) {
@@ -89,7 +89,7 @@ function meant(error: unknown): ReturnType<typeof explain> {
   const code = 'code' in error ? String(error.code) : '';
   if (code === 'ERR_MEMCOORD_CONFIG' || code === 'ERR_MEMCOORD_USAGE') return { code: WRONG_USE, message: error.message };
   if (code === 'ERR_MEMCOORD_LOCKED') return { code: HELD, message: error.message };
-  // An error that we know of speaks for itself; one that we do not is a defect, and its stack is what a report needs.
+  // An error that we know explains itself; an unknown one is a bug, and its stack is what a report needs.
   return {
     code: FAILED,
     message: code.startsWith('ERR_LIBVIRT_') || code.startsWith('ERR_MEMCOORD_') ? error.message : (error.stack ?? error.message),

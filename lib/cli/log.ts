@@ -1,4 +1,4 @@
-/** What a coordinator tells while it runs: JSON lines for machines, one readable line each for people. */
+/** The log of a coordinator: JSON lines for machines, one readable line per entry for people. */
 import { type Logger, pino } from 'pino';
 import { type PrettyOptions, prettyFactory } from 'pino-pretty';
 import { printable } from '../common/text.js';
@@ -12,13 +12,13 @@ export type Log = Logger;
 export interface LogOptions {
   readonly format: LogFormat;
   readonly color: boolean;
-  /** Takes one line at a time, its end included. */
+  /** Takes one line at a time, with its line break. */
   readonly write: (line: string) => void;
   /** Ms since the start of a simulation, in place of the time of day. */
   readonly simulated?: () => number;
 }
 
-/** A log. Lines are handed to `write` as they come: nothing waits that could be lost when the process ends. */
+/** A log. Lines go to `write` at once: nothing is buffered that could be lost when the process ends. */
 export function createLog({ format, color, write, simulated }: LogOptions): Log {
   const options = { base: null, ...(simulated === undefined ? {} : { timestamp: () => `,"time":${simulated()}` }) };
   if (format === 'json') return pino(options, { write });
@@ -37,7 +37,7 @@ function sinceStart(ms: number): string {
 
 type MessageFormat = Exclude<NonNullable<PrettyOptions['messageFormat']>, string | false>;
 
-/** The line of an entry, and never more than one: names and errors are not ours. Moves are known by `msg: "move"`, as programs that read the JSON know them. */
+/** Makes one line of an entry, never more: names and errors are not ours. Moves have `msg: "move"`, as in the JSON. */
 const lineWith =
   (timeText: (ms: number) => string): MessageFormat =>
   (log, messageKey, _levelLabel, { colors }) => {
@@ -59,7 +59,7 @@ function mib(kib: unknown): string {
   return typeof kib === 'number' ? String(Math.round(kib / MiB)) : '-';
 }
 
-/** Tells of a move, with the figures behind it (KiB). */
+/** Logs a move with the figures behind it (KiB). */
 export function logMove(log: Log, move: MoveOutcome, dryRun: boolean): void {
   const { uuid, name, from, to, actual, used, spare, need, allocation, reason, applied, error } = move;
   const fields = { guest: name, uuid, from, to, actual, used, spare, need, allocation, reason, applied, ...(dryRun ? { dryRun } : {}) };
@@ -67,7 +67,6 @@ export function logMove(log: Log, move: MoveOutcome, dryRun: boolean): void {
   else log.warn({ ...fields, error: error.message, ...('code' in error ? { code: error.code } : {}) }, 'move');
 }
 
-/** Tells of something that has changed. */
 export function logNotice(log: Log, { kind, level, guest, uuid, message, figures }: Notice): void {
   log[level]({ kind, guest, uuid, figures }, message);
 }

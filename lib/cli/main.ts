@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command `memcoord`: what it can be told. Each command's own code, and the addon with it, is loaded when the command is given:
- * help and version need neither.
+ * The command `memcoord` and its options. The code of a command, and with it the addon, is loaded only when the command is given: help and
+ * version need neither.
  */
 import { Command, CommanderError, Option } from 'commander';
 import { version } from './version.js';
@@ -25,7 +25,7 @@ const include = (): Option => new Option('--include <glob>', 'only guests whose 
 const exclude = (): Option => new Option('--exclude <glob>', 'not the guests whose names match; may be given again').argParser(repeatable);
 const onExit = (): Option =>
   new Option('--on-exit <what>', 'what stopping leaves guests with: keep (default) the sizes that they have, or restore those of before');
-/** The options that shape what guests get: `run` acts by them, `status` shows what would come of them. */
+/** The options that decide what guests get: `run` acts on them, `status` shows their effect. */
 const policy = (): Option[] => [
   new Option('--interval <seconds>', 'time between samples of all guests, 0.1 to 3600 (default: 1); guests at risk are sampled more often'),
   new Option('--pool <size>', 'most that all guests together may hold, e.g. 8GiB or 80% of the host (default: what the host can spare)'),
@@ -78,7 +78,7 @@ ${EXIT_CODES}`,
     .option('--record <file>', 'write every sample and its moves to a file, as JSON lines')
     .addOption(new Option('--log-format <format>', 'pretty (default on a terminal) or json').choices(['pretty', 'json']))
     .addHelpText('after', `\nExample\n  memcoord run --interval 1 --pool 8GiB --exclude 'build-*'\n${EXIT_CODES}`)
-    // What is no command arrives here, as an argument of the default one.
+    // An unknown command arrives here, as an argument of the default one.
     .allowExcessArguments()
     .action(async (options, { args: [stray] }: Command) => {
       if (stray !== undefined) {
@@ -88,7 +88,7 @@ ${EXIT_CODES}`,
         });
       }
       const { run: go } = await import('./run.js');
-      // By exit, since a libvirt call that hangs would hold the process.
+      // By exit, since a libvirt call that hangs would keep the process alive.
       process.exit(await go(options));
     });
 
@@ -187,10 +187,7 @@ ${EXIT_CODES}`,
   return program;
 }
 
-/**
- * Does what the command line says. Commander reports its own help and version as errors with exit code 0, and wrong use with 1, which is 2
- * here.
- */
+/** Runs the command line. Commander reports its help and version as errors with exit code 0, and wrong use with 1, which becomes 2 here. */
 export async function main(): Promise<void> {
   try {
     await commands().parseAsync();
@@ -206,7 +203,7 @@ export async function main(): Promise<void> {
   }
 }
 
-// Whoever reads our output may stop reading (`memcoord monitor | head`): that is no failure. Data already written is written.
+// The reader of our output may stop reading (`memcoord monitor | head`): that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 process.stderr.on('error', () => {});
 await main();

@@ -21,7 +21,7 @@ export interface MonitorSurroundings {
   readonly time?: Time;
 }
 
-/** Figures that a guest gave longer ago than this are no longer given, s. */
+/** A guest whose figures are older than this no longer reports, s. */
 const STALE_SECONDS = 10;
 
 export async function monitor(options: MonitorOptions, surroundings: MonitorSurroundings = {}): Promise<number> {
@@ -48,7 +48,7 @@ export async function monitor(options: MonitorOptions, surroundings: MonitorSurr
     const began = time.now();
     for (let n = 0; n < count && !stopped; n++) {
       if (n > 0) {
-        // By the clock, so that readings do not drift by the time that they take.
+        // By the clock, so that readings do not drift by their own duration.
         const pause = time.sleep(Math.max(0, began + n * intervalMs - time.now()));
         wake = pause.wake;
         await pause.done;
@@ -95,7 +95,7 @@ function pythonFloat(value: number): string {
   return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
-/** Says once for each guest whose stats are off how they are turned on. */
+/** Hints, once for each guest whose stats are off, how to turn them on. */
 async function hintAtSilence(
   hypervisor: Hypervisor,
   sweep: Sweep,

@@ -14,10 +14,10 @@ export interface Recording {
 }
 
 /**
- * Opens a recording; a file that is there is written anew.
+ * Opens a recording; an existing file is overwritten.
  *
- * @param failed is told once when the file cannot be written further: coordinating goes on without.
- * @throws UsageError where the file cannot be opened, or is a pipe: coordinating would wait for whoever reads it, or for ever
+ * @param failed is called once when the file cannot be written any more: coordinating goes on without.
+ * @throws UsageError if the file cannot be opened, or is a pipe: coordinating would wait for its reader, perhaps for ever
  */
 export async function openRecording(path: string, failed: (error: Error) => void): Promise<Recording> {
   if ((await stat(path).catch(() => null))?.isFIFO()) throw new UsageError(`option --record: ${path} is a pipe, and a file is needed`);

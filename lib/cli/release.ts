@@ -1,4 +1,4 @@
-/** `memcoord release`: the way back in a panic. */
+/** `memcoord release`: restores the guests in an emergency. */
 
 import { machineTime, type Time } from '../common/time.js';
 import { formatSize } from '../common/units.js';
@@ -16,19 +16,19 @@ export interface ReleaseOptions extends Options {
 export interface ReleaseSurroundings {
   readonly connect?: Connect;
   readonly print?: (line: string) => void;
-  /** Takes what is no result: what is done about a coordinator, and warnings. */
+  /** Takes lines that are not results: warnings, and what is done about a running coordinator. */
   readonly tell?: (line: string) => void;
   readonly time?: Time;
 }
 
-/** How long a coordinator has to stop by itself, ms. */
+/** Time for a coordinator to end after a signal, ms. */
 const PATIENCE_MS = 10_000;
 
-/** @throws LockedError where a coordinator holds the host and is not to be stopped, or cannot be. */
+/** @throws LockedError if a coordinator holds the host and is not to be stopped, or cannot be. */
 export async function release(options: ReleaseOptions, surroundings: ReleaseSurroundings = {}): Promise<number> {
   const { connect = connectLibvirt, print = printOut, tell = (line) => process.stderr.write(`${line}\n`), time } = surroundings;
   const dryRun = options.dryRun === true;
-  // Whatever the coordinator's interval is: nobody wants to wait for it here.
+  // Whatever interval is configured: nobody wants to wait for it here.
   const config = { ...(await configFrom(options)), intervalMs: 1000 };
   const coordinator = new Coordinator({
     connect: () => connect(config.uri, { readOnly: dryRun }),
@@ -51,7 +51,7 @@ function line({ name, size, original, why }: Restored, dryRun: boolean): string 
   return why === null ? `${has}, as before memcoord` : `${has}, not the ${formatSize(original)} of before memcoord: ${why}`;
 }
 
-/** Takes the lock, from a coordinator that has it where that is to be stopped. */
+/** Takes the lock. With `stop`, first ends the coordinator that holds it. */
 async function hold(hostId: string, stop: boolean, tell: (line: string) => void): Promise<Lock> {
   try {
     return await takeLock(hostId);
@@ -59,7 +59,7 @@ async function hold(hostId: string, stop: boolean, tell: (line: string) => void)
     if (!(error instanceof LockedError)) throw error;
     if (!stop) throw new LockedError(error.pid, 'stop it first, or have this command do it: memcoord release --stop');
   }
-  // Any process may answer with any number: only the kernel's word for whose socket it is makes it one to end.
+  // Any process may answer with any pid: only a pid that the kernel names as the socket's owner may be ended.
   const pid = await lockOwner(hostId);
   if (pid === null) throw new LockedError(null, 'whose it is cannot be seen from here: try as root, where the coordinator runs');
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {

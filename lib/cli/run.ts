@@ -1,4 +1,4 @@
-/** `memcoord run`: coordinates until it is told to stop. */
+/** `memcoord run`: coordinates until it is stopped. */
 
 import { messageOf } from '../common/text.js';
 import type { Time } from '../common/time.js';
@@ -38,7 +38,7 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
           log.error({ kind: 'record' }, `${record}: ${error.message}: recording ends, coordinating goes on`),
         );
   const coordinator = new Coordinator({
-    // A dry run changes nothing, and gets no right to.
+    // A dry run changes nothing, so it connects read-only.
     connect: () => connect(config.uri, { readOnly: dryRun }),
     config,
     dryRun,
@@ -76,7 +76,7 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
     const started = coordinator.start();
     const early = await Promise.race([started.then(() => null), signals.first]);
     log.info({ kind: 'stop' }, `${early ?? (await signals.first)}: stopping`);
-    // Nothing has been changed before there is a connection, and a wait for one has no end.
+    // Nothing has been changed before the first connection, and the wait for it may never end.
     if (early !== null && !connected) return 0;
     return await Promise.race([started.then(() => coordinator.stop()).then(() => 0), signals.second.then(() => FAILED)]);
   } finally {
@@ -123,20 +123,20 @@ function hasColor(): boolean {
   return process.stderr.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
-/** The configuration in force from now on; null where it stays as it is. */
+/** Reads the configuration file again; null if the configuration stays as it is. */
 async function readAgain(options: RunOptions, old: Config, log: Log): Promise<Config | null> {
   if (options.config === undefined) {
     log.warn({ kind: 'config' }, 'SIGHUP: there is no --config file to read again');
     return null;
   }
   try {
-    // An editor that is saving it has emptied it first: what that took away nobody meant.
+    // An editor may have emptied the file before it saves: do not take that for a configuration.
     const config = await configFrom(options, false);
     const uriNote = config.uri === old.uri ? '' : `; connect: ${config.uri} takes a restart`;
     log.info({ kind: 'config', config }, `SIGHUP: configuration read again${uriNote}`);
     return { ...config, uri: old.uri };
   } catch (error) {
-    // Whatever is wrong with it: a file must not end what coordinates the host.
+    // Whatever is wrong with it, a file must not end the coordinator.
     const message = messageOf(error);
     log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${message.replaceAll('\n', '; ')}`);
     return null;

@@ -1,4 +1,4 @@
-/** What the commands have in common: options become a configuration, a configuration a connection, a guest's name a command for it. */
+/** What the commands share: a configuration from options, a connection from a URI, a virsh command about a guest. */
 import { stat } from 'node:fs/promises';
 import { printable, shellQuoted } from '../common/text.js';
 import { type Config, defaultConfig, loadConfig, type Settings, withSettings } from '../config/config.js';
@@ -6,13 +6,13 @@ import { HOST_SETTINGS, readSetting } from '../config/settings.js';
 import type { Hypervisor } from '../hypervisor.js';
 import { UnreachableError, UsageError } from './failure.js';
 
-/** Opens a connection. Commands take one, so that tests can hand them a simulated host. */
+/** Opens a connection. Commands take one as a parameter, so that tests can pass a simulated host. */
 export type Connect = (uri: string, options: { readonly readOnly: boolean }) => Promise<Hypervisor>;
 
-/** Options as commander has them: the names of HOST_SETTINGS, in its own spelling, and each command's own. */
+/** Options as commander passes them: those of HOST_SETTINGS, in its spelling, and `config`. */
 export type Options = Readonly<Partial<Record<Exclude<keyof typeof HOST_SETTINGS, 'on-exit'> | 'onExit' | 'config', unknown>>>;
 
-/** The connection over the addon, which is loaded here and not before. */
+/** Connects with the addon, which is loaded here and not before. */
 export const connectLibvirt: Connect = async (uri, options) => {
   try {
     const { openLibvirt } = await import('../libvirt/hypervisor.js');
@@ -23,9 +23,9 @@ export const connectLibvirt: Connect = async (uri, options) => {
 };
 
 /**
- * The command line over the file that it names over the defaults.
+ * Makes the configuration: the command line over the file that it names over the defaults.
  *
- * @param mayBeEmpty as loadConfig has it
+ * @param mayBeEmpty as in loadConfig
  * @throws UsageError, ConfigError
  */
 export async function configFrom(options: Options, mayBeEmpty = true): Promise<Config> {
@@ -44,9 +44,9 @@ function camelCase(name: string): string {
 }
 
 /**
- * A recording must not be written over the file that was read.
+ * A recording must not overwrite the file that was read.
  *
- * @throws UsageError where both names are of one file
+ * @throws UsageError if both names are of one file
  */
 export async function keepInput(record: string | undefined, input: string | undefined): Promise<void> {
   if (record === undefined || input === undefined) return;

@@ -1,4 +1,4 @@
-/** `memcoord simulate`: runs a scenario on a simulated host and says what came of it. */
+/** `memcoord simulate`: runs a scenario on a simulated host and prints the result. */
 import { z } from 'zod';
 import { printable } from '../common/text.js';
 import { formatSize } from '../common/units.js';

@@ -51,7 +51,7 @@ const COLUMNS: readonly { readonly title: string; readonly cell: (guest: GuestVi
   { title: 'age', cell: ({ statsAge }) => ageText(statsAge / 1000) },
 ];
 
-/** What there is and what it may be used for, in sums that add up. Sizes in MiB. */
+/** The host's memory and what it may be used for, in sums that add up. Sizes in MiB. */
 function hostLines(host: Snapshot['host']): string[] {
   const arc = host.arc > 0 ? ` + ${mib(host.arc)} of ZFS' ARC (its minimum of ${mib(host.arcMinimum)} not counted)` : '';
   const cgroup = host.cgroupRoom === null ? '' : `, ${mib(host.cgroupRoom)} within the guests' cgroup`;

@@ -6,7 +6,7 @@ export function mib(kib: number): string {
   return Number.isFinite(kib) ? String(Math.round(kib / MiB)) : '-';
 }
 
-/** Rows of cells, whatever they hold, as aligned lines: the first `left` columns to the left, the others, figures, to the right. */
+/** Formats rows of any text as aligned lines: the first `left` columns to the left, the others, figures, to the right. */
 export function table(cells: readonly (readonly string[])[], left: number): string[] {
   const rows = cells.map((row) => row.map(printable));
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));

@@ -1,5 +1,5 @@
 /**
- * Settles as the promise does, or, once the signal is aborted, rejects with its reason. What the promise stands for goes on, and is the
+ * Settles as the promise does, or rejects with the signal's reason once it is aborted. The work behind the promise goes on, and is the
  * caller's to clean up.
  */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -10,7 +10,7 @@ export interface Time {
   };
 }
 
-/** CLOCK_MONOTONIC: the clock that the addon dates its readings by. A step of the wall clock does not touch it. */
+/** CLOCK_MONOTONIC, the clock of the addon's readings. Steps of the wall clock do not affect it. */
 export const machineTime: Time = {
   now: () => Number(process.hrtime.bigint()) / 1e6,
   sleep(ms) {

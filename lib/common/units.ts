@@ -1,6 +1,4 @@
-/**
- * Sizes. Inside, every size is a number of KiB, as libvirt has it; people see and write `512MiB`, `4GiB`.
- */
+/** Sizes. In code every size is a number of KiB, as in libvirt; people see and write `512MiB`, `4GiB`. */
 
 /** One MiB, in KiB. */
 export const MiB = 1024;
@@ -16,11 +14,11 @@ function bytesOf(unit: string): number | undefined {
 }
 
 /**
- * Reads a size that a person wrote, as virsh does: a number and a unit in any case, `8G` and `8GiB` by 1024, `8GB` by 1000. Other than
- * virsh it asks for the unit, and takes decimals.
+ * Reads a size that a person wrote, as virsh does: a number and a unit in any case, `8G` and `8GiB` by 1024, `8GB` by 1000. Unlike virsh it
+ * requires the unit and accepts decimals.
  *
  * @returns KiB, rounded up to a whole number as libvirt does.
- * @throws RangeError where the text is no such size; the message says what is allowed.
+ * @throws RangeError if the text is not such a size; the message says what is allowed.
  */
 export function parseSize(text: string): number {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i.exec(text);
@@ -33,7 +31,7 @@ export function parseSize(text: string): number {
   return kib;
 }
 
-/** A size, KiB, or a part of a whole that is known only later: of the host's memory, of a guest's maximum. */
+/** A size, KiB, or a percentage of a whole that is known only later: the host's memory, or a guest's maximum. */
 export type Amount = number | { readonly percent: number };
 
 /**
@@ -65,7 +63,7 @@ export function formatAmount(amount: Amount): string {
   return typeof amount === 'number' ? formatSize(amount) : `${amount.percent}%`;
 }
 
-/** Whether one amount is known to be more than another: of a size and a part nobody knows. */
+/** Whether one amount is known to be more than another: a size and a percentage cannot be compared. */
 export function isMore(one: Amount, other: Amount): boolean {
   if (typeof one === 'number') return typeof other === 'number' && one > other;
   return typeof other === 'object' && one.percent > other.percent;

@@ -7,7 +7,7 @@ export interface UriParts {
   readonly server: string;
 }
 
-/** @returns null where it is no URI, as an alias of libvirt.conf is none. */
+/** @returns null if it is not a URI but, say, an alias of libvirt.conf. */
 export function partsOf(uri: string): UriParts | null {
   const match = /^[a-z0-9]+(?:\+([a-z0-9]+))?:\/\/([^/?#]*)/i.exec(uri);
   return match === null ? null : { transport: match[1]?.toLowerCase() ?? null, server: match[2] ?? '' };

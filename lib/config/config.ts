@@ -23,7 +23,7 @@ export interface Config extends PolicyConfig {
   readonly guests: readonly { readonly match: string; readonly settings: GuestOverrides }[];
 }
 
-/** The settings in force where nothing is set. The URI is libvirt's own default ($LIBVIRT_DEFAULT_URI, uri_default, qemu:///system). */
+/** The default settings. The URI is libvirt's own default ($LIBVIRT_DEFAULT_URI, uri_default, qemu:///system). */
 export function defaultConfig(): Config {
   return {
     uri: defaultUri(),
@@ -60,10 +60,10 @@ export const settingsSchema = z
   )
   .partial();
 
-/** Settings as they are written in a file, read: what {@link withSettings} puts over a configuration. */
+/** Settings of a file or a command line, parsed: the input of {@link withSettings}. */
 export type Settings = z.infer<typeof settingsSchema>;
 
-/** Puts what is set over `config`. */
+/** Overrides `config` with what is set. */
 export function withSettings(config: Config, settings: Settings): Config {
   return {
     uri: settings.connect ?? config.uri,
@@ -85,14 +85,14 @@ export function withSettings(config: Config, settings: Settings): Config {
 /**
  * Reads a configuration file over the defaults.
  *
- * @param mayBeEmpty false: an empty file is refused, which may be one that is just being saved. `{}` stands for all defaults.
- * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong.
+ * @param mayBeEmpty false: an empty file is refused, since it may be about to be saved. `{}` stands for all defaults.
+ * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each error.
  */
 export async function loadConfig(path: string, mayBeEmpty = true): Promise<Config> {
   return parseConfig(await readText(path), path, mayBeEmpty);
 }
 
-/** {@link loadConfig} on a text; `file` is the name in messages. */
+/** {@link loadConfig} of a text; `file` is its name in messages. */
 export function parseConfig(text: string, file: string, mayBeEmpty = true): Config {
   const settings = readYaml(text, file, settingsSchema, (path) => (path.length === 0 ? HOST_KEYS : GUEST_KEYS), mayBeEmpty);
   return withSettings(defaultConfig(), settings);
@@ -114,7 +114,7 @@ export function isIncluded(config: Config, name: string): boolean {
 type Matcher = (name: string) => boolean;
 type Matchers = Readonly<Record<'guests' | 'include' | 'exclude', readonly Matcher[]>>;
 
-/** The globs of each configuration, compiled once: for a thousand guests and as many globs that takes seconds. */
+/** The globs of each configuration, compiled once: a thousand guests and as many globs would take seconds. */
 const compiled = new WeakMap<Config, Matchers>();
 
 function matchersOf(config: Config): Matchers {

@@ -1,10 +1,10 @@
 /**
- * Globs of guests' names: `*` is any letters, `?` one, `[a-z]` and `[!a-z]` one of a set, `{web,db}` one of several texts, and a `\` takes
- * the letter after it as it is. A name is no path: a leading dot and a slash are letters like others.
+ * Globs of guests' names: `*` matches any characters, `?` one, `[a-z]` and `[!a-z]` one of a set, `{web,db}` one of several texts; a `\`
+ * makes the next character literal. A name is not a path: a leading dot and a slash are ordinary characters.
  */
 import { printable } from '../common/text.js';
 
-/** Texts that the braces of one glob may stand for. */
+/** Most texts that the braces of one glob may expand to. */
 const MOST_TEXTS = 100;
 const SET = /\[([!^]?)(\][^\]]*|[^\]]+)\]/u;
 const TOKENS = new RegExp(`\\\\.|${SET.source}|.`, 'gsu');
@@ -17,12 +17,12 @@ export function globMatcher(glob: string): (name: string) => boolean {
   return (name) => patterns.some((pattern) => pattern.test(name));
 }
 
-/** A glob of one name, to be typed: what cannot be shown may be any letter. */
+/** A glob for one name, to be typed: what cannot be shown becomes `?`. */
 export function globOf(name: string): string {
   return name.replace(/[^\w.-]/gu, (letter) => (printable(letter) === letter ? `\\${letter}` : '?'));
 }
 
-/** The globs that one with braces stands for. The last brace that opens has none within. */
+/** Expands braces. The last opening brace has none within. */
 function withoutBraces(glob: string[]): string[][] {
   const found: string[][] = [];
   const left = [glob];
@@ -45,8 +45,8 @@ function withoutBraces(glob: string[]): string[][] {
 }
 
 /**
- * What stands between two stars is taken where it is found first, and that is never gone back on: it stands in a lookahead. So the time
- * does not multiply with each star.
+ * The text between two stars matches at its first occurrence, without backtracking, since it stands in a lookahead. So the time does not
+ * multiply with each star.
  */
 function patternOf(tokens: readonly string[]): RegExp {
   const parts = [''];

@@ -3,8 +3,8 @@
  *
  *     virsh metadata NAME urn:memcoord:domain:1 --key memcoord --live --config --set '<memcoord min="512MiB" share="2000"/>'
  *
- * Whoever may edit the domain wrote them, not the operator of the host: they are bounded in size, checked one by one, and a bad one
- * costs only itself.
+ * Whoever may edit the domain wrote them, not the operator of the host: they are bounded in size and checked one by one, and a bad one is
+ * ignored alone.
  */
 
 import { DOMParser } from '@xmldom/xmldom';
@@ -15,7 +15,7 @@ import { clipped, didYouMean, GUEST_SETTINGS, overridesOf, readSetting } from '.
 /** Namespace of our element in a domain's metadata. */
 export const METADATA_URI = 'urn:memcoord:domain:1';
 
-/** Six settings fit in 200 bytes; whatever is longer is not meant for us. */
+/** Six settings fit in 200 bytes; a longer text is not meant for us. */
 const MOST_CHARACTERS = 4096;
 /** Problems go to the log: what a guest's owner wrote must not fill it. */
 const MOST_PROBLEMS = 8;
@@ -45,10 +45,10 @@ export function parseMetadata(text: string | null): { readonly overrides: GuestO
   return { overrides, problems: problems.slice(0, MOST_PROBLEMS) };
 }
 
-/** Attributes of the one element that there is, or what is wrong with it. Namespace declarations are none of our settings. */
+/** Attributes of the root element without namespace declarations, or what is wrong with the text. */
 function readAttributes(text: string): readonly (readonly [string, string])[] | string {
   if (text.length > MOST_CHARACTERS) return `metadata: ignored, since it is longer than ${MOST_CHARACTERS} characters`;
-  // Nobody needs a document type for six attributes; entities are the way to blow a parser up.
+  // Six attributes need no document type, and its entities can exhaust a parser.
   if (text.includes('<!')) return 'metadata: ignored, since it has a document type or a comment';
   try {
     const parser = new DOMParser({

@@ -8,15 +8,15 @@ import { LEAST_RESERVE } from '../policy/limits.js';
 import type { GuestOverrides } from '../policy/types.js';
 import { globMatcher } from './glob.js';
 
-/** No setting that is read takes more characters. */
+/** Characters; no valid setting is longer. */
 const LONGEST_SETTING = 40;
 
-/** The beginning of a text that may be of any length and hold anything, in one line of a message. */
+/** The beginning of a text that may be long and hold anything, for one line of a message. */
 export function clipped(text: string, most = LONGEST_SETTING): string {
   return printable(text.length > most ? `${text.slice(0, most)}…` : text);
 }
 
-/** A setting that is written as text; what `read` throws is the message. */
+/** A setting in text form; the error that `read` throws becomes the message. */
 export function written<T>(read: (text: string) => T): z.ZodType<T> {
   return z.unknown().transform((value, context) => {
     try {
@@ -60,7 +60,7 @@ const amount = written((text): Amount => {
   return amount;
 });
 
-/** A percentage of the host may come to less than LEAST_RESERVE, which holds then. */
+/** A percentage of the host may come to less than LEAST_RESERVE, which then applies. */
 const reserve = written((text): Amount => {
   const amount = parseAmount(text);
   if (typeof amount === 'number' && amount < LEAST_RESERVE)
@@ -96,10 +96,10 @@ const yesNo = written((text) => {
 
 const text = z.string('must be a text').min(1, 'must not be empty');
 
-/** No name of a guest is longer: its files are named by it. */
+/** No guest's name is longer: its files are named after it. */
 const LONGEST_GLOB = 255;
 
-/** A glob of guests' names. One that cannot be understood would match nobody, and guests that were to be left alone would be moved. */
+/** A glob of guests' names. A bad one is refused: it would match nobody, and guests to be left alone would be moved. */
 export const GLOB = text
   .max(LONGEST_GLOB, { error: `must not be longer than ${LONGEST_GLOB} characters`, abort: true })
   .refine(isGlob, 'is not a glob: * ? [a-z] {web,db} make one');
@@ -123,7 +123,7 @@ export const GUEST_SETTINGS = {
   'boot-rest': bootRest,
 };
 
-/** What the policy is told of settings that are read. What is not set is left out: it would cover what an earlier entry set. */
+/** Makes overrides of settings. What is not set is left out: it would hide what an earlier entry set. */
 export function overridesOf(settings: { readonly [name in keyof typeof GUEST_SETTINGS]?: unknown }): GuestOverrides {
   const { 'boot-rest': bootRestMs, ...rest } = settings;
   return Object.fromEntries(Object.entries({ ...rest, bootRestMs }).filter(([, value]) => value !== undefined));

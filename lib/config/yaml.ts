@@ -1,26 +1,26 @@
-/** Reads YAML by a schema, and says of each thing that is wrong where it stands. */
+/** Reads YAML by a schema, and reports each error with its line. */
 import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { readFileOf } from '../common/file.js';
 import { messageOf } from '../common/text.js';
 import { clipped, didYouMean } from './settings.js';
 
-/** What a file says is not allowed. The message names the file or option, the line, the setting and what is allowed. */
+/** A value that is not allowed. The message names the file or option, the line, the setting and what is allowed. */
 export class ConfigError extends Error {
   readonly code = 'ERR_MEMCOORD_CONFIG';
   override readonly name = 'ConfigError';
 }
 
-/** Characters; the settings of a thousand guests one by one take half. What is longer is another file, and YAML's keys take the square of its time. */
+/** Characters: settings for a thousand guests take half. A longer text is another file, and parsing is quadratic in its keys. */
 const LONGEST_FILE = 64_000;
 
 /** What LONGEST_FILE takes in UTF-8. */
 const MOST_BYTES = 3 * LONGEST_FILE;
 
-/** Nobody mends more at once. */
+/** Nobody fixes more at once. */
 const MOST_COMPLAINTS = 20;
 
-/** @throws ConfigError where it cannot be read, or is no regular file. */
+/** @throws ConfigError if it cannot be read or is not a regular file. */
 export async function readText(path: string): Promise<string> {
   try {
     return await readFileOf(path, MOST_BYTES);
@@ -30,10 +30,10 @@ export async function readText(path: string): Promise<string> {
 }
 
 /**
- * @param file is its name in messages
- * @param keys are those that are allowed at a place: the path of the mapping that a stranger was found in
- * @param mayBeEmpty false: a text that sets nothing, not even `{}`, is refused
- * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong
+ * @param file its name in messages
+ * @param keys the keys that are allowed in a mapping, by its path
+ * @param mayBeEmpty false: a text that says nothing, not even `{}`, is refused
+ * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each error
  */
 export function readYaml<T>(
   text: string,
@@ -77,7 +77,7 @@ function where(keys: readonly PropertyKey[]): string {
     .replace(/^\./, '');
 }
 
-/** @throws ConfigError where the parser gives up: aliases grow beyond all bounds, or lists in lists its stack. */
+/** @throws ConfigError if the parser gives up: aliases expand without bound, or nested lists overflow its stack. */
 function asYaml<T>(file: string, parse: () => T): T {
   try {
     return parse();

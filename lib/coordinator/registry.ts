@@ -203,7 +203,7 @@ export class GuestRegistry {
     const { done, wake } = time.sleep(Math.max(0, this.#notedAt + NOTE_PAUSE_MS - time.now()));
     this.#hurry = wake;
     void done.then(() => {
-      // putBack() has cancelled this write: it makes the last one.
+      // putBack() has cancelled this write, and makes the last one itself.
       if (this.#hurry !== wake) return;
       this.#hurry = null;
       this.#notedAt = time.now();

@@ -5,36 +5,36 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Where a process of a guest is to be looked for. */
+/** The QEMU process of a guest. */
 export interface GuestProcess {
   readonly uuid: string;
   readonly pid: number;
 }
 
 export interface CgroupLimits {
-  /** What is left within the tightest limit over all the guests, its reclaimable file pages counted, KiB; null = there is no limit. */
+  /** What is left within the tightest limit over all the guests, reclaimable file pages included, KiB; null = there is no limit. */
   room(): number | null;
-  /** Limits of guests that are alone below them, KiB, by uuid. */
+  /** Limits that hold for one guest alone, KiB, by uuid. */
   readonly own: ReadonlyMap<string, number>;
 }
 
 /** A hierarchy that accounts memory. */
 interface Hierarchy {
   readonly version: 1 | 2;
-  /** Where it is mounted, and which of its folders is there: another than `/` inside a container. */
+  /** Its mount point, and which of its folders is mounted there: not `/` inside a container. */
   readonly mount: string;
   readonly root: string;
 }
 
-/** v1 writes a limit of LONG_MAX bytes, rounded to pages, for none. */
+/** Where there is no limit, v1 reports LONG_MAX bytes, rounded to pages. */
 const NO_LIMIT = 2 ** 62;
 
 /** libvirt makes a folder for each guest (virSystemdMakeScopeName; without systemd virCgroupNewDomainPartition). */
 const GUESTS_OWN = /^machine-qemu.*\.scope$|\.libvirt-qemu$/;
 
 /**
- * Finds the limits that hold for these guests. A limit over some of the guests but not all is left out: it says nothing of the others, and
- * bounds none of its own.
+ * Finds the limits that hold for these guests. A limit over some of the guests but not all is left out: it says nothing about the others,
+ * and does not bound any single guest.
  *
  * @param processes of all guests
  */
@@ -66,7 +66,7 @@ export function cgroupLimits(processes: readonly GuestProcess[], proc = '/proc')
   };
 }
 
-/** Of a folder and those above it. */
+/** Whether this folder, or one above it, is for a single guest. */
 function isGuestsOwn(folder: string): boolean {
   return folder.split('/').some((name) => GUESTS_OWN.test(name));
 }
@@ -90,7 +90,7 @@ function unescaped(path: string): string {
 /** The process's folder in the hierarchy that accounts its memory, and those above it. */
 function foldersOf(pid: number, hierarchies: readonly Hierarchy[], proc: string): { readonly version: 1 | 2; readonly folder: string }[] {
   const entries = lines(join(proc, String(pid), 'cgroup')).map((line) => /^(\d+):([^:]*):(.*)$/.exec(line));
-  // Where v1 has the memory controller v2 has it not.
+  // If v1 has the memory controller, v2 does not.
   const v1 = entries.find((entry) => entry?.[2]?.split(',').includes('memory'));
   const path = (v1 ?? entries.find((entry) => entry?.[1] === '0'))?.[3];
   const version = v1 === undefined ? 2 : 1;
@@ -118,9 +118,9 @@ function roomIn(folder: string, version: 1 | 2): number {
   return limitOf(folder, version) - kib(usage) + kib(reclaimable(folder, version));
 }
 
-/** Pages of files, bytes: the kernel takes them back before it kills. Shared memory is not among them. */
+/** Pages of files, bytes: the kernel reclaims them before it kills. Shared memory is not among them. */
 function reclaimable(folder: string, version: 1 | 2): number {
-  // v1's own figures leave the folders below out, which are where the guests are.
+  // v1's plain figures leave out the folders below, where the guests are.
   const pattern = version === 1 ? /^total_(?:in)?active_file (\d+)$/ : /^(?:in)?active_file (\d+)$/;
   return lines(join(folder, 'memory.stat')).reduce((sum, line) => sum + Number(pattern.exec(line)?.[1] ?? 0), 0);
 }
@@ -129,7 +129,7 @@ function kib(bytes: number): number {
   return bytes >= NO_LIMIT ? Number.POSITIVE_INFINITY : bytes / 1024;
 }
 
-/** The number that is all of a file; `otherwise` where it is `max`, or cannot be read. */
+/** The number that is all of a file; `otherwise` if it is `max` or cannot be read. */
 function numberIn(file: string, otherwise: number): number {
   const [text = ''] = lines(file);
   return /^\d+$/.test(text) ? Number(text) : otherwise;
@@ -139,7 +139,7 @@ function lines(file: string): string[] {
   try {
     return readFileSync(file, 'utf8').split('\n');
   } catch {
-    // A process or folder that has gone meanwhile; the root folder of v2 has no limit.
+    // The process or folder has gone meanwhile, or it is the root folder of v2, which has no limit.
     return [];
   }
 }

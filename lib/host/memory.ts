@@ -1,4 +1,4 @@
-/** The memory of the host that we run on, out of /proc. A remote host's is libvirt's to tell. */
+/** The memory of the host that we run on, from /proc. libvirt reports that of a remote host. */
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,13 +6,13 @@ import { partsOf } from '../common/uri.js';
 import type { HostMemory } from '../hypervisor.js';
 
 /**
- * The host is short where, in the last 10 s, some task stood still for want of memory for this part of the time, %, or all did
- * (Documentation/accounting/psi.rst). A host with room shows 0.00 for days; systemd-oomd starts to kill at 60. A tenth is where waiting
- * for memory begins to cost and there is still time to act.
+ * The host is short of memory if, for this part of the last 10 s, %, some tasks stalled on memory, or all did
+ * (Documentation/accounting/psi.rst). A host with room shows 0.00 for days; systemd-oomd starts to kill at 60. At a tenth, stalls begin to
+ * cost and there is still time to act.
  */
 const SOME_STALL_PERCENT = 10;
 const FULL_STALL_PERCENT = 5;
-/** Pages swapped out a second that are more than the kernel's tidying up of what nobody touches (1 MiB/s in pages of 4 KiB). */
+/** Pages swapped out a second, beyond the kernel's swapping of idle memory (1 MiB/s in pages of 4 KiB). */
 const SWAP_OUT_PAGES = 256;
 /** Swapping is judged over this time at least, ms: a shorter one sees single bursts. */
 const SWAP_WINDOW_MS = 1000;
@@ -20,14 +20,14 @@ const SWAP_WINDOW_MS = 1000;
 export interface HostMemoryOptions {
   readonly proc?: string;
   readonly now?: () => number;
-  /** {@link HostMemory.cgroupRoom}: which guests there are is not known here. */
+  /** {@link HostMemory.cgroupRoom}, from a caller that knows the guests. */
   readonly cgroupRoom?: () => number | null;
 }
 
 /**
- * A reader of the host's memory. It keeps the last count of pages swapped out, to see them grow.
+ * A reader of the host's memory. It keeps the last count of pages swapped out, to compute the rate.
  *
- * It does not wait: the kernel makes these files up in some 10 µs each, where a detour by libuv's threads costs 200 [M].
+ * It reads synchronously: the kernel makes these files up in some 10 µs each, where a detour by libuv's threads costs 200 [M].
  */
 export function hostMemoryReader({
   proc: root = '/proc',
@@ -39,7 +39,7 @@ export function hostMemoryReader({
   return () => {
     const meminfo = readFileSync(join(root, 'meminfo'), 'utf8');
     const vmstat = readFileSync(join(root, 'vmstat'), 'utf8');
-    // Kernels without PSI have no such file, or refuse to read it (psi=0).
+    // Kernels without PSI have no such file; with psi=0 it cannot be read.
     const stalls = optional(join(root, 'pressure/memory'));
     const { arc, arcMinimum } = arcOf(optional(join(root, 'spl/kstat/zfs/arcstats')));
     const pages = numberAfter(vmstat, /^pswpout (\d+)$/m) ?? Number.NaN;
@@ -63,14 +63,14 @@ export function hostMemoryReader({
   };
 }
 
-/** ZFS' cache, KiB: 0 where there is no ZFS. It is none of the page cache, so MemAvailable does not count it. */
+/** ZFS' cache, KiB: 0 without ZFS. It is not part of the page cache, so MemAvailable does not count it. */
 function arcOf(arcstats: string): Pick<HostMemory, 'arc' | 'arcMinimum'> {
   const kib = (name: string) => Math.floor((numberAfter(arcstats, new RegExp(`^${name}\\s+\\d+\\s+(\\d+)$`, 'm')) ?? 0) / 1024);
   const arcMinimum = kib('c_min');
   return { arc: Math.max(0, kib('size') - arcMinimum), arcMinimum };
 }
 
-/** All pools, KiB. Kernels before 4.16 count those of the default size alone. */
+/** All pools, KiB. Kernels before 4.16 report only the pool of the default size. */
 function hugePagesOf(meminfo: string): number {
   const pages = (numberAfter(meminfo, /^HugePages_Total:\s+(\d+)$/m) ?? 0) * (numberAfter(meminfo, /^Hugepagesize:\s+(\d+) kB$/m) ?? 0);
   return numberAfter(meminfo, /^Hugetlb:\s+(\d+) kB$/m) ?? pages;
@@ -84,7 +84,7 @@ function optional(file: string): string {
   }
 }
 
-/** Names this boot of the machine; null where it has no name. */
+/** Id of this boot of the machine; null if there is none. */
 export async function bootId(root = '/proc'): Promise<string | null> {
   const id = await readFile(join(root, 'sys/kernel/random/boot_id'), 'utf8').catch(() => null);
   return id?.trim() ?? null;

@@ -1,4 +1,4 @@
-/** Facts out of libvirt's XML. The XML comes from the daemon, but guests' owners write parts of it: it is read with care. */
+/** Facts from libvirt's XML. The XML comes from the daemon, but guests' owners write parts of it: it is not trusted. */
 import { DOMParser, type Element } from '@xmldom/xmldom';
 import { messageOf } from '../common/text.js';
 import type { DomainFacts } from '../hypervisor.js';
@@ -12,8 +12,8 @@ export class XmlError extends Error {
 const LONGEST_XML = 1_000_000;
 
 /**
- * Metadata is anybody's XML within libvirt's, of any size and depth, and none of it is for us: ours comes by a call of its own. Everywhere
- * else libvirt writes `<` as `&lt;`, so that these are the element's own tags.
+ * Metadata is foreign XML within libvirt's, of any size and depth, and we need none of it: our own comes by another call. Everywhere else
+ * libvirt writes `<` as `&lt;`, so these are the element's own tags.
  */
 function withoutMetadata(xml: string): string {
   const start = xml.search(/<metadata[\s>]/);
@@ -24,7 +24,7 @@ function withoutMetadata(xml: string): string {
 function parse(text: string, root: string): Element {
   const xml = withoutMetadata(text);
   if (xml.length > LONGEST_XML) throw new XmlError(`the XML of a ${root} is ${xml.length} characters long: more than ${LONGEST_XML}`);
-  // libvirt writes none. Without it there are no entities to expand, so nothing that grows beyond its size.
+  // libvirt writes none. Without it there are no entities, so nothing expands beyond its size.
   if (xml.includes('<!DOCTYPE')) throw new XmlError(`the XML of a ${root} has a document type`);
   const onError = (_level: string, message: string) => {
     throw new XmlError(`the XML of a ${root} cannot be read: ${message}`);
@@ -40,7 +40,7 @@ function parse(text: string, root: string): Element {
   return element;
 }
 
-/** Children of that name; those of other elements' are never read, since a domain's metadata may hold anything. */
+/** Direct children of that name; elements further down are never searched, since they may be anything. */
 function children(parent: Element | undefined, name: string): Element[] {
   const found: Element[] = [];
   for (let node = parent?.firstChild ?? null; node !== null; node = node.nextSibling) {
@@ -73,7 +73,7 @@ function aliasOf(device: Element): string {
   return child(device, 'alias')?.getAttribute('name') ?? device.nodeName;
 }
 
-/** Devices that pin the guest's memory for DMA: element, type, what drives it. VFIO has exceptions: {@link PINS_NOTHING}. */
+/** Devices that pin the guest's memory for DMA: element, type, driver. VFIO has exceptions: {@link PINS_NOTHING}. */
 const PINNING = [
   ['hostdev', 'pci', 'vfio'],
   ['hostdev', 'mdev', 'vfio'],
@@ -83,12 +83,12 @@ const PINNING = [
   ['disk', 'vhostvdpa', 'vdpa'],
 ] as const;
 
-/** Mediated devices of s390 whose drivers pin single pages and for the time of a request only (docs/ballooning.md). */
+/** Mediated devices of s390 whose drivers pin only single pages, for the time of a request (docs/ballooning.md). */
 const PINS_NOTHING: readonly (string | null)[] = ['vfio-ap', 'vfio-ccw'];
 
 /**
- * Memory devices that libvirt counts in `<memory>` and QEMU's balloon does not; it counts `dimm`. Read in libvirt 9: `sgx-epc` is not in
- * `<memory>` at all.
+ * Memory devices that libvirt counts in `<memory>` and QEMU's balloon does not. The balloon counts `dimm`; `sgx-epc` is not in `<memory>`
+ * at all (read in libvirt 9).
  */
 const OUTSIDE_THE_BALLOON: readonly (string | null)[] = ['nvdimm', 'virtio-pmem', 'virtio-mem'];
 
@@ -96,8 +96,8 @@ const OUTSIDE_THE_BALLOON: readonly (string | null)[] = ['nvdimm', 'virtio-pmem'
 const UNLIMITED = 2 ** 53 - 1;
 
 /**
- * What keeps pages that the balloon gives up from reaching the host, or the balloon from meaning anything.
- * From docs/ballooning.md: VFIO and vdpa devices pin all of the guest, locked memory and SEV as well; pages of hugepages are not given back.
+ * What keeps ballooned pages from reaching the host, or makes the balloon meaningless (docs/ballooning.md): VFIO and vdpa devices pin all
+ * of the guest, locked memory and SEV as well; pages of hugepages are not given back.
  */
 function obstaclesOf(domain: Element, devices: Element | undefined): string[] {
   const obstacles: string[] = [];
@@ -113,19 +113,19 @@ function obstaclesOf(domain: Element, devices: Element | undefined): string[] {
     obstacles.push(...pinning.map((device) => `${driver} device ${aliasOf(device)}`));
   }
   if (children(devices, 'memory').some((device) => device.getAttribute('model') === 'virtio-mem')) obstacles.push('virtio-mem');
-  // QEMU has no such device: libvirt takes the definition, and the guest has no balloon.
+  // QEMU has no such device: libvirt accepts the definition, and the guest has no balloon.
   if (child(devices, 'memballoon')?.getAttribute('model') === 'xen') obstacles.push('balloon model xen');
   return obstacles;
 }
 
-/** Where the guest's pages are. `<source type='memfd'>` and shared memory are anonymous to the host: nobody can reclaim them but by swap. */
+/** Where the guest's pages are. `<source type='memfd'>` and shared memory are anonymous to the host: only swap can reclaim them. */
 function backingOf(domain: Element): DomainFacts['backing'] {
   const backing = child(domain, 'memoryBacking');
   if (child(backing, 'hugepages') !== undefined) return 'hugepages';
   return child(backing, 'source')?.getAttribute('type') === 'file' ? 'file' : 'anonymous';
 }
 
-/** Of a virtio-mem device: what is plugged, or what the guest is asked to plug, whichever is more, KiB. */
+/** What a virtio-mem device has plugged or the guest is asked to plug, whichever is more, KiB. */
 function pluggable(device: Element): number {
   const target = child(device, 'target');
   return Math.max(kibOrNone(target, 'requested'), kibOrNone(target, 'current'));
@@ -151,7 +151,7 @@ export function domainFacts(xml: string, metadata: string | null): DomainFacts {
   const deviceMemory = sum(outside.map((device) => kibOf(child(device, 'target'), 'size')));
   const hardLimit = kibOrNone(child(domain, 'memtune'), 'hard_limit');
   return {
-    // NVDIMM labels and alignment never make the devices more than the whole, but a broken definition must not make a negative size.
+    // Labels and alignment of NVDIMMs never make the devices more than the whole, but a broken definition must not give a negative size.
     maximum: Math.max(0, kibOf(domain, 'memory') - deviceMemory),
     deviceMemory,
     composed: deviceMemory > 0 || children(child(child(domain, 'cpu'), 'numa'), 'cell').length > 0,
@@ -171,7 +171,7 @@ export function domainFacts(xml: string, metadata: string | null): DomainFacts {
  * The host's UUID, in lower case; null where it has none.
  *
  * @param capabilities what virConnectGetCapabilities gave.
- * @throws XmlError where it is not that.
+ * @throws XmlError if it is not that.
  */
 export function hostUuid(capabilities: string): string | null {
   const host = child(parse(capabilities, 'capabilities'), 'host');

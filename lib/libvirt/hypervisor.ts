@@ -1,4 +1,4 @@
-/** The hypervisor over libvirt: the addon's flat answers in the coordinator's words. No policy, no retries. */
+/** The hypervisor interface over libvirt: translates the addon's flat answers. No policy, no retries. */
 
 import { abortable } from '../common/abort.js';
 import { METADATA_URI } from '../config/metadata.js';
@@ -14,7 +14,7 @@ import { runDirectory } from './processes.js';
 
 /** Longer than any healthy daemon needs, a login by ssh included. */
 const OPEN_DEADLINE_MS = 15_000;
-/** For what is asked of the host itself. */
+/** For calls about the host itself. */
 const HOST_DEADLINE_MS = 5000;
 
 /** virConnectCloseReason. */
@@ -30,7 +30,7 @@ const LIFECYCLE: Readonly<Record<number, 'started' | 'stopped' | 'paused' | 'res
   8: 'stopped',
 };
 
-/** virDomainEventStartedDetailType: a guest that slept goes on. */
+/** virDomainEventType and its detail: a guest that slept goes on. */
 const STARTED = 2;
 const WOKEN = 4;
 
@@ -39,7 +39,7 @@ function isInProcess(uri: string): boolean {
   return /^test:\/\/\//i.test(uri);
 }
 
-/** @returns undefined for what the coordinator has no use for. */
+/** @returns undefined for events that the coordinator does not use. */
 export function translate(event: NativeEvent): HypervisorEvent | undefined {
   if (event.kind === 'closed') return { kind: 'closed', reason: CLOSE_REASONS[event.reason] ?? `reason ${event.reason}` };
   const { uuid, name } = event;
@@ -57,7 +57,7 @@ export function translate(event: NativeEvent): HypervisorEvent | undefined {
   }
 }
 
-/** Free memory and page cache. More than could be given out without swapping, as cache counts shared memory too: libvirt tells no more. */
+/** Free memory and page cache: libvirt reports no more. Cache includes shared memory, which only swapping can free. */
 async function nodeMemory(native: NativeConnection): Promise<HostMemory> {
   const { total, free, buffers, cached } = await native.nodeMemory({ deadlineMs: HOST_DEADLINE_MS });
   const known = (kib: number) => (Number.isNaN(kib) ? 0 : kib);
@@ -74,7 +74,7 @@ async function nodeMemory(native: NativeConnection): Promise<HostMemory> {
 
 /** How to connect. */
 export interface OpenOptions {
-  /** For reading alone: what changes something is refused. */
+  /** Only for reading: calls that change something are refused. */
   readonly readOnly?: boolean;
   /** Longest wait for an answer, ms; 15 s by default. */
   readonly deadlineMs?: number;
@@ -96,13 +96,13 @@ export async function openLibvirt(
   const uri = resolveAlias(name);
   const opened = loadBinding().open(uri, { readOnly, deadlineMs });
   const native = await (signal === undefined ? opened : abortable(opened, signal)).catch((error: unknown) => {
-    // A connection that comes too late for its caller is nobody's.
+    // A connection that comes too late has no owner: close it.
     if (signal?.aborted) void opened.then((late) => late.close({ deadlineMs: 0 })).catch(() => {});
     throw error;
   });
   const listeners = new Set<(event: HypervisorEvent) => void>();
   let guests: readonly GuestIdentity[] = [];
-  /** Stats periods that are on, seconds, by UUID: what a refresh goes back to. */
+  /** Stats periods that are on, seconds, by UUID: a refresh restores them. */
   const periods = new Map<string, number>();
   const learn = (uuid: string, seconds: number) => (seconds > 0 ? periods.set(uuid, seconds) : periods.delete(uuid));
 
@@ -113,7 +113,7 @@ export async function openLibvirt(
   native.onEvent((native) => {
     const event = translate(native);
     if (event === undefined) return;
-    // A live period is not kept over a restart of the guest.
+    // A live period does not survive a restart of the guest.
     if (event.kind === 'started' || event.kind === 'stopped') periods.delete(event.uuid);
     for (const listener of [...listeners]) listener(event);
   });

@@ -1,20 +1,20 @@
-/** What the host itself knows of guests that run on it under QEMU, beside what libvirt tells: out of /proc and the cgroups. */
+/** What the host itself knows of QEMU guests that run on it, besides what libvirt reports: from /proc and the cgroups. */
 import { type CgroupLimits, cgroupLimits } from '../host/cgroups.js';
 import type { DomainFacts } from '../hypervisor.js';
 import { type GuestIdentity, READ, RSS_FILE, STATUS, STRIDE, type Sweep } from '../sweep.js';
 import { fileRss, processOf } from './processes.js';
 import { VcpuTimes } from './vcpus.js';
 
-/** Limits of cgroups can be set while guests run (`systemctl set-property`): which there are is looked up again after this time, ms. */
+/** cgroup limits can change while guests run (`systemctl set-property`): they are looked up again after this time, ms. */
 const LIMITS_AGAIN = 30_000;
 
 export interface LocalHost {
   readonly vcpus: VcpuTimes;
   /** {@link HostMemory.cgroupRoom} of these guests. */
   cgroupRoom(guests: readonly GuestIdentity[]): number | null;
-  /** Fills {@link RSS_FILE} of the guests whose memory is backed by a file, as {@link withHostFacts} was told: few are. */
+  /** Fills {@link RSS_FILE} of the few guests whose memory is backed by a file, as {@link withHostFacts} has noted. */
   noteFileRss(sweep: Sweep): void;
-  /** The facts of one of the guests that there are, with what the host knows of it. */
+  /** The facts of one of `guests`, all that there are, with what the host knows of it. */
   withHostFacts(uuid: string, facts: DomainFacts, guests: readonly GuestIdentity[]): DomainFacts;
 }
 

@@ -1,13 +1,13 @@
 /**
- * All that the addon offers. The addon reads libvirt and hands out flat numbers; it holds no policy.
+ * The interface of the addon. The addon reads libvirt and returns flat numbers; it holds no policy.
  *
  * Every promise rejects with a {@link LibvirtError}; arguments of the wrong kind throw a TypeError at once. Libvirt calls run on the
- * addon's own threads, never on libuv's: at most four in flight that read and four that change something, at most one per guest
- * (describe, which asks nothing of the guest, aside). Each call in flight has a libvirt connection to itself, opened when it is first
- * needed: see class Links in native/connection.h for what happens otherwise.
+ * addon's own threads, never on libuv's: at most four in flight that read and four that change something, and at most one per guest (except
+ * describe, which does not involve the guest). Each call in flight has a libvirt connection to itself, opened when first needed: class
+ * Links in native/connection.h says why.
  *
- * A pending promise keeps the process running, an open connection does not, with or without a listener. A connection that is
- * collected, or whose environment ends, is closed without waiting for anything.
+ * A pending promise keeps the process running; an open connection does not, with or without a listener. A connection that is collected, or
+ * whose environment ends, is closed without waiting for anything.
  */
 
 /** Error thrown by the addon. */
@@ -15,7 +15,7 @@ export interface LibvirtError extends Error {
   /**
    * `ERR_LIBVIRT_` and the name of the virErrorNumber (`ERR_LIBVIRT_NO_DOMAIN`), or `ERR_MEMCOORD_` and one of:
    * DEADLINE, no answer in time, so the outcome is not known; BUSY, not tried, since earlier calls have not come back; CLOSED, the
-   * connection was closed before; AUTH_UNSUPPORTED, the daemon wants a name or password; NO_THREAD, the system has none left.
+   * connection was closed before; AUTH_UNSUPPORTED, the daemon wants a name or password; NO_THREAD, the system has no thread left.
    */
   readonly code: string;
   /** virErrorNumber. */
@@ -39,18 +39,18 @@ export type NativeEvent =
   | { readonly kind: 'reboot'; readonly uuid: string; readonly name: string }
   | { readonly kind: 'balloon'; readonly uuid: string; readonly name: string; readonly actual: number }
   | { readonly kind: 'deviceAdded'; readonly uuid: string; readonly name: string; readonly alias: string }
-  /** virConnectCloseReason: 0 error, 1 end of file, 2 keepalive, 3 client. The connection is of no more use. */
+  /** virConnectCloseReason: 0 error, 1 end of file, 2 keepalive, 3 client. The connection is no longer usable. */
   | { readonly kind: 'closed'; readonly reason: number };
 
 export interface NativeConnection {
   /**
-   * Reads all running guests (or those named by `only`; the rows of others are NOT_ASKED) and resolves after `deadlineMs` at the
-   * latest with what it has; a guest whose call is not back is MISSED, and nobody waits that long for it: once no call has come back for 300 ms,
-   * and four times as long as is usual, those in flight are given up. Guests that hang hold at most two of the four slots: where
-   * more do, there are as many slots more, up to twelve.
-   * With `refresh`, the guests named are first made to take new figures: their stats period is set to 0 and then to `seconds`, which
-   * is what it was before; field REFRESHED tells what came of it. Ignored on a read-only connection.
-   * With `reads`, field READS of the guests named is read as well, as far as they are read in this sample: one more call each.
+   * Reads all running guests (or those named by `only`; the rows of others are NOT_ASKED) and resolves at `deadlineMs` at the latest with
+   * what has arrived; a guest whose call has not returned is MISSED. Calls in flight are given up earlier once none has returned for
+   * 300 ms and for four times as long as usual. Guests that hang hold at most two of the four slots; if more hang, as many slots are added,
+   * up to twelve.
+   * With `refresh`, the guests named are first made to report new figures: their stats period is set to 0 and then to `seconds`, its value
+   * before; field REFRESHED has the outcome. Ignored on a read-only connection.
+   * With `reads`, field READS of the guests named is read as well, if they are read in this sample: one more call each.
    */
   sample(options: {
     deadlineMs: number;
@@ -58,7 +58,10 @@ export interface NativeConnection {
     refresh?: readonly { uuid: string; seconds: number }[];
     reads?: readonly string[];
   }): Promise<NativeSweep>;
-  /** virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown (late as for sample), BUSY = not tried. */
+  /**
+   * virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown (late as for
+   * sample), BUSY = not tried.
+   */
   setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(LibvirtError | null)[]>;
   /** virDomainSetMemoryStatsPeriod(LIVE), whole seconds, 0 = off. */
   setStatsPeriod(uuid: string, seconds: number, options: { deadlineMs: number }): Promise<void>;
@@ -79,12 +82,12 @@ export interface NativeConnection {
 export interface NativeBinding {
   /** virGetVersion: major * 1,000,000 + minor * 1,000 + release. */
   readonly libvirtVersion: number;
-  /** Names of the fields of a row, in order; a test holds them against lib/sweep.ts. */
+  /** Names of the fields of a row, in order; a test compares them with lib/sweep.ts. */
   readonly fields: readonly string[];
   /**
-   * virConnectOpenAuth, with an authentication callback that refuses with ERR_MEMCOORD_AUTH_UNSUPPORTED, for reading and for what
-   * changes something; once with `readOnly`. Keepalive on. A daemon that hangs does not answer within `deadlineMs`: after four such attempts, BUSY until
-   * one of them has come back.
+   * virConnectOpenAuth, once for reading and once for changes; only once with `readOnly`. The authentication callback refuses with
+   * ERR_MEMCOORD_AUTH_UNSUPPORTED. Keepalive on. A daemon that hangs does not answer within `deadlineMs`: after four such attempts, BUSY
+   * until one of them has come back.
    */
   open(uri: string, options: { readOnly: boolean; deadlineMs: number }): Promise<NativeConnection>;
 }

@@ -1,13 +1,13 @@
 /**
- * The QEMU processes of guests on this host. libvirt has no call that tells them; QEMU's driver leaves a pid file for each in its run
- * directory, which is believed where the process of that pid was started for the guest's UUID.
+ * The QEMU processes of guests on this host. libvirt has no call for them, but its QEMU driver keeps a pid file for each in its run
+ * directory. A pid is trusted if its process was started for the guest's UUID.
  */
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { GuestIdentity } from '../sweep.js';
 
-/** Where QEMU's driver keeps its pid files; null where the URI is of another driver or host. */
+/** Where QEMU's driver keeps its pid files; null if the URI is of another driver or host. */
 export function runDirectory(uri: string, environment: NodeJS.ProcessEnv = process.env): string | null {
   const match = /^qemu(?:\+unix)?:\/\/\/(system|session)(?:\?|$)/.exec(uri);
   if (match === null) return null;
@@ -15,9 +15,9 @@ export function runDirectory(uri: string, environment: NodeJS.ProcessEnv = proce
   return join(environment.XDG_RUNTIME_DIR ?? join(homedir(), '.cache'), 'libvirt/qemu/run');
 }
 
-/** The guest's process; null where it has ended, or is not ours to see. */
+/** The guest's process; null if it has ended or we may not see it. */
 export function processOf({ name, uuid }: GuestIdentity, run: string, proc = '/proc'): number | null {
-  // QEMU's driver has no such names: this is not a way to other folders.
+  // QEMU's driver allows no such names: none may lead to other folders.
   if (name.includes('/')) return null;
   try {
     const pid = Number(readFileSync(join(run, `${name}.pid`), 'utf8'));

@@ -1,6 +1,6 @@
 /**
- * CPU time of guests' virtual CPUs, straight from the host's /proc: neither the guest nor libvirt's daemon is asked, so it costs some
- * microseconds where reading the guest's memory figures costs milliseconds. What it is good for: the policy's activity checks.
+ * CPU time of guests' virtual CPUs, straight from the host's /proc. No guest or daemon is involved, so it costs some microseconds, where
+ * reading the guest's memory figures costs milliseconds. The policy's activity checks use it.
  *
  * Works for QEMU's driver on this host. QEMU names the threads `CPU 0/KVM` (libvirt passes debug-threads=on).
  */
@@ -8,13 +8,13 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:f
 import type { GuestIdentity } from '../sweep.js';
 import { processOf } from './processes.js';
 
-/** Virtual CPUs come and go by hot-plug; which there are is looked up again after this time, ms. */
+/** Virtual CPUs come and go by hot-plug; they are looked up again after this time, ms. */
 const LOOK_UP_AGAIN = 30_000;
 
 interface Threads {
   /** libvirt's id of the start of the guest that they belong to. */
   readonly id: number;
-  /** Their schedstat files, open: reading one anew takes 0.7 µs, opening it each time 9 µs [M]. None where the host does not tell. */
+  /** Their schedstat files, open: reading one again takes 0.7 µs, opening it each time 9 µs [M]. Empty if the host does not report them. */
   readonly files: readonly number[];
   readonly foundAt: number;
 }
@@ -31,16 +31,17 @@ export class VcpuTimes {
   }
 
   /**
-   * CPU time that each guest's virtual CPUs have used since they were started, ms, in the order given; NaN where the host does not tell.
+   * CPU time that each guest's virtual CPUs have used since they were started, ms, in the order given; NaN where the host does not report
+   * it.
    *
-   * @param guests all there are: others are forgotten
+   * @param guests all running guests: others are forgotten
    */
   read(guests: readonly GuestIdentity[], now: number): Float64Array {
     this.#forgetOthers(guests);
     return Float64Array.from(guests, (guest) => {
       const { files } = this.#threadsOf(guest, now);
       const time = sum(files);
-      // A thread has ended: they are looked up anew the next time.
+      // A thread has ended: look the threads up again the next time.
       if (Number.isNaN(time) && files.length > 0) this.#forget(guest.uuid);
       return time;
     });
@@ -51,7 +52,7 @@ export class VcpuTimes {
     return this.#threads.size;
   }
 
-  /** Virtual CPUs of these guests, the same as for {@link read}; one for each that the host says nothing of, which is checked in vain. */
+  /** Number of virtual CPUs that {@link read} reads for these guests; a guest of which the host reports none counts as one. */
   count(guests: readonly GuestIdentity[], now: number): number {
     this.#forgetOthers(guests);
     return guests.reduce((count, guest) => count + Math.max(1, this.#threadsOf(guest, now).files.length), 0);
@@ -93,7 +94,7 @@ export class VcpuTimes {
       }
       return files;
     } catch {
-      // Ended meanwhile, not ours to read, or too many files are open.
+      // The process has ended, is not ours to read, or too many files are open.
       for (const file of files) closeSync(file);
       return [];
     }
