@@ -60,7 +60,6 @@ export const CACHE_TESTS: readonly CacheTest[] = [
   {
     name: 'apart',
     title: 'one guest reads a file again and again, another one has read it once and idles; there is room for both',
-    slow: true,
     poolMiB: 8192,
     times: [0, 1],
     over: (_, s) => s >= WATCHED_S,
@@ -69,6 +68,7 @@ export const CACHE_TESTS: readonly CacheTest[] = [
   {
     name: 'reader',
     title: 'a guest reads a file again and again, and nobody else wants memory',
+    slow: true,
     poolMiB: 4096,
     times: [0],
     over: (_, s) => s >= WATCHED_S,
@@ -77,6 +77,7 @@ export const CACHE_TESTS: readonly CacheTest[] = [
   {
     name: 'idle',
     title: 'a guest has read a file once and idles',
+    slow: true,
     poolMiB: 4096,
     times: [1],
     over(recording, s) {
