@@ -134,7 +134,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #random: () => number;
   readonly #registry: GuestRegistry;
   readonly #state: CoordinatorOptions['state'];
-  readonly #lock: CoordinatorOptions['lock'];
+  readonly #lock: NonNullable<CoordinatorOptions['lock']> | null;
   /** By host id. If libvirt finds no UUID of the machine it makes one up, a new one at each start of its daemon. */
   readonly #locks = new Map<string, Lock>();
   #config: Config;
@@ -257,7 +257,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   /** Makes sure that nobody else coordinates the host that we have just connected to. */
   async #hold(hypervisor: Hypervisor): Promise<void> {
-    if (this.#lock === null || this.#lock === undefined) return;
+    if (this.#lock === null) return;
     const hostId = await hypervisor.hostId();
     if (hostId !== null && !this.#locks.has(hostId)) this.#locks.set(hostId, await this.#lock(hostId));
   }

@@ -47,6 +47,7 @@ import {
   RELIEF_STEP,
   RESERVE_MARGIN,
   SAME,
+  THRASH_PART,
 } from './limits.js';
 import { openWindow } from './readings.js';
 import { goalOf } from './restore.js';
@@ -77,7 +78,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   const back = takeBack(
     guests.filter(({ rollback }) => rollback !== null),
     free,
-    Math.max(0, books.room, (free - books.reserve * RESERVE_MARGIN) / 4),
+    Math.max(0, books.room, (free - books.reserve * RESERVE_MARGIN) * THRASH_PART),
     at,
   );
   const busy = new Set(back.map(({ uuid }) => uuid));

@@ -62,6 +62,11 @@ export const FIRST_PAUSE = 15_000;
 /** The same after a shrink that made the guest swap or fault: trying again costs it more than one that only does not come. Chosen. */
 export const FIRST_THRASH_PAUSE = 60_000;
 export const LAST_PAUSE = 15 * 60_000;
+/**
+ * Part of what relief may spend well above the reserve that goes to guests that swap or fault, though need could not be paid. Chosen: at half,
+ * without the margin, a host was drained to its bound by it (simulated).
+ */
+export const THRASH_PART = 1 / 4;
 /** While the host is under its reserve a balloon that did not come is asked again after this time, ms. Chosen: twice what shows that it does not. */
 export const STUCK_AGAIN = 5000;
 /** An order this old is not under way any more: [M] balloons move at 400 MiB/s and more, and one that does not is stuck. */
