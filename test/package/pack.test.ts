@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -18,8 +19,23 @@ function jsonIn(text: string): readonly Packed[] {
   return JSON.parse(text.slice(text.lastIndexOf('\n[') + 1)) as readonly Packed[];
 }
 
+/**
+ * npm's overrides to the versions of our lock file, one level of nesting included. Set-up has fetched these, so the test needs no network.
+ */
+async function lockedVersions(): Promise<Record<string, Record<string, string>>> {
+  const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { version: string; dev?: boolean }>;
+  };
+  const overrides: Record<string, Record<string, string>> = {};
+  for (const [path, { version, dev }] of Object.entries(packages)) {
+    const [, name, inner = '.'] = path.split(/(?:^|\/)node_modules\//);
+    if (name !== undefined && dev !== true) overrides[name] = { ...overrides[name], [inner]: version };
+  }
+  return overrides;
+}
+
 t.test('the packed tarball, installed into an empty folder, has what it must and no more, and runs', async (t) => {
-  const folder = t.testdir({ 'package.json': '{"private":true}' });
+  const folder = t.testdir({ 'package.json': JSON.stringify({ private: true, overrides: await lockedVersions() }) });
   const npm = (cwd: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> =>
     execute('env', plainly('npm', ...args), { cwd });
 
