@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -19,23 +19,27 @@ function jsonIn(text: string): readonly Packed[] {
   return JSON.parse(text.slice(text.lastIndexOf('\n[') + 1)) as readonly Packed[];
 }
 
+/** A file that npm reads or writes. */
+async function json(file: string): Promise<Record<string, unknown>> {
+  return JSON.parse(await readFile(join(root, file), 'utf8')) as Record<string, unknown>;
+}
+
 /**
- * npm's overrides to the versions of our lock file, one level of nesting included. Set-up has fetched these, so the test needs no network.
+ * What `npm ci` needs to install our tarball and nothing else, with the versions of our lock file. Set-up has these in npm's cache, so that
+ * the test needs no network.
  */
-async function lockedVersions(): Promise<Record<string, Record<string, string>>> {
-  const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, { version: string; dev?: boolean }>;
-  };
-  const overrides: Record<string, Record<string, string>> = {};
-  for (const [path, { version, dev }] of Object.entries(packages)) {
-    const [, name, inner = '.'] = path.split(/(?:^|\/)node_modules\//);
-    if (name !== undefined && dev !== true) overrides[name] = { ...overrides[name], [inner]: version };
-  }
-  return overrides;
+async function projectAround(tarball: string): Promise<Record<'package.json' | 'package-lock.json', string>> {
+  const { name, version, dependencies, bin, engines } = await json('package.json');
+  const project = { private: true, dependencies: { [String(name)]: `file:${tarball}` } };
+  const { packages, ...lock } = (await json('package-lock.json')) as { packages: Record<string, { dev?: boolean }> };
+  const used = Object.entries(packages).filter(([path, { dev }]) => path !== '' && dev !== true);
+  const ours = { version, resolved: `file:${tarball}`, dependencies, bin, engines };
+  const installed = { '': project, [`node_modules/${String(name)}`]: ours, ...Object.fromEntries(used) };
+  return { 'package.json': JSON.stringify(project), 'package-lock.json': JSON.stringify({ ...lock, packages: installed }) };
 }
 
 t.test('the packed tarball, installed into an empty folder, has what it must and no more, and runs', async (t) => {
-  const folder = t.testdir({ 'package.json': JSON.stringify({ private: true, overrides: await lockedVersions() }) });
+  const folder = t.testdir({});
   const npm = (cwd: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> =>
     execute('env', plainly('npm', ...args), { cwd });
 
@@ -59,15 +63,8 @@ t.test('the packed tarball, installed into an empty folder, has what it must and
     t.ok(paths.includes(must), must);
   t.equal(paths.filter((path) => path.endsWith('.node')).length, 1);
 
-  await npm(
-    folder,
-    'install',
-    '--prefer-offline',
-    '--no-audit',
-    '--no-fund',
-    '--strict-allow-scripts',
-    join(folder, packed?.filename ?? ''),
-  );
+  for (const [file, text] of Object.entries(await projectAround(packed?.filename ?? ''))) await writeFile(join(folder, file), text);
+  await npm(folder, 'ci', '--offline', '--no-audit', '--no-fund', '--strict-allow-scripts');
   const memcoord = (...args: string[]): Promise<{ stdout: string; stderr: string }> =>
     execute('env', plainly('npx', 'memcoord', ...args), { cwd: folder });
   t.match((await memcoord('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
