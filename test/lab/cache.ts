@@ -30,7 +30,7 @@ import type { Tap } from './tap.js';
 const MiB = 1024;
 const FROM_DISK_S = FILE_MIB / DISK_MIB_PER_S;
 /** Passes out of the cache before the coordinator comes. */
-const UNMANAGED_PASSES = 5;
+const UNMANAGED_PASSES = 15;
 const COLD = 700 * MiB;
 const COLD_WITHIN_S = 200;
 /** A cold guest that is small is watched for so much longer. */

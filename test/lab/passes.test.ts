@@ -16,12 +16,12 @@ import {
 const MiB = 1024;
 const GiB = 1024 * MiB;
 
-/** Passes that follow one another from `t` on. */
+/** Passes that follow one another from `t` on, on a machine that always takes a second for the yardstick. */
 function passes(t: number, ...took: readonly number[]): Pass[] {
   let end = t;
   return took.map((s) => {
     end += s;
-    return { t: end, took: s };
+    return { t: end, took: s, yardstick: 1 };
   });
 }
 
@@ -46,9 +46,9 @@ const reader = (...took: readonly number[]): Pass[] => [...passes(0, 12.5, 2, 2,
 const full = () => 2048;
 
 t.test('passes are read out of the answer of the agent', async (t) => {
-  t.strictSame(parsePasses('500:12500 0:1734', 20), [
-    { t: 19.5, took: 12.5 },
-    { t: 20, took: 1.734 },
+  t.strictSame(parsePasses('500:12500:120 0:1734:95', 20), [
+    { t: 19.5, took: 12.5, yardstick: 0.12 },
+    { t: 20, took: 1.734, yardstick: 0.095 },
   ]);
   t.strictSame(parsePasses('', 20), []);
 });
@@ -61,11 +61,23 @@ t.test('a median is of the values in the middle, and nothing has none', async (t
 
 t.test('a pass is compared with the unmanaged ones, without the first, and only at the end of the test', async (t) => {
   const pace = (...took: number[]) => keepsPace(recording([reader(...took)], full), 0, 1.2);
-  t.match(pace(2.4, 2.2, 9), { ok: true, detail: '2.4 s (of 3), unmanaged 2.0 s (of 3): 1.20 times' });
+  t.match(pace(2.4, 2.2, 9), {
+    ok: true,
+    detail: '2.4 s (of 3) and 2.40 yardsticks, unmanaged 2.0 s (of 3) and 2.00 yardsticks: 1.20 times',
+  });
   t.match(pace(2.6, 2.5, 2), { ok: false });
   t.match(pace(), { ok: false }, 'no pass at all');
   const early = [...passes(0, 12.5, 2, 2, 2), ...passes(100, 9, 9, 9), ...passes(300, 2)];
   t.match(keepsPace(recording([early], full), 0, 1.2), { ok: true }, 'what was before the steady state does not count');
+});
+
+t.test('a machine that is slower for a while makes no pass slower, and one that is faster hides none', async (t) => {
+  const pace = (took: number, speed: number) => {
+    const later = passes(300, took / speed, took / speed).map((pass) => ({ ...pass, yardstick: 1 / speed }));
+    return keepsPace(recording([[...passes(0, 12.5, 2, 2, 2), ...later]], full), 0, 1.2);
+  };
+  t.match(pace(2, 0.5), { ok: true, detail: /: 1\.00 times$/ });
+  t.match(pace(2.6, 2), { ok: false, detail: /: 1\.30 times$/ });
 });
 
 t.test('passes out of the cache that are as slow as the disk, or a disk that is too fast, prove nothing', async (t) => {

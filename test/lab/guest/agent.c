@@ -11,10 +11,12 @@
 //   ID reboot         reboots the guest inside the same QEMU
 //   ID read TIMES     a child of ours reads /data/file so many times; 0 = again and again
 //   ID passes FROM    how long that took, from the FROMth pass on (the first is 0), a few at a
-//                     time: AGO:TOOK, both in ms
+//                     time: AGO:TOOK:YARDSTICK, all in ms. YARDSTICK is how long it took right
+//                     afterwards to read YARDSTICK_MIB out of memory: the machine's speed
 //
 // Answers are `ID ok ...` or `ID error ...`. ID is any word; it tells the caller's answer from one
 // that an earlier caller did not wait for.
+#define _GNU_SOURCE  // memfd_create
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -43,6 +45,8 @@
 #define WATCHED_EVERY 100 /* ms */
 #define PASSES_KEPT 64
 #define PASSES_ANSWERED 32
+#define PLAIN_MIB 64 /* in a tmpfs, which cannot be dropped as a cache can */
+#define YARDSTICK_MIB 256
 
 /* An order for the eater, sent through its pipe. */
 struct order {
@@ -62,7 +66,7 @@ struct eaten {
 /* What the reader tells; shared likewise. */
 struct passes {
   volatile int count;
-  volatile double ended[PASSES_KEPT], took[PASSES_KEPT]; /* of the last ones */
+  volatile double ended[PASSES_KEPT], took[PASSES_KEPT], yardstick[PASSES_KEPT]; /* of the last */
 };
 
 static int tty;
@@ -164,18 +168,37 @@ static void stand_by(int unused) {
   for (;;) pause();
 }
 
+static char block[1 << 17];
+
+/* Reads to the end; < 0 where that fails. */
+static ssize_t read_all(int fd) {
+  ssize_t got = -1;
+  while (fd >= 0 && (got = read(fd, block, sizeof block)) > 0) continue;
+  return got;
+}
+
+/* A file that is read as a cached one is, and always out of memory. */
+static int plain_file(void) {
+  int fd = memfd_create("plain", 0);
+  memset(block, 0xa5, sizeof block);
+  for (size_t size = 0; size < (size_t)PLAIN_MIB << 20; size += sizeof block)
+    if (write(fd, block, sizeof block) != sizeof block) _exit(1);
+  return fd;
+}
+
 static void read_file(int times) {
-  static char block[1 << 17];
+  int plain = plain_file();
   for (int i = 0; times == 0 || i < times; i++) {
     double begun = now();
-    ssize_t got = -1;
     int fd = open(FILE_READ, O_RDONLY);
-    while (fd >= 0 && (got = read(fd, block, sizeof block)) > 0) continue;
-    if (got < 0) _exit(1);
+    if (read_all(fd) < 0) _exit(1);
     close(fd);
     int slot = passes->count % PASSES_KEPT;
     passes->ended[slot] = now();
     passes->took[slot] = passes->ended[slot] - begun;
+    for (int mib = 0; mib < YARDSTICK_MIB; mib += PLAIN_MIB)
+      if (lseek(plain, 0, SEEK_SET) != 0 || read_all(plain) < 0) _exit(1);
+    passes->yardstick[slot] = now() - passes->ended[slot];
     passes->count++;
   }
 }
@@ -367,7 +390,7 @@ static void command_read(const char *id, int times) {
 }
 
 static void command_passes(const char *id, int from) {
-  char text[PASSES_ANSWERED * 24] = "";
+  char text[PASSES_ANSWERED * 30] = "";
   int count = passes->count, length = 0;
   if (from < count - PASSES_KEPT || from < 0) {
     answer(id, "error passes are kept from %d on", count > PASSES_KEPT ? count - PASSES_KEPT : 0);
@@ -375,8 +398,9 @@ static void command_passes(const char *id, int from) {
   }
   for (int i = from; i < count && i < from + PASSES_ANSWERED; i++) {
     int slot = i % PASSES_KEPT;
-    length += snprintf(text + length, sizeof text - (size_t)length, " %ld:%ld",
-                       ms_since(passes->ended[slot]), (long)(passes->took[slot] * 1000));
+    length += snprintf(text + length, sizeof text - (size_t)length, " %ld:%ld:%ld",
+                       ms_since(passes->ended[slot]), (long)(passes->took[slot] * 1000),
+                       (long)(passes->yardstick[slot] * 1000));
   }
   answer(id, "ok%s", text);
 }
