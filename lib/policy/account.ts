@@ -18,6 +18,7 @@ import { type Belief, charge, isControlled, isMovable, isRising, type Model, ove
 import {
   BRISK_AHEAD,
   DEFAULT_RESERVE,
+  DEFLATES_FASTER,
   GIVEN_WITHIN,
   LEAST_OVERHEAD,
   LEAST_RESERVE,
@@ -114,7 +115,7 @@ export function account(
     } else uncontrolled += guest.rss > 0 ? guest.rss : 0;
     const left = Math.min(untouched(guest), host.total);
     // Where somebody else raises a guest nobody tells how far.
-    const raised = guest.rising ? Math.min(mayYetTake(guest) - left, (guest.speed * config.intervalMs) / 1000) : 0;
+    const raised = guest.rising ? Math.min(mayYetTake(guest) - left, (DEFLATES_FASTER * guest.speed * config.intervalMs) / 1000) : 0;
     const pending = Math.min(guest.granted + guest.grantedBefore, left) + raised;
     all += left + raised;
     granted += pending;

@@ -25,6 +25,7 @@ import {
   AT_ONCE,
   BALLOON_LATENCY,
   BURST_LASTS,
+  DEFLATES_FASTER,
   FIRST_PROBE_REST,
   GROW_BAND,
   HIDDEN_MOST,
@@ -175,7 +176,7 @@ export function survivableBurst(
   const { actual, target, allocation, used, ceiling, reaction, speed, trend } = belief;
   const rate = Math.max(burstKiBs, trend);
   const spare = Math.max(0, Math.min(Math.min(actual, target, allocation) - used - watermarks(belief), available - reserve));
-  const reach = (speed * Math.max(0, BURST_LASTS - reaction)) / 1000;
+  const reach = (DEFLATES_FASTER * speed * Math.max(0, BURST_LASTS - reaction)) / 1000;
   const more = Math.max(0, Math.min(room / takers, ceiling - actual, reach));
   const perSecond = (kib: number, ms: number) => (1000 * kib) / Math.min(ms, BURST_LASTS);
   return Math.max(perSecond(spare, BURST_LASTS), Math.min(rate, perSecond(spare, reaction), perSecond(spare + more, BURST_LASTS)));

@@ -78,7 +78,7 @@ const NUMBERS = {
   /** When somebody else's move was last adopted, and when it was last reported. */
   adoptedAt: NEVER,
   adoptedReportedAt: NEVER,
-  /** Learned speed of the balloon. */
+  /** Learned speed of the balloon as it inflates. */
   speed: BALLOON_SPEED,
   /** Size below which the guest could not be pushed; 0 = none known. */
   reachable: 0,

@@ -46,8 +46,10 @@ export const BRISK_AHEAD = 4000;
 export const BRISK_WITHIN = 1000;
 /** Big guests move faster: this part of their maximum a second, but no faster than half of the balloon's learned speed. */
 export const PACE_FRACTION = 1 / 64;
-/** Speed of a balloon not seen to move yet: [M] 400 to 600 MiB/s. */
+/** Speed of a balloon not seen to move yet, as it inflates: [M] 400 to 600 MiB/s. */
 export const BALLOON_SPEED = 400 * MiB;
+/** A balloon deflates so many times as fast as it inflates: [M] above 1 GiB/s. */
+export const DEFLATES_FASTER = 2;
 
 /** From the call until the guest has the memory: 30 to 70 ms until the target is stored [M], and the driver's own time. */
 export const BALLOON_LATENCY = 150;

@@ -12,6 +12,7 @@ import {
   BUSY_PART,
   BUSY_RISE,
   CLEARING_SPEED,
+  DEFLATES_FASTER,
   FIRST_PAUSE,
   FIRST_REFUSED_PAUSE,
   FIRST_THRASH_PAUSE,
@@ -78,7 +79,8 @@ export function readBalloon(draft: Draft, figure: Figure, at: number, config: Po
   }
   // Speed is learned only from a balloon that was seen on its way at both samples: one that arrived may have been faster.
   const under = Math.abs(moved) < Math.abs(gap) - SAME && windowActual !== before;
-  if (under && at > readBefore) draft.speed += 0.5 * ((Math.abs(moved) / (at - readBefore)) * 1000 - draft.speed);
+  const taken = moved < 0 ? -moved : moved / DEFLATES_FASTER;
+  if (under && at > readBefore) draft.speed += 0.5 * ((1000 * taken) / (at - readBefore) - draft.speed);
 }
 
 /** The domain's process on the host. What it has taken since the last reading is of what was granted. */

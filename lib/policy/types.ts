@@ -163,7 +163,7 @@ export interface Remembered {
   readonly target: number;
   /** When it was last asked for; 0 = never. */
   readonly orderedAt: number;
-  /** Learned speed of the balloon, KiB/s. */
+  /** Learned speed of the balloon as it inflates, KiB/s. */
   readonly speed: number;
   /** Size below which it could not be pushed, while it is left alone for that; 0 = none. */
   readonly reachable: number;

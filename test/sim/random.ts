@@ -14,17 +14,10 @@ const SEED = Number(process.env.SIM_SEED ?? 1);
 /** Part of the scenarios in which the condition of a harm must be met: what is hardly ever judged is not kept. */
 const LEAST_JUDGED: Partial<Readonly<Record<Harm, number>>> = { dies: 0.3, outlives: 0.3 };
 
-/**
- * Part of the scenarios in which a harm is still done, at most: it can only go down. Of seed 1 two of 2,000 are left, one in each half: a host that
- * is drained below its reserve, and need that is paid too late (docs/simulator.md).
- */
-const MOST_HARMED = 0.001;
-
 /** Every second scenario of the seed, from the first (`part` 0) or the second (1) on: the two halves run side by side. */
 export async function runRandom(t: Test, part: 0 | 1): Promise<void> {
   let moves = 0;
   let simulated = 0;
-  let harmed = 0;
   const judgedIn = new Map<Harm, number>((Object.keys(HARMS) as Harm[]).map((harm) => [harm, 0]));
   const texts = [...fc.sample(scenarioText, { numRuns: RUNS, seed: SEED }).entries()].filter(([i]) => i % 2 === part);
   if (texts.length === 0) return void t.pass('there is none in this half');
@@ -33,17 +26,11 @@ export async function runRandom(t: Test, part: 0 | 1): Promise<void> {
     moves += made;
     simulated += duration;
     for (const [harm, count] of judgedIn) judgedIn.set(harm, count + (judged[harm] ? 1 : 0));
-    const harm = violations.find(({ invariant }) => invariant in HARMS);
-    if (harm !== undefined) {
-      harmed++;
-      t.comment(`${harm.invariant} in scenario ${i}, at ${harm.at} ms: ${harm.guest ?? 'the host'} ${harm.message}`);
-    }
-    const broken = violations.find(({ invariant }) => !(invariant in HARMS));
+    const [broken] = violations;
     if (broken === undefined) continue;
     t.comment(text);
     t.fail(`${broken.invariant} in scenario ${i}, at ${broken.at} ms: ${broken.guest ?? 'the host'} ${broken.message}`);
   }
-  t.ok(harmed <= texts.length * MOST_HARMED, `harm is done in ${harmed} of ${texts.length} scenarios`);
   t.ok(moves > texts.length, `${moves} moves in ${Math.round(simulated / 3_600_000)} simulated hours`);
   for (const [harm, count] of judgedIn)
     t.ok(count >= texts.length * (LEAST_JUDGED[harm] ?? 0), `${harm}: the condition was met in ${count} of ${texts.length} scenarios`);

@@ -328,6 +328,21 @@ const found: Readonly<Record<string, string>> = {
       - { name: wave, count: 20, max: 3497MiB, size: 2098MiB, uses: 437MiB, eats: [ { at: 43, size: 1478MiB, rate: 163MiB/s } ] }
       - { name: odd0, max: 2054MiB, size: 1027MiB, uses: 236MiB, eats: [ { at: 35, size: 696MiB, rate: 195MiB/s } ] }
       - { name: odd1, max: 10689MiB, size: 5986MiB, uses: 1556MiB, eats: [ { at: 39, size: 2702MiB, rate: 26MiB/s } ], figures: nvdimm }`,
+  'a balloon was taken to inflate as fast as it had deflated, and its guest was asked for more than it could give': `
+    seed: 935985
+    duration: 110
+    host: { memory: 30386MiB, used: 1GiB }
+    guests:
+      - { name: g0, max: 6029MiB, size: 3798MiB, uses: 1405MiB, eats: [ { at: 25, size: 1388MiB, rate: 145MiB/s }, { at: 32, size: 742MiB, rate: 764MiB/s }, { at: 56, size: 1962MiB, rate: 549MiB/s } ] }
+      - { name: g1, max: 15694MiB, size: 11927MiB, uses: 1789MiB, eats: [ { at: 24, size: 5272MiB, rate: 128MiB/s }, { at: 42, size: 13434MiB, rate: 66MiB/s } ], hot: 5677MiB, mapped: yes, hot-from: 60, swap: 212MiB }
+      - { name: g2, max: 1646MiB, size: 741MiB, uses: 185MiB, noise: 3MiB }
+      - { name: wave, count: 17, max: 1497MiB, size: 898MiB, uses: 200MiB, eats: [ { at: 62, size: 503MiB, rate: 141MiB/s } ] }
+      - { name: odd0, max: 8026MiB, size: 4013MiB, uses: 883MiB, figures: zero }
+      - { name: odd1, max: 16377MiB, size: 6551MiB, uses: 1179MiB, eats: [ { at: 58, size: 806MiB, rate: 20MiB/s } ], figures: win32 }
+    events:
+      - { at: 15.56, do: hang, for: 20, guest: g2 }
+      - { at: 8.86, do: kill, guest: g2 }
+      - { at: 24.06, do: eat, size: 1476MiB, for: 30 }`,
 };
 
 for (const [what, text] of Object.entries(found))
