@@ -94,7 +94,8 @@ async function examine(hypervisor: Hypervisor, config: Config, denied: Unreachab
 function hostFacts({ host }: Snapshot, memory: HostMemory, uri: string): string[] {
   const { arc, arcMinimum, hugePages } = memory;
   const counted: string[] = [];
-  if (arc > 0 || arcMinimum > 0) counted.push(`${formatSize(arc)} of ZFS ARC counted, its minimum of ${formatSize(arcMinimum)} not`);
+  if (arc > 0 || arcMinimum > 0)
+    counted.push(`${formatSize(arc)} of ZFS ARC counted as available, except its minimum of ${formatSize(arcMinimum)}`);
   if (hugePages > 0) counted.push(`${formatSize(hugePages)} in huge page pools: no guest with a balloon uses them`);
   return [
     `connected to ${uri}`,
@@ -118,15 +119,15 @@ function examineHost(
   if (denied !== null) findings.push({ level: 'problem', what: `can read but not change: ${denied.message}`, mend: denied.advice || null });
   if (holder !== 'nobody') {
     const mend = holder === null ? null : `stop it before you start another: kill ${holder}`;
-    findings.push({ level: 'note', what: `a coordinator is at work on this host${holder === null ? '' : `: process ${holder}`}`, mend });
+    findings.push({ level: 'note', what: `a coordinator is running on this host${holder === null ? '' : `: process ${holder}`}`, mend });
   }
   if (host.room < 0) {
-    const what = `the host is ${formatSize(-host.room)} short of what guests may need at once: nobody can grow until others have given`;
+    const what = `the host is ${formatSize(-host.room)} short of what guests may need at once: no guest can grow until others have given memory`;
     findings.push({ level: 'problem', what, mend: 'a larger --pool, a smaller --reserve, or fewer guests' });
   }
   if (host.pressure) {
     const what = 'the host itself is short of memory (it stalls or swaps): guests get no more until that ends';
-    findings.push({ level: 'problem', what, mend: 'see what takes it: cat /proc/pressure/memory; ps --sort=-rss -eo rss,pid,comm | head' });
+    findings.push({ level: 'problem', what, mend: 'see what uses it: cat /proc/pressure/memory; ps --sort=-rss -eo rss,pid,comm | head' });
   }
   return findings;
 }
@@ -177,7 +178,7 @@ function examineGuest({ uri, name, uuid, figure, facts, view, config }: GuestUnd
   if (view !== undefined && view.actual >= facts.maximum && facts.obstacles.length === 0) {
     const setMaximum = facts.composed ? on('edit') : on('setmaxmem', `${Math.round((2 * facts.maximum) / MiB)}MiB`, '--config');
     const mend = `${setMaximum}   # ${RESTART}`;
-    findings.push({ level: 'note', what: `holds its maximum, ${formatSize(facts.maximum)}: it can give memory but not gain any`, mend });
+    findings.push({ level: 'note', what: `holds its maximum, ${formatSize(facts.maximum)}: it can give memory but not get any`, mend });
   }
   return findings;
 }
@@ -189,14 +190,14 @@ function unanswered(figure: (field: number) => number): string {
 
 function virtioMemText({ virtioMem }: DomainFacts): string {
   const plugged = virtioMem > 0 ? `, ${formatSize(virtioMem)} of it plugged or requested` : '';
-  return `has virtio-mem${plugged}, which does not go together with a balloon: it is read and not moved`;
+  return `has virtio-mem${plugged}, which does not work with a balloon: memcoord reads the guest but does not change its size`;
 }
 
 /** Findings about memory of an unusual kind. */
 function examineMemory({ maximum, deviceMemory, virtioMem, backing, hardLimit, obstacles }: DomainFacts, on: OnGuest): Finding[] {
   const findings: Finding[] = [];
   if (deviceMemory > 0 && virtioMem === 0 && !obstacles.includes('virtio-mem')) {
-    const what = `${formatSize(deviceMemory)} of its memory is NVDIMM or virtio-pmem, which no balloon moves: its maximum is ${formatSize(maximum)}`;
+    const what = `${formatSize(deviceMemory)} of its memory is NVDIMM or virtio-pmem, which the balloon cannot change: its maximum is ${formatSize(maximum)}`;
     findings.push({ level: 'note', what, mend: null });
   }
   if (hardLimit !== null && hardLimit < maximum) {

@@ -8,7 +8,7 @@ import { version } from './version.js';
 
 const EXIT_CODES = `
 Exit codes
-  0 well, 1 failed while running, 2 wrong use or bad configuration,
+  0 success, 1 failure while running, 2 wrong use or bad configuration,
   3 libvirt cannot be reached, 4 another coordinator holds this host`;
 
 function repeatable(value: string, before: readonly string[] = []): readonly string[] {
@@ -20,27 +20,33 @@ const connect = (): Option =>
     '-c, --connect <uri>',
     'libvirt connection or alias (default: $LIBVIRT_DEFAULT_URI, else uri_default of libvirt.conf, else qemu:///system)',
   );
-const config = (): Option => new Option('--config <file>', 'configuration file, YAML; options given here win over it');
-const include = (): Option => new Option('--include <glob>', 'only guests whose names match; may be given again').argParser(repeatable);
-const exclude = (): Option => new Option('--exclude <glob>', 'not the guests whose names match; may be given again').argParser(repeatable);
+const config = (): Option => new Option('--config <file>', 'configuration file, YAML; options on the command line override it');
+const include = (): Option => new Option('--include <glob>', 'only guests whose names match; may be repeated').argParser(repeatable);
+const exclude = (): Option => new Option('--exclude <glob>', 'leave out guests whose names match; may be repeated').argParser(repeatable);
 const onExit = (): Option =>
-  new Option('--on-exit <what>', 'what stopping leaves guests with: keep (default) the sizes that they have, or restore those of before');
+  new Option(
+    '--on-exit <what>',
+    'sizes of the guests after a stop: keep (default) what they have, or restore what they had before memcoord',
+  );
 /** The options that decide what guests get: `run` acts on them, `status` shows their effect. */
 const policy = (): Option[] => [
   new Option('--interval <seconds>', 'time between samples of all guests, 0.1 to 3600 (default: 1); guests at risk are sampled more often'),
-  new Option('--pool <size>', 'most that all guests together may hold, e.g. 8GiB or 80% of the host (default: what the host can spare)'),
+  new Option('--pool <size>', 'most memory for all guests together, e.g. 8GiB or 80% of the host (default: no limit but the reserve)'),
   new Option(
     '--reserve <size>',
-    'memory that is never given out, e.g. 2GiB or 10%, 200MiB at least (default: 5% of the host, 512MiB at least)',
+    'memory that is never given out, e.g. 2GiB or 10%, at least 200MiB (default: 5% of the host, at least 512MiB)',
   ),
   new Option(
     '--signal <figure>',
-    "what of a guest's memory is spare: usable (free memory and cold page cache, the default) or unused (free memory alone)",
+    'what counts as spare memory of a guest: usable (free memory and cold page cache, the default) or unused (free memory only)',
   ),
-  new Option('--surplus <whose>', 'what no guest needs: stays with the host (default), or is spread over the guests'),
-  new Option('--burst <rate>', 'rise of a guest that its spare memory should outlast, e.g. 200MiB/s (the default)'),
-  new Option('--boot-rest <seconds>', 'time after its start in which a guest gives only what another one needs; 0 = none (default: 120)'),
-  new Option('--sampling-budget <percent>', 'CPU for extra samples of guests at risk, as a part of one core (default: 5%)'),
+  new Option('--surplus <where>', 'memory that no guest needs: stays with the host (default), or is spread over the guests'),
+  new Option('--burst <rate>', 'rise that the spare memory of a guest should absorb, e.g. 200MiB/s (the default)'),
+  new Option(
+    '--boot-rest <seconds>',
+    'time after the start of a guest in which it gives memory only to guests in need; 0 = none (default: 120)',
+  ),
+  new Option('--sampling-budget <percent>', 'CPU for extra samples of guests at risk, in percent of one core (default: 5%)'),
 ];
 
 function commands(): Command {
@@ -64,8 +70,8 @@ ${EXIT_CODES}`,
     .command('run', { isDefault: true })
     .summary("coordinate the guests' memory until stopped (the default)")
     .description(
-      "Coordinates the guests' memory until stopped by SIGINT or SIGTERM (a second one stops it at once). SIGHUP reads the\n" +
-        'configuration file again. Guests may come and go meanwhile. Logs go to stderr.',
+      "Coordinates the guests' memory until stopped by SIGINT or SIGTERM (a second signal stops it at once). SIGHUP reads the\n" +
+        'configuration file again. Guests may start and stop meanwhile. Logs go to stderr.',
     )
     .addOption(connect())
     .addOption(config());
@@ -74,7 +80,7 @@ ${EXIT_CODES}`,
     .addOption(include())
     .addOption(exclude())
     .addOption(onExit())
-    .option('--dry-run', 'say what would be done and change nothing at all')
+    .option('--dry-run', 'report what would be done, change nothing')
     .option('--record <file>', 'write every sample and its moves to a file, as JSON lines')
     .addOption(new Option('--log-format <format>', 'pretty (default on a terminal) or json').choices(['pretty', 'json']))
     .addHelpText('after', `\nExample\n  memcoord run --interval 1 --pool 8GiB --exclude 'build-*'\n${EXIT_CODES}`)
@@ -83,7 +89,7 @@ ${EXIT_CODES}`,
     .action(async (options, { args: [stray] }: Command) => {
       if (stray !== undefined) {
         const { printable } = await import('../common/text.js');
-        run.error(`error: unknown command '${printable(stray)}': there are run, release, status, monitor, doctor and simulate`, {
+        run.error(`error: unknown command '${printable(stray)}': the commands are run, release, status, monitor, doctor and simulate`, {
           code: 'commander.unknownCommand',
         });
       }
@@ -96,16 +102,16 @@ ${EXIT_CODES}`,
     .command('release')
     .summary('give the guests back what they had before memcoord came')
     .description(
-      'Gives every guest the memory and the stats period back that it had before memcoord came, as far as the host can spare it and\n' +
-        'the guest does not need more, and leaves it alone. Prints a line a guest. Exits with 1 where one has something else.',
+      'Returns every guest to the memory and stats period that it had before memcoord, as far as the host can spare the memory and the\n' +
+        'guest does not need more. Prints one line per guest. Exits with 1 if a guest could not be restored.',
     )
     .addOption(connect())
     .addOption(config())
-    .option('--reserve <size>', 'memory of the host that is not given out even so, 200MiB at least (default: 5% of it, 512MiB at least)')
+    .option('--reserve <size>', 'memory that stays with the host even then, at least 200MiB (default: 5% of it, at least 512MiB)')
     .addOption(include())
     .addOption(exclude())
-    .option('--stop', 'end the coordinator that holds the host first: by SIGTERM, and after 10 s by SIGKILL')
-    .option('--dry-run', 'print what would become of the guests and change nothing at all')
+    .option('--stop', 'first end the coordinator that holds the host: SIGTERM, after 10 s SIGKILL')
+    .option('--dry-run', 'report what would happen to the guests, change nothing')
     .addHelpText('after', EXIT_CODES)
     .action(async (options) => {
       const { release: go } = await import('./release.js');
@@ -114,8 +120,8 @@ ${EXIT_CODES}`,
 
   const status = program
     .command('status')
-    .summary('one reading of host and guests')
-    .description('Reads host and guests once and prints where they stand, sizes in MiB. Changes nothing.')
+    .summary('show host and guests once')
+    .description('Reads host and guests once and prints their state, sizes in MiB. Changes nothing.')
     .addOption(connect())
     .addOption(config());
   for (const option of policy()) status.addOption(option);
@@ -135,8 +141,8 @@ ${EXIT_CODES}`,
     .description("Prints each guest's balloon size and unused memory in MiB every few seconds, until stopped. Changes nothing.")
     .addOption(connect())
     .option('--interval <seconds>', 'time between two readings, 0.1 to 3600', '2')
-    .option('--count <n>', 'stop after so many readings')
-    .option('--machine', 'print memory,NAME,ACTUAL,UNUSED')
+    .option('--count <n>', 'stop after n readings')
+    .option('--machine', 'print CSV lines: memory,NAME,ACTUAL,UNUSED')
     .addHelpText('after', EXIT_CODES)
     .action(async (options) => {
       const { monitor: go } = await import('./monitor.js');
@@ -145,10 +151,10 @@ ${EXIT_CODES}`,
 
   program
     .command('doctor')
-    .summary('can the guests be coordinated, and what to do where not')
+    .summary('check whether the guests can be coordinated, and what to do if not')
     .description(
-      'Says for the host and for each guest whether memory can be coordinated, what is missing, and the command that mends it. ' +
-        'Changes nothing. Exits with 1 where there is a problem.',
+      'Reports for the host and for each guest whether memory can be coordinated, what is missing, and the command that fixes it. ' +
+        'Changes nothing. Exits with 1 if there is a problem.',
     )
     .addOption(connect())
     .addOption(config())
@@ -167,9 +173,9 @@ ${EXIT_CODES}`,
     .summary('run a scenario on a simulated host')
     .description(
       'Runs the same coordinator on a simulated host, with the guests, workloads and faults of a scenario file, as fast as the machine\n' +
-        'allows, and checks at every step that no guest or host was hurt. Needs no libvirt. Exits with 1 where an invariant was violated.',
+        'allows, and checks at every step that no guest or host came to harm. Needs no libvirt. Exits with 1 if an invariant was violated.',
     )
-    .option('--seed <n>', 'of what is left to chance (default: the one in the file, else 1)')
+    .option('--seed <n>', 'random seed (default: the one in the file, else 1)')
     .option('--log', 'print moves and notices, with the simulated time, to stderr')
     .option('--record <file>', 'write every sample and its moves to a file, as JSON lines')
     .option('--json', 'print JSON, sizes in KiB')
@@ -182,7 +188,7 @@ ${EXIT_CODES}`,
   for (const command of [program, ...program.commands]) {
     command
       .exitOverride()
-      .showHelpAfterError(`(${command === program ? 'memcoord' : `memcoord ${command.name()}`} --help says what there is)`);
+      .showHelpAfterError(`(${command === program ? 'memcoord' : `memcoord ${command.name()}`} --help lists the options)`);
   }
   return program;
 }

@@ -111,7 +111,7 @@ async function hintAtSilence(
     const facts = await hypervisor.describe(guest.uuid, { deadlineMs: READING_DEADLINE_MS }).catch(() => null);
     if (facts?.statsPeriod !== 0 || facts.balloonModel === 'none') continue;
     hint(
-      `${name} is not asked for its figures; to turn them on: ${virsh(uri, 'dommemstat', guestWord(guest.name, guest.uuid), '--period', String(period), '--live')}`,
+      `${name} reports no figures; to turn them on: ${virsh(uri, 'dommemstat', guestWord(guest.name, guest.uuid), '--period', String(period), '--live')}`,
     );
   }
 }

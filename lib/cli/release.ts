@@ -65,7 +65,7 @@ async function hold(hostId: string, stop: boolean, tell: (line: string) => void)
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     if ((await lockOwner(hostId)) !== pid) break;
     tell(
-      `process ${pid} coordinates this host: ${signal === 'SIGTERM' ? 'asked to stop' : `has not stopped in ${PATIENCE_MS / 1000} s: killed`}`,
+      `process ${pid} coordinates this host: ${signal === 'SIGTERM' ? 'asked to stop' : `did not stop in ${PATIENCE_MS / 1000} s: killed`}`,
     );
     process.kill(pid, signal);
     if (await isFree(hostId)) break;

@@ -52,7 +52,7 @@ export async function run(options: RunOptions, surroundings: RunSurroundings = {
   });
   coordinator.on('lost', (error) => {
     const advice = adviceOn(error, config.uri);
-    log.error({ kind: 'lost', ...codeOf(error) }, `${error.message}; trying again, the guests keep what they have meanwhile. ${advice}`);
+    log.error({ kind: 'lost', ...codeOf(error) }, `${error.message}; retrying; the guests keep their sizes meanwhile. ${advice}`);
   });
   coordinator.on('notice', (notice) => logNotice(log, notice));
   coordinator.on('move', (move) => logMove(log, move, dryRun));
@@ -104,7 +104,7 @@ function listenForSignals(): Signals {
 
 function greeting(config: Config, dryRun: boolean): string {
   const { intervalMs, pool: bound, signal } = config;
-  const pool = bound === null ? 'no pool but what the host can spare' : `a pool of ${formatAmount(bound)}`;
+  const pool = bound === null ? 'no pool limit' : `a pool of ${formatAmount(bound)}`;
   return `memcoord ${version()}: ${dryRun ? 'dry run, nothing is changed; ' : ''}every ${intervalMs / 1000} s, ${pool}, by ${signal} memory`;
 }
 
@@ -138,7 +138,7 @@ async function readAgain(options: RunOptions, old: Config, log: Log): Promise<Co
   } catch (error) {
     // Whatever is wrong with it, a file must not end the coordinator.
     const message = messageOf(error);
-    log.error({ kind: 'config' }, `SIGHUP: configuration refused, the old one stays: ${message.replaceAll('\n', '; ')}`);
+    log.error({ kind: 'config' }, `SIGHUP: new configuration rejected, the old one stays in force: ${message.replaceAll('\n', '; ')}`);
     return null;
   }
 }

@@ -52,7 +52,7 @@ export async function keepInput(record: string | undefined, input: string | unde
   if (record === undefined || input === undefined) return;
   const [to, from] = await Promise.all([record, input].map((path) => stat(path).catch(() => null)));
   if (to != null && from != null && to.dev === from.dev && to.ino === from.ino)
-    throw new UsageError(`option --record: ${printable(record)} is the file that is read, and would be written over: name another`);
+    throw new UsageError(`option --record: ${printable(record)} is the input file and would be overwritten: name another`);
 }
 
 /** The value of an option, or a UsageError that names it. */

@@ -77,7 +77,7 @@ const bootRest = seconds(0, 3600);
 /** `200MiB/s`, as KiB/s. */
 const rate = written((text) => {
   const match = /^(.*)\/s$/.exec(text.trim());
-  if (match?.[1] === undefined) throw new RangeError(`'${text}' is not a rate: write a size for a second, such as 200MiB/s`);
+  if (match?.[1] === undefined) throw new RangeError(`'${text}' is not a rate: write a size per second, such as 200MiB/s`);
   return parseSize(match[1]);
 });
 
@@ -94,7 +94,7 @@ const yesNo = written((text) => {
   return value;
 });
 
-const text = z.string('must be a text').min(1, 'must not be empty');
+const text = z.string('must be text').min(1, 'must not be empty');
 
 /** No guest's name is longer: its files are named after it. */
 const LONGEST_GLOB = 255;

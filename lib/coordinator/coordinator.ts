@@ -578,7 +578,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
 
   #tellEmpty(empty: boolean): void {
     if (empty && !this.#toldEmpty)
-      this.#emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for some' });
+      this.#emit('notice', { kind: 'no-guests', level: 'info', message: 'no guest is running: waiting for one' });
     this.#toldEmpty = empty;
   }
 

@@ -23,7 +23,7 @@ export function whyText(why: Why, facts: DomainFacts | null = null): string {
     case 'no-balloon':
       return 'no balloon device';
     case 'obstacles':
-      return `ballooning frees nothing: ${facts?.obstacles.join(', ') ?? 'its definition says why'}`;
+      return `ballooning frees nothing: ${facts?.obstacles.join(', ') ?? 'see its definition'}`;
     case 'not-described':
       return 'libvirt has not described it yet';
     case 'not-running':
@@ -58,44 +58,44 @@ function sentence({ kind, guest = '', uuid = '', figures = {} }: PolicyNotice, f
     case 'phase':
     case 'recovered':
     case 'not-coordinated':
-      return `${guest} is ${figures.phase}${because}${figures.phase === 'silent' ? '; memcoord doctor says what mends it' : ''}`;
+      return `${guest} is ${figures.phase}${because}${figures.phase === 'silent' ? '; run memcoord doctor for what to do' : ''}`;
     case 'stuck':
-      return `${guest} is stuck${because}; it cannot give what it keeps in tmpfs or locks: a min of ${size('actual')} spares it more tries`;
+      return `${guest} is stuck${because}; it cannot give up memory in tmpfs or locked memory: set min to ${size('actual')} to stop further attempts`;
     case 'adopted':
-      return `somebody set ${guest} to ${size('actual')}: memcoord keeps that size and does not shrink it for a while`;
+      return `somebody set ${guest} to ${size('actual')}: memcoord accepts that size and does not shrink the guest for a while`;
     case 'thrashing':
-      return `${guest} swaps or faults after a shrink: it gets back ${size('to')}`;
+      return `${guest} swaps or faults after a shrink: memcoord grows it back to ${size('to')}`;
     case 'set-aside':
       return (
-        `${guest} does not answer and is set aside, the other guests go on: its process hangs, or another command holds it; ` +
+        `${guest} does not answer and is left out; the other guests are still coordinated. Its process hangs, or another command holds it; ` +
         `virsh domstate ${quoted()} --reason and virsh domcontrol ${quoted()} say which (other commands may hang), virsh destroy ${quoted()} ends it`
       );
     case 'no-answer':
-      return `${guest} has not answered for ${figures.seconds} s${because}; it is not moved before it does, and memcoord doctor says what mends it`;
+      return `${guest} has not answered for ${figures.seconds} s${because}; its size stays until it answers: run memcoord doctor for what to do`;
     case 'answers-again':
       return `${guest} answers again`;
     case 'contention-ended':
       return 'there is room for every guest again';
     case 'contended':
-      return `the guests need ${size('needs')}, and there are ${size('capacity')} for them: spare memory is shared out`;
+      return `guests need ${size('needs')}, the host has ${size('capacity')} for them: spare memory is shared out`;
     case 'overcommitted':
       return (
-        `the guests need ${size('needs')}, and there are ${size('capacity')} for them, too little to keep each of them safe: ` +
+        `guests need ${size('needs')}, the host has ${size('capacity')} for them, too little to keep each of them safe: ` +
         'stop or move a guest, raise --pool, or add memory'
       );
     case 'host-pressure':
-      return 'the host itself is short of memory: guests grow in need alone';
+      return 'the host itself is short of memory: guests grow only if they need it';
     case 'host-pressure-ended':
-      return 'the host has memory again';
+      return 'the host is no longer short of memory';
     case 'reserve-in-danger':
       return (
         `the host has ${size('available')} available, less than its reserve of ${size('reserve')}: guests give memory back; ` +
-        '`ps aux --sort=-rss | head` shows who takes it: end that, stop or move a guest, or set a smaller reserve'
+        '`ps aux --sort=-rss | head` shows which process uses it: end it, stop or move a guest, or set a smaller reserve'
       );
     case 'reserve-safe':
       return `the host has its reserve again: ${size('available')} available`;
     case 'no-refresh':
-      return 'this hypervisor does not let guests be asked for new figures at once: they are read as they come, and keep more spare memory for it';
+      return 'this hypervisor cannot refresh figures on request: memcoord waits for the reports of the guests, and leaves them more spare memory';
   }
 }
 
@@ -112,13 +112,13 @@ export function restoredOf({ used, why, ...rest }: Fate, { room, reserve }: Acco
 function notRestoredText(why: NonNullable<Fate['why']>, used: number, room: number, reserve: number, facts: DomainFacts | null): string {
   switch (why) {
     case 'never-moved':
-      return 'memcoord has not moved it, as far as is known';
+      return 'memcoord has not changed its size, as far as it knows';
     case 'on-its-way':
-      return 'its balloon has not come to where it was sent';
+      return 'its balloon has not reached its target';
     case 'no-room':
       return `the host can spare no more: ${formatSize(Math.max(0, room))} above its reserve of ${formatSize(reserve)}`;
     case 'in-use':
-      return `it uses ${formatSize(used)}, and some spare is left to it`;
+      return `it uses ${formatSize(used)}, and keeps some spare`;
     case 'no-figures':
       return 'its figures are not known yet';
     default:

@@ -114,7 +114,7 @@ const move = z.object({
   from: figure,
   to: number,
   // Another version may have other reasons.
-  reason: z.custom<Reason>((word) => typeof word === 'string', 'must be a text'),
+  reason: z.custom<Reason>((word) => typeof word === 'string', 'must be text'),
   actual: figure,
   used: figure,
   spare: figure,
@@ -172,7 +172,7 @@ export function fromLine(text: string): RecordedSample | null {
   const read = line.safeParse(value);
   if (!read.success) {
     const issue = read.error.issues[0];
-    throw new RecordingError(`${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'is no sample'}`);
+    throw new RecordingError(`${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'is not a sample'}`);
   }
   const { kind: _, at, host, guests, figures, refreshed, rebooted, started, contexts, ...rest } = read.data;
   return {

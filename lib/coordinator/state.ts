@@ -145,7 +145,7 @@ export function fileState(path: string, warn: (message: string) => void, { readO
         text = await readFileOf(path, MOST_BYTES);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-          warn(`${path}: cannot be read, so what it says is lost: ${messageOf(error)}`);
+          warn(`${path}: cannot be read, so its content is ignored: ${messageOf(error)}`);
         return new Map();
       }
       const { boot: written, guests, problem, version } = parse(text);

@@ -38,7 +38,7 @@ export function explained(text: string, cause?: unknown): LoadError {
       { cause },
     );
   }
-  if (missing !== undefined) return new LoadError(`a library of the system is missing: ${missing}`, { cause });
+  if (missing !== undefined) return new LoadError(`a system library is missing: ${missing}`, { cause });
   if (text.includes('No native build was found')) {
     const machine = `${process.platform} ${process.arch}`;
     return new LoadError(

@@ -55,7 +55,7 @@ const waypoints = z.array(waypoint, 'must be a list of { at, size, rate }').max(
 const guest = z
   .strictObject(
     {
-      name: z.string(`must be a text of 1 to ${LONGEST_NAME} characters`).min(1).max(LONGEST_NAME),
+      name: z.string(`must be text of 1 to ${LONGEST_NAME} characters`).min(1).max(LONGEST_NAME),
       count: z.int(`must be a whole number from 1 to ${MOST_GUESTS}`).min(1).max(MOST_GUESTS).optional(),
       max: SIZE,
       size: SIZE.optional(),

@@ -76,7 +76,7 @@ t.test('a balloon of Xen, virtio-mem and a driver without figures keep a guest f
   const virtioMem = await findingsWith({ obstacles: ['virtio-mem'], deviceMemory: 64 * GiB, virtioMem: 4 * GiB });
   t.equal(virtioMem.code, 1);
   t.strictSame(virtioMem.what, [
-    'problem: has virtio-mem, 4GiB of it plugged or requested, which does not go together with a balloon: it is read and not moved',
+    'problem: has virtio-mem, 4GiB of it plugged or requested, which does not work with a balloon: memcoord reads the guest but does not change its size',
   ]);
   t.match(virtioMem.mend[0], '--exclude one');
 
@@ -89,7 +89,7 @@ t.test('a balloon of Xen, virtio-mem and a driver without figures keep a guest f
 t.test('memory of other kinds than most guests have is a note', async (t) => {
   const nvdimm = await findingsWith({ deviceMemory: 256 * GiB });
   t.equal(nvdimm.code, 0);
-  t.strictSame(nvdimm.what, ['note: 256GiB of its memory is NVDIMM or virtio-pmem, which no balloon moves: its maximum is 2GiB']);
+  t.strictSame(nvdimm.what, ['note: 256GiB of its memory is NVDIMM or virtio-pmem, which the balloon cannot change: its maximum is 2GiB']);
 
   const limited = await findingsWith({ hardLimit: GiB });
   t.equal(limited.code, 0);
@@ -118,7 +118,7 @@ t.test("the host's other memory is told: ZFS' cache, huge page pools, the guests
     examined(connectTo(host, (real) => ({ hostMemory: async () => ({ ...(await real.hostMemory()), ...memory }) })));
   const zfs = await withMemory({ arc: 22 * GiB, arcMinimum: GiB });
   t.equal(zfs.code, 0);
-  t.ok(zfs.report.host.facts.includes('22GiB of ZFS ARC counted, its minimum of 1GiB not'));
+  t.ok(zfs.report.host.facts.includes('22GiB of ZFS ARC counted as available, except its minimum of 1GiB'));
   const pools = await withMemory({ hugePages: 4 * GiB });
   t.ok(pools.report.host.facts.includes('4GiB in huge page pools: no guest with a balloon uses them'));
   const limited = await withMemory({ cgroupRoom: 3 * GiB });
@@ -234,7 +234,7 @@ t.test('a coordinator at work, a host that is short, and guests that hold more t
   t.match(report.host.findings, [
     {
       level: 'note',
-      what: `a coordinator is at work on this host: process ${process.pid}`,
+      what: `a coordinator is running on this host: process ${process.pid}`,
       mend: `stop it before you start another: kill ${process.pid}`,
     },
     { level: 'problem', what: /^the host is \d+(MiB|GiB) short of what guests may need at once/ },

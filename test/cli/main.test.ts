@@ -59,7 +59,7 @@ t.test('help and version need commander and nothing else: neither the addon nor 
 t.test('wrong use exits with 2, and says on stderr what is wrong', async (t) => {
   const cases: [args: string[], message: RegExp][] = [
     [['--nonsense'], /unknown option '--nonsense'/],
-    [['stauts'], /unknown command 'stauts': there are run, release, status, monitor, doctor and simulate/],
+    [['stauts'], /unknown command 'stauts': the commands are run, release, status, monitor, doctor and simulate/],
     [['a\x1b[31m\nb'], /unknown command 'a\?\[31m\?b'/],
     [['status', '--pol', '8GiB'], /unknown option '--pol'\n\(Did you mean --pool\?\)/],
     [['run', '--log-format', 'xml'], /Allowed choices are pretty, json/],

@@ -66,8 +66,8 @@ t.test('every guest gets back what it had, and a line says so; a second time the
     ],
   );
   t.strictSame((await releaseOf(host, connect)).out, [
-    'fat: is left at 1500MiB: memcoord has not moved it, as far as is known',
-    'grew: is left at 400MiB: memcoord has not moved it, as far as is known',
+    'fat: is left at 1500MiB: memcoord has not changed its size, as far as it knows',
+    'grew: is left at 400MiB: memcoord has not changed its size, as far as it knows',
   ]);
 });
 
@@ -89,7 +89,7 @@ t.test('where a guest gets something else the line says why, and the exit code t
   await host.pass(100);
   const { code, out } = await releaseOf(host, connect);
   t.equal(code, 1);
-  t.match(out[1], /^busy: has 448MiB, not the 360MiB of before memcoord: it uses 400MiB, and some spare is left to it$/);
+  t.match(out[1], /^busy: has 448MiB, not the 360MiB of before memcoord: it uses 400MiB, and keeps some spare$/);
   t.equal(host.guest('busy').kills, 0);
 });
 
@@ -130,5 +130,7 @@ t.test('without guests, or where nothing is known of before, nothing is done', a
   const none = await releaseOf(hostWith(), connectTo(hostWith()));
   t.strictSame(none, { code: 0, out: [], err: ['no guest is running'] });
   const host = new SimHost({ total: 16 * GiB, guests: [idle('a')] });
-  t.strictSame((await releaseOf(host, connectTo(host))).out, ['a: is left at 512MiB: memcoord has not moved it, as far as is known']);
+  t.strictSame((await releaseOf(host, connectTo(host))).out, [
+    'a: is left at 512MiB: memcoord has not changed its size, as far as it knows',
+  ]);
 });

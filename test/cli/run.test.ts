@@ -184,7 +184,7 @@ t.test('SIGHUP reads the configuration again; a bad one is refused and the old o
   });
   const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
   t.match(reported[0], 'configuration read again; connect: test:///default takes a restart');
-  t.match(reported[1], /refused, the old one stays: .*f\.yaml:1: pol: no such setting, did you mean 'pool'\?/);
+  t.match(reported[1], /rejected, the old one stays in force: .*f\.yaml:1: pol: no such setting, did you mean 'pool'\?/);
   t.equal(reported.length, 2);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
@@ -214,7 +214,7 @@ t.test('SIGHUP with a file that is gone, a folder in its place, or YAML that nob
   });
   t.equal(code, 0);
   const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(reported, [/refused, the old one stays: .*ENOENT/, /refused.*it is a folder/, /refused/, /configuration read again/]);
+  t.match(reported, [/rejected, the old one stays in force: .*ENOENT/, /rejected.*it is a folder/, /rejected/, /configuration read again/]);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, 5120 * MiB]);
 });
@@ -233,7 +233,7 @@ t.test('SIGHUP with a pipe in place of the file keeps the old configuration, and
     await new Promise((resolve) => setTimeout(resolve, 100));
   });
   const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(reported, new Array(5).fill(/refused, the old one stays: .*it is a pipe/));
+  t.match(reported, new Array(5).fill(/rejected, the old one stays in force: .*it is a pipe/));
 });
 
 t.test('SIGHUP while the file is saved, and empty for a moment, keeps the old configuration; {} stands for all defaults', async (t) => {
@@ -250,7 +250,7 @@ t.test('SIGHUP while the file is saved, and empty for a moment, keeps the old co
     }
   });
   const reported = log.filter(({ kind }) => kind === 'config').map(({ msg }) => msg);
-  t.match(reported, [/refused, the old one stays: .*f\.yaml: is empty/, /configuration read again/]);
+  t.match(reported, [/rejected, the old one stays in force: .*f\.yaml: is empty/, /configuration read again/]);
   const pools = log.filter(({ config }) => config !== undefined).map(({ config }) => config?.pool);
   t.strictSame(pools, [4096 * MiB, null]);
 });
@@ -353,7 +353,7 @@ t.test('a lost connection is reported once, with what to do, and made again', as
   );
   t.strictSame(
     log.filter(({ kind }) => kind === 'lost').map(({ msg }) => msg),
-    ['broken pipe; trying again, the guests keep what they have meanwhile. Does libvirt answer? virsh -c sim:///host list'],
+    ['broken pipe; retrying; the guests keep their sizes meanwhile. Does libvirt answer? virsh -c sim:///host list'],
   );
   t.ok(log.filter(({ kind }) => kind === 'connected').length >= 2);
 });
@@ -377,7 +377,7 @@ t.test('a daemon that has ended is reported with the command that starts it', as
     connect,
   );
   const lost = log.filter(({ kind }) => kind === 'lost').map(({ msg }) => msg);
-  t.match(lost, [/^cannot reach libvirt at qemu:\/\/\/system: .*; trying again.*\. Is its daemon running\? systemctl start libvirtd/]);
+  t.match(lost, [/^cannot reach libvirt at qemu:\/\/\/system: .*; retrying.*\. Is its daemon running\? systemctl start libvirtd/]);
 });
 
 t.test('a first connection that fails is an error', async (t) => {
@@ -457,7 +457,7 @@ t.test('a recording is not written over the configuration', async (t) => {
   const file = join(t.testdir({ 'c.yaml': 'interval: 2\n' }), 'c.yaml');
   await t.rejects(run({ record: file, config: file }, { connect: connectTo(hostWith()), write: () => {} }), {
     code: 'ERR_MEMCOORD_USAGE',
-    message: /^option --record: .* is the file that is read/,
+    message: /^option --record: .* is the input file/,
   });
   t.equal(readFileSync(file, 'utf8'), 'interval: 2\n');
 });

@@ -55,7 +55,7 @@ t.test('a recording is not written over the scenario, by whatever name', async (
   for (const record of [file, relative('.', file), join(folder, 'linked')])
     await t.rejects(
       simulate(file, { record }, () => {}),
-      { code: 'ERR_MEMCOORD_USAGE', message: /^option --record: .* is the file that is read/ },
+      { code: 'ERR_MEMCOORD_USAGE', message: /^option --record: .* is the input file/ },
     );
   t.equal(await readFile(file, 'utf8'), text);
 });

@@ -1075,7 +1075,7 @@ t.test('on-exit restore gives every guest what it had, donors first, and says wh
   t.equal(now.lean, 528, 'what it uses and 48 MiB, not the 500 MiB of before');
   t.match(
     notices.filter(({ kind }) => kind === 'not-restored').map(({ message }) => message),
-    [/^lean is left with 528MiB, not the 500MiB of before: it uses 480MiB, and some spare is left to it$/],
+    [/^lean is left with 528MiB, not the 500MiB of before: it uses 480MiB, and keeps some spare$/],
   );
   t.same([...state.guests.keys()], [host.guest('lean').uuid], 'only what is still owed is remembered');
   t.same(
@@ -1118,10 +1118,10 @@ t.test('release grants no more at once than the host can spare above its reserve
   const fates = new Map((await released).map((fate) => [fate.name, fate]));
   const given = most - before;
   t.ok(given > 0 && given <= room + liability, `${Math.round(given / MiB)} MiB of ${Math.round((room + liability) / MiB)}`);
-  const short = [...fates.values()].filter(({ why }) => why !== null && why !== 'memcoord has not moved it, as far as is known');
+  const short = [...fates.values()].filter(({ why }) => why !== null && why !== 'memcoord has not changed its size, as far as it knows');
   t.ok(short.length > 0);
   for (const { why } of short) t.match(why, /^the host can spare no more: \d+MiB above its reserve of 600MiB$/);
-  t.match(fates.get('new'), { original: Number.NaN, why: 'memcoord has not moved it, as far as is known' });
+  t.match(fates.get('new'), { original: Number.NaN, why: 'memcoord has not changed its size, as far as it knows' });
 });
 
 t.test('release gives back what a silent guest had, and does not wait for one that hangs', async (t) => {
@@ -1193,7 +1193,7 @@ t.test('a guest that lets go of its cache while it is squeezed does not keep rel
   await host.pass(60_000);
   const released = coordinator.release();
   await host.pass(90_000);
-  t.match(await released, [{ name: 'drifts', why: /^it uses 5\d\dMiB, and some spare is left to it$/ }]);
+  t.match(await released, [{ name: 'drifts', why: /^it uses 5\d\dMiB, and keeps some spare$/ }]);
   const restores = moves.filter(({ reason }) => reason === 'restore');
   t.ok(restores.length <= 5, `${restores.length} moves`);
 });

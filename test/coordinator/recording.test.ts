@@ -64,7 +64,7 @@ t.test('a recording that was tampered with is reported, sample by sample', async
   t.match(replay(samples, defaultConfig()).differences, [{ at: sample.sample.at }]);
 });
 
-t.test('a header is no sample; what is no line of a recording is refused with the place', async (t) => {
+t.test('a header is not a sample; what is no line of a recording is refused with the place', async (t) => {
   t.equal(fromLine('{"kind":"header"}'), null);
   const [line = ''] = await recorded();
   t.throws(() => fromLine('{"half'), { code: 'ERR_MEMCOORD_RECORDING', message: /not JSON/ });

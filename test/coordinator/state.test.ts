@@ -176,7 +176,7 @@ test('a pipe in place of the file holds nothing up, and the next save replaces i
   const warnings: string[] = [];
   const state = fileState(path, (line) => warnings.push(line));
   t.same(await state.load(), new Map());
-  t.match(warnings, [/cannot be read, so what it says is lost: it is a pipe/]);
+  t.match(warnings, [/cannot be read, so its content is ignored: it is a pipe/]);
   await state.save(GUESTS);
   t.same(await state.load(), GUESTS);
 });

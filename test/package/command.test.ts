@@ -81,7 +81,7 @@ t.test('the bare command runs; SIGTERM stops it with 0, SIGHUP does not; nothing
   await running.says(/"kind":"connected","uri":"test:\/\/\/default"/);
   await writeFile(file, 'connect: test:///default\npol: 8GiB\n');
   running.child.kill('SIGHUP');
-  await running.says(/configuration refused/);
+  await running.says(/configuration rejected/);
   running.child.kill('SIGTERM');
   t.strictSame(await running.ended, { code: 0, signal: null });
   t.equal(running.out(), '');
@@ -140,7 +140,7 @@ t.test('release is refused while a coordinator holds the host; --stop ends it fi
   const forced = start(['release', '-c', uri, '--stop']);
   t.strictSame(await deaf.ended, { code: null, signal: 'SIGKILL' });
   await forced.ended;
-  t.match(forced.err(), `process ${deaf.child.pid} coordinates this host: has not stopped in 10 s: killed`);
+  t.match(forced.err(), `process ${deaf.child.pid} coordinates this host: did not stop in 10 s: killed`);
   t.match(forced.out(), /^test: /m);
 });
 
