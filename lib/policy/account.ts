@@ -1,16 +1,16 @@
 /**
- * Step 3, account: what memory there is and what each kind of use may spend of it (docs/ballooning.md, rules 3, 4 and 8).
+ * Step 3, account: how much memory there is, and what each use of it may spend (docs/ballooning.md, rules 3, 4 and 8).
  *
- * A guest that we control is charged what its balloon may hold; what any other guest holds is already missing from the host's available
- * memory. Both can still take something (`untouched`, guest.ts). Four uses of memory, four tests of it:
+ * A guest that memcoord controls is charged what its balloon may hold. What any other guest holds is already missing from the host's
+ * available memory. Both can still take more (`untouched`, guest.ts). There are four uses of memory, each with its own test:
  *
  *     available = min(MemAvailable + ARC above its minimum, room within the cgroup) − file pages of the guests
- *     need      may spend  available − reserve − what guests can take before we react − grants that have not shown yet
- *     relief (what keeps a guest alive)  available − reserve − what keeps those alive that rise as well, as far as the host is seen to lose it
- *     optional growth      available − reserve − all that all guests can still take; what a guest had before us, as need
- *     a shrink below need  only while somebody waits in need and need cannot be paid, or `available` is under the reserve, or about to be
+ *     need      may spend  available − reserve − what guests can take before memcoord reacts − grants that have not shown yet
+ *     relief (what keeps a guest alive)  available − reserve − what keeps rising guests alive, or what the host loses in a second if less
+ *     optional growth      available − reserve − all that all guests can still take; up to what a guest had before memcoord came, as need
+ *     a shrink below need  only while a guest waits in need and need cannot be paid, or `available` is under the reserve or about to be
  *
- * and none of them more than the pool has left.
+ * No use may spend more than the pool has left. If the pool is exceeded, guests are shrunk below need as well.
  */
 import { amountOf } from '../common/units.js';
 import { sampleInterval } from './demand.js';
@@ -38,48 +38,51 @@ import type { PolicyConfig, Sample } from './types.js';
 export interface Account {
   /** What the host really has for guests, its reserve included. */
   readonly available: number;
-  /** What the host will lack in BRISK_AHEAD, if it goes on losing memory as it does; negative where it will not. */
+  /** How far `available` will be under the reserve in BRISK_AHEAD ms if the host keeps losing memory as it does; negative = not at all. */
   readonly lack: number;
-  /** What of it there will be once donors that are asked at the next sample have given, if it goes on falling as it does. */
+  /** What will be available once donors that are asked at the next sample have given, if the host keeps losing memory as it does. */
   readonly soon: number;
   readonly reserve: number;
-  /** Sum of max(target, actual) of the guests that we control, and of their processes' overheads. */
+  /** Sum of max(target, actual) of the guests that memcoord controls, and sum of their processes' overheads. */
   readonly charged: number;
   readonly overhead: number;
-  /** Resident memory of the guests that we do not control. */
+  /** Resident memory of the guests that memcoord does not control. */
   readonly uncontrolled: number;
-  /** All that all guests can still take, were each to take all that it may. */
+  /** What all guests can still take, if each takes all that it may. */
   readonly untouched: number;
-  /** What of it they can take before we react: those that rise now, and the few largest of the others, each no more than burst × reaction. */
+  /**
+   * What guests can take of `untouched` before memcoord reacts: the rising guests, and the few largest of the others, each of these at most
+   * burst × UNSEEN.
+   */
   readonly liability: number;
   /** Grants that have not shown yet in the memory of the guests' processes. */
   readonly granted: number;
-  /** What the pool has left; Infinity where there is none. */
+  /** What the pool has left; Infinity if there is no pool. */
   readonly poolRoom: number;
-  /** What need may spend; negative where the host is short. */
+  /** What need may spend; negative if the host is short. */
   readonly room: number;
-  /** What may keep guests alive: of all that others can take, only what keeps those alive that rise is left to them. */
+  /** What may be spent to keep guests alive. Of all that other guests can take, only what keeps rising guests alive is set aside. */
   readonly reliefRoom: number;
   /** What optional growth may spend. */
   readonly optionalRoom: number;
-  /** What a guest that is started next can take before we react: surplus leaves it. */
+  /** What the next guest that is started can take before memcoord reacts. Surplus growth leaves this much. */
   readonly newcomer: number;
   /** What must come back: `available` will be under the reserve, or the guests hold more than the pool. */
   readonly shortage: number;
 }
 
-/** Memory that is never given out, KiB: 5 % of the host without its huge page pools, or what is set. */
+/** Memory that is never given out, KiB: what is set, or a part of the host without its huge page pools, within the bounds in limits.ts. */
 export function reserveOf({ total, hugePages }: Pick<Sample['host'], 'total' | 'hugePages'>, config: PolicyConfig): number {
   const usual = Math.max((total - hugePages) * RESERVE_FRACTION, DEFAULT_RESERVE);
   return Math.max(LEAST_RESERVE, config.reserve === null ? usual : amountOf(config.reserve, total));
 }
 
-/** What a guest could take of the host's memory at its maximum, KiB. */
+/** What a guest could still take of the host's memory if it grew to its maximum, KiB. */
 function mayYetTake(guest: Belief): number {
   return Math.max(untouched(guest), guest.maximum + LEAST_OVERHEAD - (guest.rss > 0 ? guest.rss : charge(guest)));
 }
 
-/** What the host really has for guests, its reserve included, KiB: see the top. */
+/** Memory that the host really has for guests, its reserve included, KiB. The formula is at the top of this file. */
 export function availableOf(guests: readonly Belief[], { available, arc, cgroupRoom }: Sample['host']): number {
   return Math.min(available + arc, cgroupRoom ?? Number.POSITIVE_INFINITY) - guests.reduce((sum, { rssFile }) => sum + rssFile, 0);
 }
@@ -87,7 +90,7 @@ export function availableOf(guests: readonly Belief[], { available, arc, cgroupR
 /**
  * Step 3 over all guests of a sample.
  *
- * @param seen what the host has available, KiB ({@link availableOf}), and how fast that falls, KiB/s; Infinity where that is not known yet
+ * @param seen what the host has available, KiB ({@link availableOf}), and how fast that falls, KiB/s; Infinity = not known yet
  */
 export function account(
   guests: readonly Belief[],
@@ -114,21 +117,21 @@ export function account(
       overheads += overhead(guest);
     } else uncontrolled += guest.rss > 0 ? guest.rss : 0;
     const left = Math.min(untouched(guest), host.total);
-    // Where somebody else raises a guest nobody tells how far.
+    // If somebody else is growing the guest, memcoord does not know how far.
     const raised = guest.rising ? Math.min(mayYetTake(guest) - left, (DEFLATES_FASTER * guest.speed * config.intervalMs) / 1000) : 0;
     const pending = Math.min(guest.granted + guest.grantedBefore, left) + raised;
     all += left + raised;
     granted += pending;
-    // What it is taken to take before we react takes what was granted first.
+    // Pending grants are the first part of what a guest is assumed to take before memcoord reacts.
     const beyond = (take: number) => Math.min(Math.max(0, left - pending), Math.max(0, take - pending));
     const goesOn = Math.max(LEAST_SPARE, (Math.min(guest.trend, config.burstKiBs) * UNSEEN) / 1000);
     if (isMovable(guest) && isRising(guest, at, config)) {
       rising += beyond(goesOn);
-      // What relief may have given it already counts in full.
+      // Counts in full, although relief may have granted it already.
       alive += Math.min(left, Math.max(0, guest.critical - guest.used));
     } else {
-      // One whose figures show its rise is seen by them, once its spare no longer lasts until the next sweep, and at each sample while it
-      // may go on with a rise that has just ended; another by the host's memory.
+      // If its figures would show a rise, the guest is sampled once its spare no longer lasts until the next sweep, and at each sample
+      // while a rise that has just ended may go on. Otherwise only the host's available memory shows the rise.
       const tells = isMovable(guest) && guest.rss + UNTOUCHED_LEAST >= guest.used;
       const told =
         guest.trend >= RISING
@@ -140,18 +143,18 @@ export function account(
     rival ||= at - guest.adoptedAt < RIVAL_SEEN;
   }
   rises.sort((a, b) => b - a);
-  // Those that rise go on: they take their least spare, or more. Of the others a few may begin to.
+  // Rising guests are assumed to go on and take their least spare, or more. Of the others, a few may begin to rise.
   const liability = rising + rises.slice(0, RISE_AT_ONCE).reduce((sum, rise) => sum + rise, 0);
   const pool = config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, host.total);
   const poolRoom = pool - charged - uncontrolled;
   const seen = Number.isFinite(drain) ? drain : 0;
   const soon = available - (seen * (sampleInterval(1, config) + GIVEN_WITHIN)) / 1000;
-  // The ARC shrinks slowly: no more at once than is free without it.
+  // The ARC shrinks slowly, so no more is given at once than is available without it.
   const atOnceHas = host.available - files - LEAST_RESERVE;
   const left = Math.min(available - reserve - liability - granted, Math.max(0, atOnceHas));
   const shared = (room: number) => Math.min(room > 0 && rival ? room * RIVAL_SHARE : room, poolRoom);
   const room = shared(left);
-  // Who starves is refused only what keeps those alive that rise as well, and no more than the host is seen to lose.
+  // Relief sets aside only what keeps rising guests alive, and no more than the host is seen to lose meanwhile.
   const relief = shared(Math.min(available - reserve - Math.min(alive, (drain * RELIEVED) / 1000), atOnceHas));
   return {
     available,

@@ -2,42 +2,42 @@
 import type { HostState } from './guest.js';
 import { GROW_BAND } from './limits.js';
 
-/** A guest that can be moved, as the allocation sees it: a belief, or what has the same fields. KiB. */
+/** A guest that can be moved, as the allocation sees it (made by plan.ts). KiB. */
 export interface Claim {
   /** What the guest uses. */
   readonly used: number;
-  /** Least that it may be given, and most. */
+  /** Smallest and largest size that it may be given. */
   readonly floor: number;
   readonly ceiling: number;
   readonly share: number;
   /** What it is charged: max(target, actual). */
   readonly holds: number;
-  /** What of that cannot be had from it now; 0 = it may be asked for all. */
+  /** Part of `holds` that the guest cannot give now; 0 = it may be asked for all of it. */
   readonly kept: number;
-  /** What it uses, the spare that nobody takes, and what its trend takes until the next sample, within the guest’s bounds. */
+  /** What it uses, its critical spare, and what its trend takes until it is helped again, within the guest's bounds. */
   readonly critical: number;
-  /** What it needs, and what it should have, were there room for all, within the guest's bounds. */
+  /** What it needs, and what it should have if there is room for all, within the guest's bounds. */
   readonly need: number;
   readonly want: number;
-  /** What it had before us; 0 = not known. */
+  /** What it had before memcoord came; 0 = not known. */
   readonly had: number;
 }
 
-/** What there is beside what the guests hold, KiB (account.ts). */
+/** Memory beyond what the guests hold, KiB (account.ts). */
 export interface Room {
-  /** For need; negative where the host is short. */
+  /** For need; negative if the host is short. */
   readonly room: number;
-  /** For what keeps guests alive: `room` at least. */
+  /** For keeping guests alive; at least `room`. */
   readonly reliefRoom: number;
   /** For optional growth. */
   readonly optionalRoom: number;
-  /** What of it surplus leaves to a guest that is started next. */
+  /** Part of `optionalRoom` that surplus growth leaves to the next guest that is started. */
   readonly newcomer: number;
   /** What must come back to the host or the pool. */
   readonly shortage: number;
 }
 
-/** What {@link allocate} makes of the claims. */
+/** Result of {@link allocate}. */
 export interface Allocation {
   readonly state: HostState;
   /** KiB, in the order of the claims. */
@@ -45,17 +45,19 @@ export interface Allocation {
 }
 
 /**
- * Shares out what the guests hold and the room beside it. With λ found by filling (`fill`), for each guest i:
+ * Distributes what the guests hold and the room beyond it. Filling (`fill`) finds λ; for each guest i:
  *
- * - nobody is pressed, Σ max(0, need_i − holds_i) ≤ room and no shortage: everyone gets its need. Cushions, `used_i + λ share_i` between
- *   need_i and want_i, are filled up to what the guest had before us from the room, and beyond that from the optional room; no room for
- *   them is no reason to take from those who have them. With `surplus: guests` what is left is filled on top, up to the ceilings.
- * - somebody waits in need and the room cannot pay it, or there is a shortage; then the guests together may have what they hold and the
- *   room, which is negative where the host is short, or may be before we react: nobody is paid before it is made up for:
- *   - enough for every need: cushions give, `used_i + λ share_i` between need_i and what of want_i it holds.
- *   - contended, enough for Σ critical: `used_i + λ share_i` between critical_i and need_i. Spare per share is equal.
- *   - overcommitted, the relief room added as far as Σ critical: `used_i + λ share_i` between min(holds_i, critical_i) and critical_i. Nobody is pushed into its critical spare for
- *     another; what someone holds beyond that goes to those with the least spare.
+ * - No guest is pressed: Σ max(0, need_i − holds_i) ≤ room, and there is no shortage. Every guest gets its need. Cushions lie between
+ *   need_i and want_i, at `used_i + λ share_i`. They are filled from the room up to what the guest had before memcoord came, and beyond
+ *   that from the optional room. If there is no room for cushions, guests that have one keep it. With `surplus: guests`, the rest is filled
+ *   on top, up to the ceilings.
+ * - A guest waits in need and the room cannot pay it, or there is a shortage. Then the guests together get what they hold plus the room.
+ *   The room is negative if the host is short, or may be before memcoord reacts; that is made up for before any guest is paid:
+ *   - enough for every need: cushions give. `used_i + λ share_i` is between need_i and what the guest holds of want_i.
+ *   - contended, enough for Σ critical: `used_i + λ share_i` is between critical_i and need_i. Spare per share is equal.
+ *   - overcommitted, the relief room is added up to Σ critical: `used_i + λ share_i` is between min(max(floor_i, holds_i), critical_i) and
+ *     critical_i. No guest is pushed into its critical spare for another. What a guest holds beyond that goes to those with the least
+ *     spare.
  */
 export function allocate(
   claims: readonly Claim[],
@@ -68,7 +70,7 @@ export function allocate(
   const want = column(claims, ({ want, kept }) => Math.max(want, kept));
   const level = (lower: Float64Array, upper: Float64Array, total: number) => fill({ base, lower, upper, share }, total);
   const held = sum(column(claims, ({ holds }) => holds));
-  // Who lacks less is not grown, and nobody gives for it.
+  // A guest that lacks less than GROW_BAND is not grown, and no guest gives for it.
   const short = sum(column(claims, ({ need, holds }) => (need - holds >= GROW_BAND ? need - holds : 0)));
   const unpaid = short > Math.max(0, room);
   const cushioned = column(claims, ({ need, want, holds, kept }) => Math.max(need, kept, Math.min(want, holds)));
@@ -80,19 +82,19 @@ export function allocate(
     const had = column(claims, ({ want, had }, i) => Math.max(cushioned[i] ?? 0, Math.min(want, had)));
     return { state: 'ample', sizes: level(level(cushioned, had, held + room), want, total) };
   }
-  // What the host is about to lack must come back, whatever room there is yet.
+  // What the host is about to lack must come back, even if there is still room.
   const total = held + (shortage > 0 ? Math.min(room, -shortage) : room);
   if (sum(need) <= total) return { state: 'ample', sizes: level(need, cushioned, total) };
   const critical = column(claims, ({ critical, kept }) => Math.max(critical, kept));
   if (sum(critical) <= total) return { state: 'contended', sizes: level(critical, need, total) };
   const least = Math.min(sum(critical), held + reliefRoom);
   const keeps = column(claims, ({ floor, holds }, i) => Math.min(critical[i] ?? 0, Math.max(floor, holds)));
-  // Where only what cannot be had from somebody stands in the way, there is enough for all.
+  // If all that is missing is memory that a guest cannot give now, there is enough for all.
   const state = sum(column(claims, (claim) => claim.critical)) <= total ? 'contended' : 'overcommitted';
   return { state, sizes: level(keeps, critical, Math.max(total, least)) };
 }
 
-/** What guests bring to the filling, one number a guest in each array: its level is `base + λ · share`, held between `lower` and `upper`. */
+/** Input of the filling, one number per guest in each array. A guest's level is `base + λ · share`, kept between `lower` and `upper`. */
 export interface Vessels {
   readonly base: Float64Array;
   readonly lower: Float64Array;
@@ -105,19 +107,19 @@ export interface Vessels {
  *
  *     Σ clamp(base_i + λ · share_i, lower_i, upper_i) = total
  *
- * and returns the sizes. The sum grows with λ and is linear between the points where a vessel leaves its lower bound or reaches
- * its upper one; the two between which the total lies are found among the sorted points by bisection: O(n log n), exact (Bertsekas
- * and Gallager, Data Networks, 6.5.2, with bounds).
+ * and returns the sizes. The sum grows with λ and is linear between the points where a vessel leaves its lower bound or reaches its upper
+ * one. Bisection over the sorted points finds the two points between which the total lies: O(n log n), exact (Bertsekas and Gallager, Data
+ * Networks, 6.5.2, with bounds).
  *
- * Does not depend on the order of the vessels. Where `total` is under the sum of the lower bounds everyone gets its lower bound,
- * where it is over the sum of the upper ones its upper bound. Needs lower ≤ upper and share > 0.
+ * The result does not depend on the order of the vessels. If `total` is below the sum of the lower bounds, every vessel gets its lower
+ * bound. If it is above the sum of the upper bounds, every vessel gets its upper bound. Requires lower ≤ upper and share > 0.
  */
 export function fill({ base, lower, upper, share }: Vessels, total: number): Float64Array {
-  // Most samples have enough for all or nothing to share out, and then there is nothing to sort.
+  // Most samples have enough for all, or nothing to distribute. Then no sorting is needed.
   if (sum(lower) >= total) return lower.slice();
   if (sum(upper) <= total) return upper.slice();
   const n = base.length;
-  // The first n are where the vessels leave their lower bound, the others where they reach their upper one.
+  // The first n points are where the vessels leave their lower bound, the others where they reach their upper one.
   const points = new Float64Array(2 * n);
   for (let i = 0; i < n; i++) {
     points[i] = (at(lower, i) - at(base, i)) / at(share, i);
@@ -129,7 +131,7 @@ export function fill({ base, lower, upper, share }: Vessels, total: number): Flo
     for (let i = 0; i < n; i++) sizes[i] = Math.min(at(upper, i), Math.max(at(lower, i), at(base, i) + level * at(share, i)));
     return sum(sizes);
   };
-  // At the first point all are at their lower bounds, past the last one at their upper ones.
+  // At the first point all vessels are at their lower bounds, past the last one at their upper ones.
   let under = 0;
   let over = 2 * n - 1;
   while (over - under > 1) {
@@ -141,12 +143,12 @@ export function fill({ base, lower, upper, share }: Vessels, total: number): Flo
   const missing = total - pour(level);
   let slope = 0;
   for (let i = 0; i < n; i++) if (at(points, i) <= level && level < at(points, n + i)) slope += at(share, i);
-  // Where rounding has made one point of two, nobody is filling between them.
+  // If rounding has merged two points, no vessel is filling between them.
   if (slope > 0) pour(level + missing / slope);
   return sizes;
 }
 
-/** One number of each of `items`. */
+/** One number for each of `items`. */
 export function column<T>(items: readonly T[], of: (item: T, i: number) => number): Float64Array {
   const numbers = new Float64Array(items.length);
   for (let i = 0; i < items.length; i++) numbers[i] = of(items[i] as T, i);

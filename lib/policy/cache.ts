@@ -1,10 +1,11 @@
 /**
  * Page cache is not spare until it is proven to be (docs/ballooning.md, rule 16). A guest's `usable` counts all of its page cache as spare,
- * and a miss of read() is no major fault: nothing in its figures tells cache that it works in from cache that it will never read again. So
- * cache is taken by *probing*: a step at a time, and then what the guest reads from its disks is watched. Reads above the usual that add up
- * to a small part of a step undo it, and the size before is kept for a while; none, and the next step may come sooner.
+ * and a read() that misses the cache is no major fault. So a guest's figures do not distinguish cache in use from cache that will never be
+ * read again. Cache is therefore *probed*: memcoord takes one step and watches what the guest reads from its disks. If reads above the
+ * usual add up to a small part of a step, the step is undone, and the size before it is kept for a while. If there are none, the next step
+ * may come sooner.
  *
- * Facts from Senpai and TMO (Weiner et al., ASPLOS '22), who probe with PSI, which the balloon does not report.
+ * Facts from Senpai and TMO (Weiner et al., ASPLOS '22), which probe with PSI. The balloon does not report PSI.
  */
 import { READS } from '../sweep.js';
 import { type Belief, type Draft, type Figure, isIdle, isRising } from './guest.js';
@@ -50,8 +51,8 @@ export function cacheOf({ signal, usable, unused }: Belief): number {
 }
 
 /**
- * Whether so much is free that the guest reads into free memory, and not again what it had: its kernel keeps more for itself the larger the
- * guest is, and nothing tells how much.
+ * True if the guest has so much free memory that it reads into that, and does not reread what it had. Its kernel keeps more for itself the
+ * larger the guest is, and nothing reports how much.
  */
 function isRoomy({ maximum }: Belief, unused: number): boolean {
   return unused >= 2 * Math.max(WATERMARKS, maximum * KEPT_FRACTION) + 2 * LEAST_CACHE;
@@ -62,14 +63,14 @@ function hasCache(belief: Belief): boolean {
 }
 
 /**
- * It reads into what it has free: it was given that for its cache and has not been seen to have read enough, or nobody knows yet whether it will
- * read it again.
+ * True if the guest is reading into its free memory. Either it was given that memory for its cache and has not been seen to have read
+ * enough, or it is not known yet whether it will read the data again.
  */
 function isFilling({ fills, probeAfter, readRate, cacheGrowth }: Belief, at: number): boolean {
   return (fills > 0 && at < probeAfter) || Math.min(readRate, cacheGrowth) >= READS_LEAST;
 }
 
-/** Folds what the guest has read from its disks, where that was asked for, into what is believed of its cache. */
+/** Folds what the guest has read from its disks, if that was requested, into what is believed about its cache. */
 export function readCache(draft: Draft, figure: Figure, at: number, config: PolicyConfig): void {
   if (at >= draft.probeAfter) draft.working = draft.cacheFloor = 0;
   noteReads(draft, figure(READS), at, config);
@@ -84,12 +85,12 @@ function noteReads(draft: Draft, reads: number, at: number, config: PolicyConfig
     return;
   }
   const elapsed = at - draft.readsAt;
-  // It falls where a disk was detached.
+  // The counter falls when a disk is detached.
   const read = draft.reads < 0 ? Number.NaN : reads - draft.reads;
   draft.reads = reads;
   draft.readsAt = at;
   if (!(elapsed > 0) || !(read >= 0) || elapsed > READS_MOST_APART) {
-    // The first reading, or one after a long time, tells no rate.
+    // The first reading, or one after a long time, gives no rate.
     draft.readsSince = at;
     draft.readRate = Number.NaN;
     draft.cacheAtReads = cacheOf(draft);
@@ -101,8 +102,8 @@ function noteReads(draft: Draft, reads: number, at: number, config: PolicyConfig
 }
 
 /**
- * Where its programs take memory, a guest that has less than before memcoord came is given what they take on top of its cache: nobody knows
- * yet whether it works in that.
+ * If the programs of a guest take memory while it holds less than before memcoord came, the guest is given what they take on top of its
+ * cache: it is not known yet whether the guest works in that cache.
  */
 function keepWhileRising(draft: Draft, at: number, config: PolicyConfig): void {
   const { intervalMs } = config;
@@ -119,7 +120,7 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
   const { actual, original, target, unused } = draft;
   const whole = actual >= original - SAME;
   const free = isRoomy(draft, unused);
-  // What its cache grew by it read for the first time.
+  // Reads that made the cache grow were first reads.
   const cache = cacheOf(draft);
   const first = Math.max(0, cache - draft.cacheAtReads);
   draft.cacheAtReads = cache;
@@ -127,11 +128,11 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
   const again = Math.max(0, draft.readRate - draft.cacheGrowth);
   if (Number.isNaN(draft.usualReads)) draft.usualReads = 0;
   const above = (Math.max(0, again - READS_USUAL * draft.usualReads) * elapsed) / 1000;
-  // What it was given back it reads once more. That it has read enough has yet to be seen.
+  // The guest fills the memory that it was given back by reading. Whether it has read enough is not known yet.
   if (draft.fills > 0) draft.fills = Math.max(SAME, draft.fills - first);
   const filled = Math.min(above, Math.max(0, draft.fills - SAME));
   draft.fills -= filled;
-  // It has read again what it wanted, and no more than it was given: that it works in.
+  // The guest has all but stopped reading: it works in the cache that it has now.
   if (draft.fills > 0 && above + first <= (READS_LEAST * elapsed) / 1000) {
     draft.working = Math.max(draft.working, cacheOf(draft));
     draft.fills = 0;
@@ -144,27 +145,27 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
   const cut = at - draft.cutAt < Math.max(THRASH_WINDOW, 3 * config.intervalMs);
   if (draft.excess < READS_RISE) {
     if (draft.excess < READS_RISE / 4) draft.quietSize = actual;
-    // The mean of the first readings, unless it has lost memory already: then it may be that which it reads.
+    // At first this is the plain mean, unless the guest has lost memory already: then it may be rereading just that.
     const least = whole || free ? elapsed / (at - draft.readsSince) : 0;
     const halves = again < draft.usualReads ? USUAL_FALLS : USUAL_HALVES;
     const weight = Math.max(least, 1 - 2 ** (-elapsed / halves));
     if (!cut && filled === 0) draft.usualReads += weight * (again - draft.usualReads);
     return;
   }
-  // What it reads with all that it had before memcoord came is its own affair, and usual from now on.
+  // The guest has all that it had before memcoord came. So memcoord is not the cause of these reads, and from now on they are usual.
   if (whole && !cut) {
     draft.usualReads = again;
     draft.excess = draft.fills = 0;
-    // More memory has not helped: nothing is to be kept for it.
+    // More memory has not helped, so no size is kept for the cache.
     draft.cacheFloor = 0;
     draft.probeAfter = at;
     draft.probePause = FIRST_PROBE_PAUSE;
     return;
   }
   const before = Math.max(draft.quietSize || 0, draft.shrunkFrom || 0);
-  // The last step is to blame, unless its programs have taken memory since: then it lacks more than that.
+  // The last step is to blame, unless the guest's programs are taking memory: then it lacks more than that step.
   const soon = cut && before > actual + SAME && !isRising(draft, at, config);
-  // What was to come has not.
+  // The guest has not yet received what it was to be given.
   if (!soon && Math.min(actual, target) < draft.cacheFloor - SAME) return;
   draft.cacheFloor = soon ? before : Math.min(Math.max(original || 0, before), actual + Math.max(CACHE_STEP, actual / 2));
   if (soon) draft.working = Math.max(0, before - draft.used);
@@ -176,8 +177,8 @@ function judgeReads(draft: Draft, elapsed: number, at: number, config: PolicyCon
 }
 
 /**
- * What may be taken from a guest while nobody waits, KiB: what it has free; or, where nothing is, a step into its cache, which is larger the
- * longer it goes well. Nothing of the size that is kept for its cache.
+ * The most that may be taken from a guest while nobody waits, KiB: its free memory, or, if it has none, a step into its cache. Steps grow
+ * while they cost nothing. The size that is kept for its cache is never touched.
  */
 export function mostToProbe(belief: Belief, at: number): number {
   const { target, cacheFloor, maximum, probes } = belief;
@@ -191,15 +192,15 @@ export function mostToProbe(belief: Belief, at: number): number {
   return Math.min(above, Math.min(most, PROBE_STEP * 2 ** Math.floor(probes / PROBE_DOUBLES)));
 }
 
-/** The last step was watched for long enough, and cost nothing that shows. */
+/** True if the last step was watched for long enough and has shown no cost. */
 function mayProbe({ probeAfter, cutAt, probes, readsAt, readsSince, reads, excess }: Belief, at: number): boolean {
   if (at < probeAfter || at - cutAt < Math.max(LAST_PROBE_REST, FIRST_PROBE_REST / (1 + probes / 2))) return false;
-  // Where the hypervisor does not tell of reads, swap-in and major faults alone tell of a step too many.
+  // If the hypervisor does not report reads, only swap-in and major faults show a step too many.
   if (reads < 0) return true;
   return readsAt === at && at - readsSince >= READS_BASELINE && excess < READS_RISE / 4;
 }
 
-/** Notes a shrink that takes cache. */
+/** Records a shrink that takes cache. */
 export function noteCut(draft: Draft, to: number, at: number): void {
   if (!hasCache(draft) || isRoomy(draft, draft.unused - (draft.target - to))) return;
   draft.cutAt = at;
@@ -207,23 +208,23 @@ export function noteCut(draft: Draft, to: number, at: number): void {
   draft.probes++;
 }
 
-/** Whether a guest's reads are to be watched: its cache is, or may soon be, taken, or it may have come to work in what was taken. */
+/** Whether to watch a guest's reads: its cache is being taken or may soon be, or it may have come to work in what was taken. */
 export function isWatched(belief: Belief, at: number): boolean {
   const { phase, target, allocation, original, probeAfter, cutAt, readsAt, unused } = belief;
   if (phase !== 'steady' || !hasCache(belief)) return false;
   if (at - cutAt < WATCHED_FOR || isFilling(belief, at)) return true;
   if (target > allocation + 2 * GIVE_MARGIN && at >= probeAfter - 2 * READS_BASELINE) return true;
-  // What it may have come to work in since: seldom while it idles, as reading the counters is not free.
+  // It may have come to work in what was taken. An idle guest is read rarely, as reading the counters is not free.
   if (!(target < original - SAME) || isRoomy(belief, unused)) return false;
   return !isIdle(belief, at) || at - readsAt >= WATCH_IDLE;
 }
 
-/** What is worth remembering of a guest's cache. */
+/** What is worth remembering about a guest's cache. */
 export function rememberCache({ working, cacheFloor, probeAfter, probePause, rereads, rereadMs }: Belief): RememberedCache {
   return { working, floor: cacheFloor, probeAfter: Math.max(0, probeAfter), pause: probePause, rereads, rereadMs };
 }
 
-/** Takes it over; it comes out of a file, so nothing in it is believed that is out of bounds. */
+/** Restores what was remembered. It comes from a file, so no value out of bounds is believed. */
 export function recallCache(draft: Draft, { working, floor, probeAfter, pause, rereads, rereadMs }: RememberedCache, at: number): void {
   draft.probeAfter = Math.min(at + LAST_PAUSE, probeAfter);
   draft.working = Math.min(working, draft.maximum);

@@ -1,6 +1,6 @@
 /**
- * Step 5, decide: which moves to make now. A function from drafts to moves; the rules are those of docs/ballooning.md. `ordered` notes in
- * the model what became of the moves.
+ * Step 5, decide: which moves to make now. A function from drafts to moves, by the rules of docs/ballooning.md. `ordered` records in the
+ * model what became of the moves.
  */
 import type { Account } from './account.js';
 import { column, fill, sum } from './allocate.js';
@@ -54,22 +54,22 @@ import { goalOf } from './restore.js';
 import type { Move, PolicyConfig, Reason, Sample } from './types.js';
 
 export interface Decision {
-  /** In the order in which they are to be carried out. */
+  /** In the order in which to carry them out. */
   readonly moves: readonly Move[];
   /** A guest, or the host itself, lacks memory that guests have yet to give. */
   readonly waiting: boolean;
-  /** What is asked of each donor, KiB/s. */
+  /** What each donor is asked for, KiB/s. */
   readonly rate: number;
 }
 
-/** Whom a decision is about: all guests, and those that were given a part, on the way back or not. */
+/** The guests that a decision is about: all of them, and those with an allocation. `restores` is true on the way back. */
 export interface Subjects {
   readonly guests: readonly Belief[];
   readonly claims: readonly Belief[];
   readonly restores: boolean;
 }
 
-/** Shrinks go first, then what is taken back, then growth in order of least spare (rule 2). */
+/** Shrinks go first, then rollbacks, then growth in order of least spare (rule 2). */
 export function decide({ guests, claims, restores }: Subjects, sample: Sample, config: PolicyConfig, books: Account): Decision {
   const { at } = sample;
   const free = Math.max(0, books.reliefRoom);
@@ -91,7 +91,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
     if (busy.has(guest.uuid) || at < guest.refusedUntil) continue;
     if (at < guest.growAfter && guest.target <= guest.allocation) continue;
     if (needsRelief(guest, at)) starving.push(guest);
-    // What somebody else is giving it must not be cut short by a grant of less.
+    // Somebody else is growing this guest. A smaller target would cut that short.
     else if (guest.rising) continue;
     else if (lacksNeed(guest)) short.push(guest);
     else if (lacking(guest, guest.target)) optional.push(guest);
@@ -99,23 +99,23 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
     else if (guest.target > guest.allocation) donors.push(guest);
   }
   let budget = free - cost(back, guests, at);
-  // Beyond the room that need has, no more than keeps it alive until the next sample.
+  // If need has no room, relief grants no more than keeps the guest alive until its next sample.
   const alive = (guest: Belief) => (books.room > 0 ? guest.allocation : Math.min(guest.allocation, criticalNow(guest, at)));
   const relief = grow(starving, alive, budget, at, () => 'relief');
   budget -= cost(relief, starving, at);
-  // Relief may spend the fund; other growth may not, and optional growth waits altogether while the host itself is short.
+  // Relief may spend the fund, other growth may not. Optional growth stops altogether while the host itself is short.
   budget -= free - Math.max(0, books.room);
   const needed = grow(short, ({ allocation, need }) => Math.min(allocation, need), budget - fund, at, growthReason);
   const growing = [...short, ...reading];
-  // Cache that is not proven to be worked in is paid of what need leaves: nobody gives for it, nor waits for what it takes.
+  // Cache that is not proven to be in use is paid from what need leaves. No guest gives for it, and no guest waits because of it.
   const rest = budget - fund - cost(needed, short, at);
   const unproven = ({ cacheFloor, ceiling }: Belief) => Math.min(cacheFloor, ceiling);
   const needs = larger(needed, rest < GROW_BAND ? [] : grow(growing, unproven, rest, at, growthReason));
   budget -= cost(needs, growing, at);
   const spent = Math.max(0, books.room) - budget;
-  // Close to the reserve what is given would be taken back as soon as it shows.
+  // Close to the reserve, memory that is given would be taken back as soon as the host's figures show it.
   const calm = Math.min(budget - fund, (sample.host.pressure ? 0 : books.available - books.reserve * (1 + RESERVE_MARGIN)) - spent);
-  // What a guest had before us it is given back out of what is really there.
+  // Up to what it had before memcoord came, a guest grows from memory that is really there.
   const had = ({ allocation, original }: Belief) => Math.min(allocation, original || 0);
   const returned = grow(optional, had, calm, at, growthReason);
   const left = Math.min(calm, books.optionalRoom - spent) - cost(returned, optional, at);
@@ -124,7 +124,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
     grow(optional, ({ allocation }) => allocation, left, at, growthReason),
   );
 
-  // Nobody has too much where all hold less than they need.
+  // If all donors hold less than they need, none has too much, and only larger differences are evened out.
   const band = donors.some(({ target, need }) => target > need) ? GROW_BAND : EVEN_BAND;
   const targets = new Map([...back, ...relief, ...needs].map(({ uuid, to }) => [uuid, to]));
   const waiters = [...starving, ...short].filter((guest) => {
@@ -133,7 +133,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   });
   const taker = most(waiters, ({ need, target }) => need - target)?.name ?? null;
   const ready = donors.filter((guest) => readyToShrink(guest, sample, config, books));
-  // Idle memory comes back faster where the host may soon have too little.
+  // Memory that is not needed comes back faster if the host may soon have too little.
   const rate = taker !== null || restores || isShort(books) || books.room < 0 ? briskRate(books) : GENTLE_RATE;
   const taken = take(ready, at, books, { taker, restores, rate, underWay: inTransit(shrinking, at) });
   if (restores) return { moves: [...taken, ...back, ...[...relief, ...needs].map(restoring)], waiting: true, rate };
@@ -141,7 +141,7 @@ export function decide({ guests, claims, restores }: Subjects, sample: Sample, c
   return { moves: [...taken, ...back, ...relief, ...needs, ...cushions, ...boots], waiting: waiters.length > 0 || books.room < 0, rate };
 }
 
-/** Of two moves of one guest the one that gives it more. */
+/** Of two moves of the same guest, keeps the one that gives it more. */
 function larger(moves: readonly Move[], others: readonly Move[]): Move[] {
   const byGuest = new Map(moves.map((each) => [each.uuid, each]));
   for (const each of others) if (each.to > (byGuest.get(each.uuid)?.to ?? 0)) byGuest.set(each.uuid, each);
@@ -158,35 +158,35 @@ function most(guests: readonly Belief[], of: (guest: Belief) => number): Belief 
 
 /** What donors are asked for, and for whom. */
 interface Asked {
-  /** The guest that waits for it; null = none does. */
+  /** The guest that waits for the memory; null = none. */
   readonly taker: string | null;
   readonly restores: boolean;
-  /** Of each donor, KiB/s. */
+  /** Asked of each donor, KiB/s. */
   readonly rate: number;
-  /** What they have been asked for and have not given yet, KiB. */
+  /** What donors have been asked for and have not given yet, KiB. */
   readonly underWay: number;
 }
 
 /**
- * Shrinks, those with the largest excess first. What somebody waits for is given in small steps, so that little is under way at a time;
- * where the host or the pool is short no more is taken than that.
+ * Shrinks donors: free memory before page cache, then the largest excess first. While a guest waits, donors give in small steps, so that
+ * little is under way at a time. If the host or the pool is short, steps are limited only by the pace.
  */
 function take(donors: readonly Belief[], at: number, books: Account, { taker, restores, rate, underWay }: Asked): Move[] {
   const waiting = taker !== null || restores;
   const over = isShort(books);
-  // In small steps, unless the host has less than what may be taken next.
+  // Small steps, unless the host is short or will soon lack more than a second's worth of the usual pace.
   const inSteps = waiting && !over && !restores && rate <= BRISK_RATE;
   const transit = Math.max(IN_TRANSIT, books.charged * IN_TRANSIT_FRACTION);
   let left = inSteps ? transit - underWay : Number.POSITIVE_INFINITY;
   const moves: Move[] = [];
   const excess = ({ target, allocation }: Belief) => target - allocation;
-  // Those that failed before come last: others wait for what is asked for.
+  // Donors whose shrinks failed before come last, since a guest waits for what is asked of them.
   const doubtful = ({ pause }: Belief) => (pause > FIRST_PAUSE ? 1 : 0);
-  // Free memory goes before page cache, and the cache of those that read least for what they hold before that of others.
+  // Free memory is taken before page cache, and cache first from the guests that read least for what they hold.
   const urgent = waiting || over;
   const order = (a: Belief, b: Belief) => doubtful(a) - doubtful(b) || readsFor(a) - readsFor(b) || excess(b) - excess(a);
   const free = inSteps ? donors.filter((guest) => doubtful(guest) === 0 && Math.min(freeOf(guest), excess(guest)) >= GIVE_MARGIN) : [];
-  // All that is wanted next is free somewhere.
+  // If a whole step is free somewhere, only donors with free memory are asked.
   const freeDonors = free.reduce((sum, guest) => sum + Math.min(freeOf(guest), excess(guest)), 0) >= transit ? free : [];
   const sharers = freeDonors.length === 1 ? 1 : 2;
   for (const guest of (freeDonors.length > 0 ? [...freeDonors] : [...donors]).sort(order)) {
@@ -194,10 +194,10 @@ function take(donors: readonly Belief[], at: number, books: Account, { taker, re
     const probed = urgent ? Number.POSITIVE_INFINITY : mostToProbe(guest, at);
     const rests = at - guest.grownAt < GROWTH_REST || at < guest.restUntil;
     if (!waiting && !over && (rests || at < guest.shrinkAfter)) continue;
-    // At least two donors share a step.
+    // At least two donors share a step, unless a single one has it free.
     const size = step(guest, { rate, urgent, most: Math.min(probed, inSteps ? Math.min(left, transit / sharers) : left) }, at);
     const to = pages(target - size + PAGE - 1);
-    // No crumbs but the last one: a guest that is squeezed lets go of its cache, and needs a little less each time.
+    // On the way back, skip small remainders except the last one: a squeezed guest drops cache, and its need falls a little each time.
     if (restores && guest.need > goalOf(guest) + PAGE && target - guest.need < GIVE_MARGIN) continue;
     if (size === 0 || to >= target) continue;
     left -= size;
@@ -207,21 +207,24 @@ function take(donors: readonly Belief[], at: number, books: Account, { taker, re
   return moves;
 }
 
-/** What a guest reads from disk for each KiB of its page cache, 1/s; nothing where it has free memory to give. */
+/** What a guest reads from disk for each KiB of its page cache, 1/s; 0 if it has free memory to give. */
 function readsFor(guest: Belief): number {
   const { readRate } = guest;
   return freeOf(guest) >= GIVE_MARGIN || !(readRate > 0) ? 0 : readRate / Math.max(LEAST_CACHE, cacheOf(guest));
 }
 
-/** What shrinking guests have just been asked for and have not given yet. A slow or stuck one must not keep the others from giving. */
+/**
+ * What shrinking guests have just been asked for and have not given yet. Older orders do not count: a slow or stuck guest must not keep
+ * others from giving.
+ */
 function inTransit(shrinking: readonly Belief[], at: number): number {
   const coming = shrinking.filter(({ orderedAt }) => at - orderedAt <= 2 * BALLOON_LATENCY);
   return coming.reduce((sum, { actual, target }) => sum + actual - target, 0);
 }
 
 /**
- * Rule 7, out of all that is free, the relief fund included; what the guest holds anyway costs nothing. One that swaps or faults lives
- * without it, and has no more of it than need has, unless it was taken for nobody.
+ * Rule 7: rollbacks are paid from all that is free, the relief fund included. What the guest holds anyway costs nothing. A guest that swaps
+ * or faults can live without the memory, so its rollback is limited to `room`, unless the memory was taken while nobody waited.
  */
 function takeBack(failed: readonly Belief[], free: number, room: number, at: number): Move[] {
   const moves: Move[] = [];
@@ -230,15 +233,15 @@ function takeBack(failed: readonly Belief[], free: number, room: number, at: num
     const { rollback, target, actual } = guest;
     if (rollback === null || at < guest.refusedUntil || !(isMovable(guest) || guest.phase === 'silent')) continue;
     if (target > actual + SAME) {
-      // A growth that did not come: the call asks for what the guest has, or, where that is under its floor, once more for the floor.
+      // The growth did not come. The target becomes what the guest has, or the floor again if the guest has less than that.
       const to = Math.max(actual, Math.min(guest.floor, target));
       if (rollback.reason === 'no-progress') moves.push(move(guest, to, rollback.reason));
       continue;
     }
     const wanted = Math.max(rollback.to, actual) + (rollback.reason === 'no-progress' ? SAME : 0);
-    // What was taken while nobody waited has come to nobody else yet.
+    // No other guest has been given what was taken while nobody waited.
     const isOnlyUndone = rollback.reason === 'no-progress' || guest.lastReason === 'give';
-    // What it holds above its ceiling it keeps, until it can be asked again.
+    // The guest keeps what it holds above its ceiling until it can be asked again.
     const budget = Math.max(0, (isOnlyUndone ? free : room) - spent);
     const to = pages(Math.min(wanted, Math.max(guest.ceiling, actual), surelyHeld(guest, at) + budget));
     if (to - target < SAME) continue;
@@ -249,12 +252,12 @@ function takeBack(failed: readonly Belief[], free: number, room: number, at: num
 }
 
 /**
- * Rule 17: a guest that boots inside its QEMU is given its ceiling back as far as there is optional room, before its software sizes itself
- * by the memory that it sees. It may hold its maximum as it boots, so that the room has counted that already.
+ * Rule 17: a guest that reboots within its QEMU process is given its ceiling back as far as there is optional room, before its software
+ * sizes itself by the memory that it sees. A booting guest may hold its maximum, so the optional room has counted that already.
  */
 function boot(guests: readonly Belief[], at: number, optionalRoom: number, poolRoom: number): Move[] {
   const moves: Move[] = [];
-  // Against the pool a guest that boots counts with its resident memory, and with its target once it is controlled.
+  // A booting guest counts against the pool with its resident memory, and with its target once it is controlled.
   const yet = (target: number, rss: number) => Math.max(0, target - (rss || 0)) || 0;
   const booting = guests.filter(({ phase, rebootedAt }) => phase === 'booting' && Number.isFinite(rebootedAt));
   let left = booting.reduce((room, { target, rss }) => room - yet(target, rss), poolRoom);
@@ -295,7 +298,7 @@ function grow(
 }
 
 /**
- * Rule 2: growth is paid out of memory that is there. The budget is shared out by least spare first, nobody past its goal.
+ * Rule 2: growth is paid from memory that is there. The budget goes to the least spare first. No guest gets more than its goal.
  *
  * @returns new targets, KiB, in the order of the guests
  */
@@ -305,16 +308,16 @@ export function growth(guests: readonly Belief[], goal: (guest: Belief) => numbe
   const lower = column(guests, (guest) => surelyHeld(guest, at));
   const upper = column(guests, (guest) => Math.max(surelyHeld(guest, at), goal(guest)));
   const filled = fill({ base, share, lower, upper }, sum(lower) + Math.max(0, budget));
-  // What it holds already costs nothing: a target under `actual` is lifted to it for free.
+  // What a guest holds already costs nothing: a target below `actual` is raised to `actual` for free.
   return column(guests, (guest, i) => Math.max(guest.target, Math.min(goal(guest), filled[i] ?? guest.target)));
 }
 
-/** Whole pages, downwards. */
+/** Rounds down to whole pages. */
 function pages(size: number): number {
   return Math.floor(size / PAGE) * PAGE;
 }
 
-/** What moves add to the charges of these guests. */
+/** What the moves add to the charges of these guests. */
 function cost(moves: readonly Move[], guests: readonly Belief[], at: number): number {
   if (moves.length === 0) return 0;
   const held = new Map(guests.map((guest) => [guest.uuid, surelyHeld(guest, at)]));
@@ -327,13 +330,13 @@ export function move(guest: Belief, to: number, reason: Reason, taker: string | 
   return { uuid, name, from: target, to, reason, actual, used, spare: spareNow(guest), need, allocation, taker };
 }
 
-/** Memory kept back for relief while guests shrink that may come to need it (rule 7 puts targets back up out of it). */
+/** Memory kept back for relief while guests are shrunk that may come to need it. Rule 7 raises their targets again from this fund. */
 function reliefFund(shrinking: readonly Belief[], capacity: number): number {
   const near = shrinking.filter(({ target, actual, used }) => target < actual - SAME && target - used < LEAST_SPARE);
   return Math.min(near.length * RELIEF_STEP, capacity * RELIEF_FRACTION);
 }
 
-/** Rule 8: what a guest's present target leaves it is less than its critical spare. Seen by policy and target, not by `actual`. */
+/** Rule 8: the guest's present target leaves it less than its critical spare. Computed from policy and target, not from `actual`. */
 function needsRelief(guest: Belief, at: number): boolean {
   return isUnder(criticalNow(guest, at), guest.target, guest);
 }
@@ -342,46 +345,46 @@ function isUnder(critical: number, target: number, { allocation }: Belief): bool
   return target < critical - SAME && allocation > target;
 }
 
-/** Its critical size with what it has taken since its figures. Memory is shared out without that: each guest's figures are of another moment. */
+/** A guest's critical size, plus what it has taken since its figures. Allocation leaves that out, as guests' figures differ in age. */
 function criticalNow(guest: Belief, at: number): number {
   const { critical, need, takenAfter } = guest;
   const soon = untilHelped(guest);
   return Math.min(need, critical + takes(guest, soon + at - takenAfter) - takes(guest, soon));
 }
 
-/** A guest lacks enough of its part, `band` or more, to be grown. */
+/** True if a guest lacks enough of its allocation, `band` or more, to be grown. */
 function lacking(guest: Belief, target: number, band = GROW_BAND): boolean {
   const gap = guest.allocation - target;
-  // The last step to the ceiling is taken however small: there will be no larger one.
+  // The last step to the ceiling is taken however small it is: no larger one can follow.
   return gap >= band || (gap > 0 && guest.allocation >= Math.floor(guest.ceiling)) || isUnder(guest.critical, target, guest);
 }
 
-/** A guest lacks enough of what it needs. */
+/** True if a guest lacks enough of its need to be grown. */
 function lacksNeed(guest: Belief): boolean {
   return guest.target < guest.need - SAME && lacking(guest, guest.target);
 }
 
-/** The host or the pool has too little, or the host soon will and need cannot be paid already. */
+/** True if the host or the pool is short, or the host soon will be and already cannot pay need. */
 function isShort({ shortage, lack, room }: Account): boolean {
   return shortage > 0 || (lack > 0 && room < 0);
 }
 
-/** What is asked of each donor where somebody waits or the host is short, KiB/s: the more, the more the host will lack soon. */
+/** What each donor is asked for while a guest waits or the host is short, KiB/s. It rises with what the host will soon lack. */
 export function briskRate({ lack }: Account): number {
   return Math.max(BRISK_RATE, (1000 * lack) / BRISK_WITHIN);
 }
 
-/** Pace of taking from a guest where `rate` is asked of it, KiB/s. */
+/** Pace of taking from a guest if `rate` is asked of it, KiB/s. */
 export function pace({ maximum, speed }: Belief, rate: number): number {
   return Math.max(Math.min(rate, BRISK_RATE), Math.min(maximum * PACE_FRACTION, speed / 2), rate > BRISK_RATE ? Math.min(rate, speed) : 0);
 }
 
-/** What may be taken from a guest at `at`, KiB: no more than a second's worth of the pace at once. */
+/** What may be taken from a guest at `at`, KiB: at most a second's worth of the pace at once. */
 function allowance(guest: Belief, rate: number, at: number): number {
   return (pace(guest, rate) * Math.min(PACE_WINDOW, Math.max(0, at - guest.paidAt))) / 1000;
 }
 
-/** Rule 6: figures that are fresh, of the size that the balloon has now, and newer than the last order, which has come true. */
+/** Rule 6: the figures are fresh, of the balloon's present size, and newer than the last order, which has been carried out. */
 function readyToShrink(guest: Belief, sample: Sample, config: PolicyConfig, books: Account): boolean {
   const period = (sample.contexts.get(guest.uuid)?.statsPeriod ?? 0) * 1000;
   const fresh = sample.at - guest.figuresAt <= 2 * Math.max(period, config.intervalMs) + 1000;
@@ -390,15 +393,16 @@ function readyToShrink(guest: Belief, sample: Sample, config: PolicyConfig, book
 }
 
 /**
- * What is taken from a guest that holds more than its part, KiB; 0 where nothing is, or less than is worth a call.
+ * What is taken from a guest that holds more than its allocation, KiB; 0 if nothing is, or if it is not worth a call.
  *
- * Rules 5 (never under floor, which the part is above, nor critical spare, which a ceiling may be under), 7 (bounded steps: the pace,
- * and never more than half of the spare) and 14 (least move, where it is not urgent). `most` is what may be taken at all in this sample.
+ * Rules 5 (never below the floor, which the allocation respects, nor into the critical spare, which a low ceiling may cut into), 7 (bounded
+ * steps: the pace, and never more than half of the spare) and 14 (least move, unless it is urgent). `most` is the most that may be taken in
+ * this sample.
  */
 export function step(guest: Belief, { rate, urgent, most }: { rate: number; urgent: boolean; most: number }, at: number): number {
   const excess = guest.target - guest.allocation;
   if (urgent ? excess < SAME : excess <= 2 * GIVE_MARGIN) return 0;
-  // Less what it has taken since its figures, and will until it can be helped again.
+  // Subtract what the guest has taken since its figures, and what it will take until it can be helped again.
   const soon = (guest.trend * (at - guest.takenAfter + guest.reaction)) / 1000;
   const spare = spareToUse(guest) - soon;
   const taken = Math.min(urgent ? excess : excess - GIVE_MARGIN, most, allowance(guest, rate, at), spare / 2, spare - CRITICAL_SPARE);
@@ -408,11 +412,11 @@ export function step(guest: Belief, { rate, urgent, most }: { rate: number; urge
 /** What became of a move. */
 export interface Order {
   readonly move: Move;
-  /** `unknown`: the call timed out, and the higher charge is kept until a sample shows which it is (rule 11). */
+  /** `unknown`: the call timed out. The higher charge is kept until a sample shows the balloon (rule 11). */
   readonly outcome: 'stored' | 'failed' | 'unknown';
 }
 
-/** Notes in the model what became of the moves of a plan. */
+/** Records in the model what became of the moves of a plan. */
 export function ordered(model: Model, orders: readonly Order[], at: number): Model {
   if (orders.length === 0) return model;
   const byGuest = new Map(orders.map((order) => [order.move.uuid, order]));
@@ -434,7 +438,7 @@ function note(draft: Draft, { move, outcome }: Order, at: number, rate: number):
   const before = charge(draft);
   if (move.to < move.from) noteCut(draft, move.to, at);
   if (outcome === 'unknown') {
-    // The call was waited for in vain, and so it will be the next time.
+    // The call timed out, and the next one may as well.
     draft.refusedUntil = at + draft.refusedPause;
     draft.refusedPause = Math.min(2 * draft.refusedPause, LAST_REFUSED_PAUSE);
   } else draft.refusedPause = FIRST_REFUSED_PAUSE;
@@ -443,16 +447,16 @@ function note(draft: Draft, { move, outcome }: Order, at: number, rate: number):
   draft.orderedFrom = move.from;
   draft.orderedTo = move.to;
   openWindow(draft, at);
-  // What could be paid of it in part stays open.
+  // A rollback that could be paid only in part stays open.
   if (move.to < move.from || move.to >= (draft.rollback?.to ?? 0) - SAME) draft.rollback = null;
   draft.lastReason = move.reason;
-  // What is given in need will be taken. A cushion may be, and one that boots may take its maximum anyway.
+  // What is given in need will be taken. A cushion may or may not be, and a booting guest may take its maximum anyway.
   if (isControlled(draft) && move.reason !== 'surplus') draft.granted = Math.max(0, draft.granted + charge(draft) - before);
   if (move.to >= move.from) {
     draft.grownAt = at;
     return;
   }
-  // A growth that is taken back takes nothing from the guest.
+  // Undoing a growth takes nothing from the guest.
   if (move.reason === 'no-progress') return;
   const taken = Math.max(0, Math.min(draft.actual, move.from) - move.to);
   draft.paidAt = Math.max(draft.paidAt, at - PACE_WINDOW) + (taken / pace(draft, rate)) * 1000;

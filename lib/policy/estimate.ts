@@ -1,6 +1,6 @@
 /**
- * Step 1, estimate: folds a sample into what is believed of the guests. readings.ts reads a guest's figures; this file keeps the settings,
- * judges the phase and notes what has changed. Drafts are written to; the model before is left alone.
+ * Step 1, estimate: folds a sample into what is believed about the guests. readings.ts reads a guest's figures. This file applies the
+ * settings, judges the phase and reports what has changed. It writes to drafts and leaves the previous model alone.
  */
 import { amountOf } from '../common/units.js';
 import {
@@ -42,7 +42,7 @@ import {
 import { openWindow, progress, readActivity, readBalloon, readFigures, signalOf, stillOpen } from './readings.js';
 import type { GuestContext, Phase, PolicyConfig, PolicyNotice, Sample, Why } from './types.js';
 
-/** Folds a sample into drafts of the next beliefs. The notices are what has changed. */
+/** Folds a sample into drafts of the next beliefs. The notices report what has changed. */
 export function estimate(model: Model, sample: Sample, config: PolicyConfig): { drafts: Drafts; notices: PolicyNotice[] } {
   const notices: PolicyNotice[] = [];
   const { guests, figures } = sample.sweep;
@@ -63,9 +63,9 @@ export function estimate(model: Model, sample: Sample, config: PolicyConfig): { 
     draft.phase = judge(draft, figure, sample, context, config, model.reserveInDanger);
     settleLimit(draft, context);
     if (!known) notices.push(notice('guest-appeared', 'info', draft));
-    // What it had before us: not while it boots, when it may hold its maximum on the way to less.
+    // The size before memcoord came. Not taken while the guest boots: it may hold its maximum then, on the way to less.
     if (Number.isNaN(draft.original) && draft.phase !== 'booting') draft.original = draft.actual;
-    // One that is stuck is asked again and again while the host is short: that is no news.
+    // While the host is under its reserve, memcoord keeps trying a stuck guest, so its phase keeps changing. That is not reported.
     const triedAgain =
       model.reserveInDanger && reachable > 0 && [phase, draft.phase].every((each) => each === 'stuck' || each === 'steady');
     noteChange(triedAgain ? draft.phase : phase, rollback, missed >= HANGS_AFTER, draft, notices);
@@ -79,7 +79,7 @@ export function estimate(model: Model, sample: Sample, config: PolicyConfig): { 
   return { drafts, notices };
 }
 
-/** Finds a guest's row in a model: mostly it is the same as in the sweep. */
+/** Finds a guest's row in a model. Mostly it is the same row as in the sweep. */
 function finder(guests: readonly Belief[]): (row: number, uuid: string) => number | undefined {
   let rows: Map<string, number> | null = null;
   return (row, uuid) => {
@@ -89,10 +89,10 @@ function finder(guests: readonly Belief[]): (row: number, uuid: string) => numbe
   };
 }
 
-/** The figures of this sample: settings, balloon, guest. Says nothing yet of the phase. */
+/** Reads the figures of this sample: settings, balloon, guest. Does not judge the phase yet. */
 function read(draft: Draft, figure: Figure, sample: Sample, context: GuestContext | undefined, config: PolicyConfig): void {
   const { at } = sample;
-  // What the last plan made of it is out of date.
+  // What the last plan computed for the guest is out of date.
   draft.critical = draft.need = draft.want = draft.allocation = draft.reaction = Number.NaN;
   settle(draft, figure, at, context, config);
   const rest = context?.overrides.bootRestMs ?? config.bootRestMs;
@@ -121,23 +121,23 @@ function read(draft: Draft, figure: Figure, sample: Sample, context: GuestContex
   readCache(draft, figure, at, config);
 }
 
-/** The settings in force. */
+/** Applies the settings in force. */
 function settle(draft: Draft, figure: Figure, at: number, context: GuestContext | undefined, config: PolicyConfig): void {
   const facts = context?.facts;
   const { min, max, signal, share } = context?.overrides ?? {};
-  // The domain's maximum counts devices that are none of the balloon's.
+  // The domain's maximum includes memory devices that the balloon does not count.
   const reported = figure(MAXIMUM) - (facts?.deviceMemory ?? 0);
   const maximum = reported > 0 ? reported : (facts?.maximum ?? draft.maximum);
-  // Its process is killed at a hard limit, whatever the guest makes of it.
+  // The guest's process is killed at its hard limit, whatever the guest does with the memory.
   const hard = facts?.hardLimit == null ? maximum : Math.max(0, facts.hardLimit - overhead(draft));
   const ceiling = Math.min(amountOf(max ?? maximum, maximum), maximum, hard);
-  // What nobody has set is no reason to have more than before us.
+  // A default floor is no reason to give a guest more than it had before memcoord came.
   const had = draft.original || figure(ACTUAL) || Number.POSITIVE_INFINITY;
   const usual = Math.min(Math.max(LEAST_FLOOR, Math.ceil(maximum * FLOOR_FRACTION)), had);
   const floor = min === undefined ? usual : amountOf(min, maximum);
   draft.maximum = maximum;
   draft.floor = Math.min(floor, ceiling);
-  // One that did not come when it was last grown is not asked for more before its pause is over, and then for little: others give for it.
+  // If the last growth did not come, the guest is not grown before its pause is over, and then only by little: other guests give for it.
   const tried = at < draft.growAfter ? 0 : draft.growPause > FIRST_REFUSED_PAUSE ? 2 * GROW_BAND : Number.POSITIVE_INFINITY;
   draft.ceiling = draft.actual > 0 ? Math.min(ceiling, Math.max(draft.actual, draft.floor) + tried) : ceiling;
   draft.signal = signalOf(signal ?? config.signal, draft.usable, draft.unused);
@@ -145,9 +145,9 @@ function settle(draft: Draft, figure: Figure, at: number, context: GuestContext 
 }
 
 /**
- * The most that it may hold while we do not control it: what its balloon leaves it, or will once it follows its target, which is its maximum
- * where no driver has ever held it.
- * After a boot `actual` tells nothing before the driver has answered again, nor does it of a guest whose memory is pinned.
+ * The most that the guest may hold while memcoord does not control it: what its balloon leaves it, or will leave it once it follows its
+ * target. If no driver has ever held the balloon, that is the maximum. After a boot, `actual` means nothing before the driver has answered
+ * again; nor does it for a guest whose memory is pinned.
  */
 function settleLimit(draft: Draft, context: GuestContext | undefined): void {
   const facts = context?.facts;
@@ -158,8 +158,8 @@ function settleLimit(draft: Draft, context: GuestContext | undefined): void {
 }
 
 /**
- * Counters of a guest that boots fall, and it reports nothing while it does. Those of Windows may be rates, those of others wrap around:
- * they fall from one figure to the next.
+ * The counters of a booting guest fall, and the guest reports nothing while it boots. On Windows counters may be rates, elsewhere they may
+ * wrap around: those fall from one figure to the next.
  */
 function seemsRebooted(draft: Draft, figure: Figure, at: number, periodMs: number): boolean {
   if (draft.samples === 0) return false;
@@ -168,16 +168,16 @@ function seemsRebooted(draft: Draft, figure: Figure, at: number, periodMs: numbe
   draft.falls++;
   const { rebootedAt, falls: times } = draft;
   if (at - rebootedAt < SAME_REBOOT) return false;
-  // One of them was of the last boot.
+  // One of these falls belongs to the last boot.
   return times <= (Number.isFinite(rebootedAt) ? 2 : 1) && at - draft.figuresAt >= Math.max(REBOOT_SILENCE, 1.5 * periodMs);
 }
 
-/** What a boot makes worthless. */
+/** Clears what a boot makes worthless. */
 function forget(draft: Draft, at: number): void {
   draft.rebootedAt = at;
   draft.samples = draft.falls = draft.trend = draft.hidden = draft.reachable = draft.usualFaults = 0;
   draft.lastUpdate = draft.figuresAt = draft.kernel = draft.kernelSeen = draft.used = draft.sound = Number.NaN;
-  // Its cache is gone, and what it reads as it boots is not what it will read.
+  // The guest's cache is gone, and what it reads while it boots is not its usual.
   draft.usualReads = draft.quietSize = Number.NaN;
   draft.working = draft.cacheFloor = draft.excess = draft.probes = 0;
   draft.cutAt = draft.probeAfter = Number.NEGATIVE_INFINITY;
@@ -201,7 +201,7 @@ function judge(
     return 'booting';
   }
   const running = figure(STATE) === 1 || figure(STATE) === 2;
-  // A sample that did not read it says nothing of it.
+  // A sample that did not read the guest says nothing about its state.
   if (figure(STATUS) === READ ? !running : draft.phase === 'paused') {
     draft.why = 'not-running';
     draft.stoodAt = at;
@@ -215,19 +215,19 @@ function judge(
   }
   const period = (context?.statsPeriod ?? 0) * 1000;
   const stale = at - Math.max(draft.figuresAt, draft.stoodAt) > 5 * Math.max(period, config.intervalMs) + 2000;
-  // A balloon that went to the maximum by itself, and no figures since: the driver was taken out, or it boots and nothing told of that.
+  // The balloon went to the maximum by itself, and no figures came since: the driver was removed, or the guest boots without an event.
   const left = draft.adoptedAt >= draft.figuresAt && isSame(draft.actual, draft.maximum);
   if (stale || (left && at - draft.adoptedAt > Math.max(REBOOT_SILENCE, 2 * period))) {
-    // Stale figures of a running guest mean distress: a shrink under way is taken back.
+    // Stale figures of a running guest are a sign of distress: a shrink under way is undone.
     if (draft.target < draft.actual - SAME) draft.rollback = { reason: 'silent', to: draft.actual };
     draft.why = hangs(draft) ? 'hangs' : silence(draft, context);
     return 'silent';
   }
   if (draft.rollback !== null && !stillOpen(draft, draft.rollback, at)) draft.rollback = null;
   progress(draft, at);
-  // One that a coordinator before us found to be stuck is so from the start.
+  // A guest that an earlier coordinator found stuck is stuck from the start.
   const stuck = draft.phase === 'stuck' || (draft.phase === 'booting' && draft.reachable > 0);
-  // A try costs nothing, and what it may bring the host lacks.
+  // Trying again costs nothing, and the host lacks what it may bring.
   if (stuck && inDanger && at - draft.orderedAt >= STUCK_AGAIN && at < draft.shrinkAfter) {
     draft.shrinkAfter = at;
     draft.pause = Math.max(FIRST_PAUSE, draft.pause / 2);
@@ -256,7 +256,7 @@ function hangs({ missed }: Belief): boolean {
   return missed >= HANGS_AFTER;
 }
 
-/** What has changed of a guest. That one which hangs is silent needs no second notice (rule 10). */
+/** Reports what has changed about a guest. A guest that hangs becomes silent; that needs no second notice (rule 10). */
 function noteChange(phase: Phase, rollback: Rollback | null, hung: boolean, now: Belief, notices: PolicyNotice[]): void {
   const known = (now.phase === 'silent' && hangs(now)) || (phase === 'silent' && hung);
   if (now.phase !== phase && !known) {
@@ -271,7 +271,7 @@ function noteChange(phase: Phase, rollback: Rollback | null, hung: boolean, now:
   if (now.missed === 0 && hung) notices.push(notice('answers-again', 'info', now));
 }
 
-/** A guest that does not answer for long after it was seen, or booted, is reported once; that it does at last, as a change of phase. */
+/** Reports, once, a guest that has not answered for long since discovery or boot. Its answer is then reported as a change of phase. */
 function noteBoot(draft: Draft, at: number, notices: PolicyNotice[]): void {
   if (draft.phase !== 'booting') {
     draft.bootingSince = Number.NaN;
@@ -285,9 +285,9 @@ function noteBoot(draft: Draft, at: number, notices: PolicyNotice[]): void {
 }
 
 /**
- * Somebody else's move has come to rest: it is reported, though not each of many. Their word is newer than what the guest had before us,
- * unless the balloon has only come back to what we asked for, as after a reboot, or goes where a coordinator before us may have sent it
- * after its last note.
+ * Somebody else's move has come to rest. It is reported, but frequent ones are not reported each time. The new size replaces what the guest
+ * had before memcoord came, unless the balloon has only returned to what memcoord asked for, as after a reboot, or goes where an earlier
+ * coordinator may have sent it after it last saved its state.
  */
 function adopt(draft: Draft, at: number, notices: PolicyNotice[]): void {
   draft.adopting = false;

@@ -10,9 +10,9 @@ import { DRAIN_HALVES, RESERVE_MARGIN, STATE_HOLDS } from './limits.js';
 import { aim, isRestorable } from './restore.js';
 import type { Move, PolicyConfig, PolicyNotice, Sample } from './types.js';
 
-/** What one sample comes to. */
+/** Result of planning for one sample. */
 export interface Plan {
-  /** The model after this sample, with what the plan made of each guest. Moves are not in it until `ordered` notes them. */
+  /** The model after this sample, with the plan's figures for each guest. It does not contain the moves until `ordered` records them. */
   readonly model: Model;
   readonly moves: readonly Move[];
   readonly notices: readonly PolicyNotice[];
@@ -20,13 +20,13 @@ export interface Plan {
   readonly state: HostState;
 }
 
-/** What the guests are to have: what they need, or what they had before memcoord came. */
+/** What the guests should get: what they need, or what they had before memcoord came. */
 export type Purpose = 'coordinate' | 'restore';
 
 /**
  * Plans the moves for one sample of the host.
  *
- * Give it the model of the last plan (`EMPTY_MODEL` at first), carry the moves out in their order, and note them with `ordered`.
+ * Pass the model of the last plan (`EMPTY_MODEL` at first), carry out the moves in order, and record them with `ordered`.
  */
 export function plan(before: Model, sample: Sample, config: PolicyConfig, purpose: Purpose = 'coordinate'): Plan {
   const { drafts, notices } = estimate(before, sample, config);
@@ -49,8 +49,8 @@ export function plan(before: Model, sample: Sample, config: PolicyConfig, purpos
 }
 
 /**
- * How fast the host's available memory falls, KiB/s: the mean of the last moments. What falls faster than all guests at `burst` is no rise
- * that goes on: memory that is pinned, or zeroed at a start.
+ * Rate at which the host's available memory falls, KiB/s: a mean of the last moments. A fall faster than all guests at `burst` is not a
+ * rise that goes on, but memory that is pinned, or zeroed at a start: the rate is capped there.
  */
 function drained(before: Model, available: number, { at, sweep }: Sample, { burstKiBs }: PolicyConfig): number {
   const elapsed = at - before.at;
@@ -76,17 +76,17 @@ function share(claims: readonly Draft[], at: number, books: Account, { surplus }
 function claimOf(draft: Draft, gives: boolean): Claim {
   const { used, floor, ceiling, share, critical, need, want, original } = draft;
   const holds = charge(draft);
-  // What cannot be had from it now others must be asked for.
+  // Other guests must be asked for what this guest cannot give now.
   const kept = gives ? 0 : Math.min(holds, ceiling);
   return { used, floor, ceiling, share, critical, need, want, had: original || 0, holds, kept };
 }
 
-/** Downwards so that the sum holds, but within the guest's bounds; what it needs exactly, where there is enough. */
+/** Rounds down to whole MiB so that the sum holds, but stays within the guest's bounds. */
 function wholeMiB(size: number, { floor, ceiling }: Belief): number {
   return Math.min(Math.floor(ceiling), Math.max(Math.ceil(floor), Math.floor(size / MiB) * MiB));
 }
 
-/** The host's part of the next model; adds what has changed to the notices. */
+/** The host's part of the next model. Adds a notice for each change. */
 function noted(
   before: Model,
   state: HostState,

@@ -1,6 +1,6 @@
 /**
- * The way back: the same planning with another need, what each guest had before memcoord came. The rules hold as ever: donors first and
- * seen to arrive, growth within what the host really has, the least spare first, shrinks on fresh figures and in bounded steps.
+ * The way back: the same planning with another need, what each guest had before memcoord came. All rules still hold: donors first and seen
+ * to arrive, growth within what the host really has, the least spare first, shrinks only on fresh figures and in bounded steps.
  */
 
 import { type Belief, criticalSpare, type Draft, isMovable, isSame } from './guest.js';
@@ -8,26 +8,26 @@ import { GIVE_MARGIN, PAGE, SAME } from './limits.js';
 import type { Plan } from './plan.js';
 import type { Move, Reason, Why } from './types.js';
 
-/** Moves of an ordinary plan that save a guest: growth under pressure, and what is taken back of moves that went wrong. */
+/** Moves of an ordinary plan that save a guest: growth under pressure, and rollbacks of moves that went wrong. */
 const RESCUES: ReadonlySet<Reason> = new Set(['relief', 'no-progress', 'thrashing', 'silent']);
 
-/** What of a plan may not wait for the next coordinator. */
+/** The moves of a plan that cannot wait for the next coordinator. */
 export function rescues({ moves }: Plan): readonly Move[] {
   return moves.filter(({ reason }) => RESCUES.has(reason));
 }
 
-/** Size that a guest is to have again; NaN where we never moved it. */
+/** Size that a guest should return to; NaN if memcoord never moved it. */
 export function goalOf({ orderedAt, original, maximum }: Belief): number {
   return Number.isFinite(orderedAt) ? Math.min(original, maximum) : Number.NaN;
 }
 
-/** One that is to have more may get it without figures too: a guest that is silent or has not answered yet. */
+/** A guest that should get more can be restored without figures too, while it is silent or has not answered yet. */
 export function isRestorable(belief: Belief): boolean {
   const { phase, actual, target } = belief;
   return isMovable(belief) || ((phase === 'silent' || phase === 'booting') && Number.isFinite(actual) && goalOf(belief) > target);
 }
 
-/** Sets what a guest needs to what it had, but never into its critical spare (rule 5). One that was never moved stays as it is. */
+/** Sets a guest's need to what it had, but never into its critical spare (rule 5). A guest that was never moved keeps its target. */
 export function aim(draft: Draft): void {
   const goal = goalOf(draft);
   const least = isMovable(draft) ? draft.used + criticalSpare(draft) : 0;
@@ -38,37 +38,37 @@ export function aim(draft: Draft): void {
   draft.need = draft.want = size;
 }
 
-/** It has more than it is to have. Its figures must be fresh for that to change. */
+/** True if the guest has more than it had. Its figures must be fresh before it can be shrunk. */
 export function isToGive(belief: Belief): boolean {
   return belief.target > goalOf(belief) + SAME;
 }
 
-/** True where a guest has what it is to have, or nothing is known of that. */
+/** True if the guest has what it had, or if nothing is known of that. */
 export function isRestored(belief: Belief): boolean {
   const goal = goalOf(belief);
   return Number.isNaN(goal) || (isSame(belief.actual, goal) && isSame(belief.target, goal));
 }
 
-/** Why a guest has not got what it had. */
+/** Why a guest does not have what it had. */
 export type NotRestored = Why | 'never-moved' | 'on-its-way' | 'no-room' | 'in-use' | 'no-figures';
 
 /** What became of a guest on the way back. Sizes KiB. */
 export interface Fate {
   readonly uuid: string;
   readonly name: string;
-  /** What it has now; in a dry run what it would have. NaN = not known. */
+  /** What it has now, or in a dry run what it would have. NaN = not known. */
   readonly size: number;
-  /** What it had before memcoord came; NaN where memcoord has not moved it, or nobody knows. */
+  /** What it had before memcoord came; NaN if memcoord never moved it, or if the size is not known. */
   readonly original: number;
   readonly used: number;
-  /** null where it has what it had. */
+  /** null = it has what it had. */
   readonly why: NotRestored | null;
 }
 
 /**
  * What became of a guest after a plan with the purpose `restore`.
  *
- * @param forecast what would become of it, were all done that the plan allows
+ * @param forecast report what would become of it if all that the plan allows were done
  */
 export function fateOf(belief: Belief, forecast: boolean): Fate {
   const { uuid, name, actual, used, allocation } = belief;

@@ -1,4 +1,4 @@
-/** A sample made by hand, for those who call `plan` without a coordinator: other figures, other hypervisors, tests. */
+/** Builds a sample by hand, for callers of `plan` without a coordinator: other sources of figures, other hypervisors, tests. */
 import type { DomainFacts, HostMemory } from '../hypervisor.js';
 import {
   ACTUAL,
@@ -23,7 +23,7 @@ import {
 } from '../sweep.js';
 import type { GuestContext, GuestOverrides, Sample } from './types.js';
 
-/** Where each figure of a reading stands in a row of a sweep. */
+/** Position of each figure in a row of a sweep. */
 const FIELDS = {
   maximum: MAXIMUM,
   actual: ACTUAL,
@@ -42,30 +42,30 @@ const FIELDS = {
 type Figures = { readonly [Name in keyof typeof FIELDS]?: number };
 
 /**
- * One guest that was read. Sizes KiB; what is left out was not reported. The figures are those of virDomainMemoryStats: `actual` is the
- * balloon's size, `available` the guest's MemTotal, `usable` its MemAvailable, `unused` its MemFree; `lastUpdate` is when it reported
- * them, whole seconds. `maximum` is the domain's, `reads` what it has read from its disks.
+ * One guest as it was read. Sizes KiB; a figure that is left out was not reported. The figures are those of virDomainMemoryStats: `actual`
+ * is the balloon's size, `available` the guest's MemTotal, `usable` its MemAvailable, `unused` its MemFree, `lastUpdate` the time at which
+ * the guest reported them, in whole seconds. `maximum` is the domain's maximum, `reads` what the guest has read from its disks.
  */
 export interface GuestReading extends Figures, Omit<GuestIdentity, 'id'> {
   readonly maximum: number;
   readonly actual: number;
-  /** libvirt's id of the running domain, a new one for each start; 1 by default. */
+  /** libvirt's id of the running domain, which changes with each start; 1 by default. */
   readonly id?: number;
   /** virDomainState; 1, running, by default. */
   readonly state?: number;
   /** Seconds between two reports of the guest's figures; 1 by default. */
   readonly statsPeriod?: number;
-  /** Its figures were asked for by a forced refresh. */
+  /** True if its figures were requested by a forced refresh. */
   readonly refreshed?: boolean;
   readonly facts?: Partial<DomainFacts>;
   readonly overrides?: GuestOverrides;
 }
 
-/** What is read of a host at one moment. */
+/** One reading of a host. */
 export interface HostReading {
   /** Now, ms of a monotonic clock. */
   readonly at: number;
-  /** The host's memory, KiB: what is left out is not there. */
+  /** The host's memory, KiB. What is left out does not exist on this host. */
   readonly host: Pick<HostMemory, 'total' | 'available'> & Partial<HostMemory>;
   readonly guests: readonly GuestReading[];
 }
@@ -73,7 +73,7 @@ export interface HostReading {
 /**
  * A sample for `plan`.
  *
- * A guest is moved once two readings have agreed on it, at least a second apart and with another `lastUpdate`, so a first plan moves nothing.
+ * A guest is moved once its figures have changed twice since the first reading, so the first two plans move nothing.
  */
 export function sampleOf({ at, host, guests }: HostReading): Sample {
   const figures = new Float64Array(guests.length * STRIDE).fill(Number.NaN);

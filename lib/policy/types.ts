@@ -1,66 +1,73 @@
-/**
- * What the policy takes and gives. Sizes are KiB, times are ms of a monotonic clock that the caller passes in.
- */
+/** Inputs and outputs of the policy. Sizes are KiB, times are ms of a monotonic clock that the caller passes in. */
 import type { Amount } from '../common/units.js';
 import type { DomainFacts, HostMemory } from '../hypervisor.js';
 import type { Sweep } from '../sweep.js';
 
-/** What of a guest's memory is spare: free memory and page cache that it does not work in (MemAvailable), or free memory alone (MemFree). */
+/**
+ * Which figure counts as a guest's spare memory: `usable` is free memory and page cache that the guest does not work in (MemAvailable),
+ * `unused` is free memory alone (MemFree).
+ */
 export type Signal = 'usable' | 'unused';
 
-/** Per-guest settings as somebody wrote them (configuration file, domain metadata); what is not set takes its default. */
+/** Per-guest settings as written in the configuration file or the domain's metadata. A setting that is absent takes its default. */
 export interface GuestOverrides {
   /** Floor, KiB. */
   readonly min?: Amount;
-  /** Ceiling, KiB; the domain's own maximum holds in any case. */
+  /** Ceiling, KiB. The domain's own maximum always applies as well. */
   readonly max?: Amount;
   /** Weight in contention; 1000 by default. */
   readonly share?: number;
   readonly signal?: Signal;
-  /** false = read it, charge it, never move it. */
+  /** false = the guest is read and counted, but never moved. */
   readonly manage?: boolean;
-  /** {@link PolicyConfig.bootRestMs} of this guest. */
+  /** Overrides {@link PolicyConfig.bootRestMs} for this guest. */
   readonly bootRestMs?: number;
 }
 
-/** The settings that the policy itself knows. Sizes KiB, times ms, rates KiB/s. */
+/** The settings that the policy uses. Sizes KiB, times ms, rates KiB/s. */
 export interface PolicyConfig {
   /** Time between sweeps, ms. */
   readonly intervalMs: number;
-  /** Upper bound of the sum of max(target, actual) of all guests, KiB; null = only the host's capacity. */
+  /**
+   * Upper bound of what the guests hold, KiB: max(target, actual) of controlled guests and resident memory of the others; null = only the
+   * host's capacity.
+   */
   readonly pool: Amount | null;
-  /** Memory that is never given out, KiB; null = max(5 % of the host, 512 MiB). Never under 200 MiB. */
+  /** Memory that is never given out, KiB; null = max(5 % of the host without its huge page pools, 512 MiB). Never under 200 MiB. */
   readonly reserve: Amount | null;
   readonly signal: Signal;
-  /** What nobody needs stays with the host, or is spread so that the guests' spare is equal. */
+  /** Whether memory that no guest needs stays with the host, or is spread so that the guests' spare is equal. */
   readonly surplus: 'host' | 'guests';
-  /** Burst that a guest's spare should cover until we can react, KiB/s. */
+  /** Burst that a guest's spare should cover until memcoord can react, KiB/s. */
   readonly burstKiBs: number;
-  /** How long a guest that was started is not shrunk unless somebody waits for memory, ms (docs/ballooning.md, rule 17). */
+  /**
+   * How long a guest is not shrunk after a start or reboot, unless another guest waits for memory or the host is short, ms
+   * (docs/ballooning.md, rule 17).
+   */
   readonly bootRestMs: number;
   /** Budget for extra samples, as a fraction of one core. */
   readonly samplingBudget: number;
 }
 
-/** Where a guest stands. Only a `steady` guest is shrunk. */
+/** State of a guest. Only a `steady` guest is shrunk. */
 export type Phase =
-  /** Its balloon driver has not answered yet, or it was just rebooted: it may hold its maximum. */
+  /** The balloon driver has not answered yet, or the guest has just rebooted: the guest may hold its maximum. */
   | 'booting'
   | 'steady'
-  /** It reported once and does no longer: distress, or the driver is gone. */
+  /** The guest reported figures before and no longer does: it is in distress, or its driver is gone. */
   | 'silent'
   | 'paused'
-  /** Does not follow its target; shrinking it is suspended for a while. */
+  /** The guest did not give what it was asked for. It is not shrunk for a while. */
   | 'stuck'
-  /** Read and charged but never moved: by settings, or because it can't be ballooned. */
+  /** The guest is read and counted but never moved, because of settings or because it cannot be ballooned. */
   | 'excluded';
 
-/** Why a guest is not moved, or its figures are not known. */
+/** Why a guest is not moved, or why its figures are not known. */
 export type Why =
   | 'left-out'
   | 'not-managed'
   | 'no-balloon'
-  /** Its balloon frees nothing for the host: `DomainFacts.obstacles` say why. */
+  /** The balloon frees no memory for the host: `DomainFacts.obstacles` says why. */
   | 'obstacles'
   | 'not-described'
   | 'not-running'
@@ -76,53 +83,53 @@ export type Reason =
   | 'need'
   /** Grows at once: its target leaves it less than its critical spare. */
   | 'relief'
-  /** Grows again: it reads from disk what it had in its page cache. */
+  /** Grows again: the guest reads from disk what it had in its page cache. */
   | 'working'
   /** Grows because surplus memory is spread (surplus: guests). */
   | 'surplus'
-  /** Shrinks: has more than it needs and nobody waits. */
+  /** Shrinks: the guest has more than it needs, and no guest waits for memory. */
   | 'give'
-  /** Shrinks: has more than its part, and another guest waits for memory. */
+  /** Shrinks: the guest has more than its allocation, and another guest waits for memory. */
   | 'make-room'
   /** Shrinks: the host has less available than its reserve, or soon will, or the guests hold more than the pool. */
   | 'over-capacity'
-  /** Target back up: the guest does not give what it was asked for. */
+  /** Target taken back: the guest did not give, or did not take, what its last move asked for. */
   | 'no-progress'
   /** Target back up: swap-in or major faults rose after a shrink. */
   | 'thrashing'
-  /** Target back to the balloon's size: the guest went silent with a shrink under way. */
+  /** Target back to the balloon's size: the guest stopped answering in the middle of a shrink. */
   | 'silent'
-  /** Target lifted to the floor or lowered to the ceiling in force. */
+  /** Target raised to the floor, or lowered to the ceiling, in force. */
   | 'bounds'
-  /** Grows at its boot as far as the host has room: software sizes itself by the memory that it sees (rule 17). */
+  /** Grows while it reboots, as far as the host has room: software sizes itself by the memory that it sees (rule 17). */
   | 'boot'
-  /** Brought back to what it had before memcoord came. */
+  /** Returns to the size that it had before memcoord came. */
   | 'restore';
 
 /** A new target for a guest, with the figures that led to it. */
 export interface Move {
   readonly uuid: string;
   readonly name: string;
-  /** The target so far, KiB. */
+  /** The target before the move, KiB. */
   readonly from: number;
   /** The new target, KiB. */
   readonly to: number;
   readonly reason: Reason;
   /** Balloon size at the last reading, KiB. */
   readonly actual: number;
-  /** What the guest uses, its kernel's share included: balloon size at its sample less its spare, KiB; NaN where unknown. */
+  /** What the guest uses, its kernel's share included, KiB: balloon size at the time of its figures less its spare. NaN = unknown. */
   readonly used: number;
-  /** Spare at the present balloon size, KiB; NaN where unknown. */
+  /** Spare at the present balloon size, KiB; NaN = unknown. */
   readonly spare: number;
-  /** What it needs, KiB: its use, the least spare, and what its trend takes until memcoord reacts. */
+  /** What the guest needs, KiB: its use, the least spare, and what its trend takes until memcoord reacts. */
   readonly need: number;
-  /** What it is given, KiB. */
+  /** What the policy allocates to the guest, KiB. */
   readonly allocation: number;
-  /** For a shrink that somebody's need causes: the name of that guest; `null` = nobody, or the host itself. */
+  /** The guest whose need causes this shrink, by name; `null` = no guest's, or the host's own. */
   readonly taker: string | null;
 }
 
-/** Something that has changed and that an operator wants to know, once. Sentences are made of it in coordinator/messages.ts. */
+/** A change that an operator wants to know about, reported once. coordinator/messages.ts turns it into sentences. */
 export interface PolicyNotice {
   readonly kind:
     | 'guest-appeared'
@@ -145,78 +152,78 @@ export interface PolicyNotice {
     | 'not-coordinated'
     | 'no-refresh';
   readonly level: 'info' | 'warn';
-  /** Name of the guest that it is about. */
+  /** Name of the guest concerned. */
   readonly guest?: string;
   readonly uuid?: string;
-  /** What it is about: sizes in KiB, phases, {@link Why}. */
+  /** Figures for the message: sizes in KiB, phases, {@link Why}. */
   readonly figures?: Readonly<Record<string, number | string>>;
 }
 
 /**
- * What an earlier coordinator knew of the same start of a guest. Sizes KiB; times ms of the machine's monotonic clock, which goes on from
- * process to process.
+ * What an earlier coordinator learned about a guest since the same start of the guest. Sizes KiB; times ms of the machine's monotonic
+ * clock, which continues from process to process.
  */
 export interface Remembered {
   /** Balloon size before memcoord came, or what somebody else has set since. */
   readonly original: number;
-  /** What was last asked for, or adopted. */
+  /** The target that was last ordered, or adopted. */
   readonly target: number;
-  /** When it was last asked for; 0 = never. */
+  /** When a move was last ordered; 0 = never. */
   readonly orderedAt: number;
-  /** Learned speed of the balloon as it inflates, KiB/s. */
+  /** Learned speed of the balloon while it inflates, KiB/s. */
   readonly speed: number;
-  /** Size below which it could not be pushed, while it is left alone for that; 0 = none. */
+  /** Size below which the guest could not be shrunk, while it is left alone because of that; 0 = none. */
   readonly reachable: number;
   /** No shrinking before this time, and the next pause after a failure, ms. */
   readonly shrinkAfter: number;
   readonly pause: number;
-  /** That failure made it swap or fault. */
+  /** True if the failed shrink made the guest swap or fault. */
   readonly thrashed: boolean;
   readonly cache: RememberedCache;
 }
 
-/** What was learned of a guest's page cache. Sizes KiB. */
+/** What was learned about a guest's page cache. Sizes KiB. */
 export interface RememberedCache {
-  /** What it was found to work in, and the size that it takes for that, until `probeAfter`. */
+  /** Page cache that the guest was found to work in, and the balloon size that it takes for that. Both hold until `probeAfter`. */
   readonly working: number;
   readonly floor: number;
   readonly probeAfter: number;
-  /** Next pause of probing, ms. */
+  /** Next pause in probing, ms. */
   readonly pause: number;
-  /** What probing has cost it since memcoord came: read from disk above the usual, and for how long, ms. */
+  /** What probing has cost the guest since memcoord came: KiB read from disk above the usual, and for how long, ms. */
   readonly rereads: number;
   readonly rereadMs: number;
 }
 
-/** What the policy needs to know of a guest beside its figures. */
+/** What the policy needs to know about a guest besides its figures. */
 export interface GuestContext {
   readonly facts: DomainFacts | null;
   readonly overrides: GuestOverrides;
-  /** false = left out by --include, --exclude. */
+  /** false = left out by --include or --exclude. */
   readonly included: boolean;
-  /** Seconds of the stats period in force, 0 = off. */
+  /** Stats period in force, seconds; 0 = off. */
   readonly statsPeriod: number;
-  /** Taken over when the guest is first seen, and never again. */
+  /** Applied at the first reading of the guest's balloon, and never again. */
   readonly remembered?: Remembered;
 }
 
-/** One sample of the host: everything that a plan depends on beside the model and the configuration. */
+/** One sample of the host: everything that a plan depends on besides the model and the configuration. */
 export interface Sample {
   /** Now, ms. */
   readonly at: number;
   readonly sweep: Sweep;
-  /** Guests whose figures were asked for by a forced refresh in this sample, by uuid. */
+  /** Guests whose figures were requested by a forced refresh for this sample, by uuid. */
   readonly refreshed: ReadonlySet<string>;
   /** Guests that reported a reboot since the last sample, by uuid. */
   readonly rebooted: ReadonlySet<string>;
   /**
-   * Guests that were started since the last sample, by uuid, as their events say: none that were running when memcoord came. Each is in the
-   * sweep, though it may have been in the one before too, as events can be late.
+   * Guests that were started since the last sample, by uuid, according to their events. Guests that were running when memcoord came are not
+   * included. Each guest is in the sweep. It may have been in the previous sweep too, as events can be late.
    */
   readonly started: ReadonlySet<string>;
-  /** Believe a guest's figures at first sight: for a reading that moves nothing. A coordinator waits for two that agree. */
+  /** Believe a guest's figures at first sight, for a reading that moves nothing. A coordinator waits until they have changed twice. */
   readonly atFirstSight?: boolean;
   readonly host: HostMemory;
-  /** By uuid; a guest that is not in it is taken with defaults. */
+  /** By uuid. A guest that is absent gets the defaults. */
   readonly contexts: ReadonlyMap<string, GuestContext>;
 }
