@@ -1,4 +1,4 @@
-/** A clock that jumps: time passes where somebody lets it, and whoever sleeps on it is woken when its moment comes. */
+/** A simulated clock: time advances only in `pass` and `take`, and `pass` wakes sleepers when their time comes. */
 import type { Time } from '../common/time.js';
 
 interface Sleeper {
@@ -6,9 +6,9 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** Largest step of time. */
+/** Largest step by which time advances. */
 const STEP_MS = 20;
-/** Turns of the event loop that those who are awake get to come to their next sleep, reading and writing of files included. */
+/** Most turns of the event loop in which running tasks can reach their next sleep, including reads and writes of files. */
 const MOST_TURNS = 20;
 
 export class SimClock implements Time {
@@ -18,8 +18,8 @@ export class SimClock implements Time {
   readonly #leastTurns: number;
 
   /**
-   * @param step is called after each small step of time
-   * @param leastTurns where nothing but promises is waited for 1 will do, and is fast
+   * @param step called after each step of time
+   * @param leastTurns turns of the event loop before time advances: 1 is enough, and fast, if tasks wait for nothing but promises
    */
   constructor(step: () => void, leastTurns = MOST_TURNS) {
     this.#step = step;
@@ -43,21 +43,21 @@ export class SimClock implements Time {
     return { done, wake };
   }
 
-  /** Wakes `what` at a time, or at once where that is over. */
+  /** Schedules `what` for `time`, or for now if `time` is past. */
   at(time: number, what: () => void): void {
     this.#sleepers.push({ at: Math.max(time, this.#at), wake: what });
   }
 
-  /** Lets `ms` pass without anybody waking: a call that takes its time. */
+  /** Lets `ms` pass without waking any sleeper: the duration of a call. */
   take(ms: number): void {
     this.#reach(this.#at + ms);
   }
 
-  /** Lets `ms` pass. */
+  /** Lets `ms` pass, and wakes sleepers when their time comes. */
   async pass(ms: number): Promise<void> {
     const end = this.#at + ms;
     for (;;) {
-      // Those who are awake come to their next sleep without simulated time passing.
+      // Running tasks reach their next sleep before simulated time advances.
       for (let turn = 0; turn < this.#leastTurns || (turn < MOST_TURNS && this.#sleepers.length === 0); turn++)
         await new Promise((resolve) => setImmediate(resolve));
       const next = this.#sleepers.reduce<Sleeper | null>((first, each) => (first === null || each.at < first.at ? each : first), null);

@@ -1,4 +1,4 @@
-/** The hypervisor's interface over a simulated host: what libvirt would answer, in the time that it would take. */
+/** The hypervisor interface to a simulated host: it answers what libvirt would answer, in the time that libvirt would take. */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { DomainFacts, Hypervisor } from '../hypervisor.js';
@@ -40,12 +40,12 @@ import type { SimHost } from './host.js';
 const ORDER_MS = { min: 30, max: 70 };
 /** Time that a forced refresh takes [M: two calls of 2 ms, and 20 ms that the addon waits for the figures]. */
 const REFRESH_MS = 25;
-/** What has not come after so long is late, and not waited for: the list where guests are known, calls on one guest (native/patience.h). */
+/** A call is late, and no longer waited for, after this time: the list if guests are known, and calls on one guest (native/patience.h). */
 const LATE_MS = 300;
-/** libvirt gives a job that waits for a stopped QEMU up after so long, with this virErrorNumber. */
+/** libvirt gives up a job that waits for a stopped QEMU after this time, with this virErrorNumber. */
 const JOB_MS = 30_000;
 const OPERATION_TIMEOUT = 68;
-/** Opening a connection to a daemon that hangs is given up after so long. */
+/** Opening a connection waits this long for a daemon that hangs. */
 const OPEN_MS = 4000;
 /** The simulated wall clock at the start, ms since 1970. */
 const WALL_CLOCK = 1_700_000_000_000;
@@ -79,10 +79,10 @@ class Connection implements Hypervisor {
   readonly #deaf: () => void;
   #alive = true;
   #identities: readonly GuestIdentity[] = [];
-  /** There has been a list, and the last one is late. */
+  /** Whether a list has ever come back, and whether the last one was late. */
   #listed = false;
   #listLate = false;
-  /** Calls that a stopped QEMU does not answer: when they were made, by guest. */
+  /** Calls that a stopped QEMU has not answered: when each was made, by guest UUID. */
   #asked = new Map<string, number>();
 
   constructor(host: SimHost, clock: SimClock) {
@@ -104,8 +104,8 @@ class Connection implements Hypervisor {
   }
 
   /**
-   * The guests are found by a list, which waits for the lock of one that is being torn down [M]. Once it is late those that are known are read
-   * without it, and events tell of the others.
+   * libvirt finds the guests by listing them. The list waits for the lock of a guest that is being torn down [M]. Once the list is late,
+   * known guests are read without it, and events announce the others.
    */
   async #list(deadlineMs: number): Promise<void> {
     if (this.#host.listsWait && !this.#listed) {
@@ -141,7 +141,7 @@ class Connection implements Hypervisor {
       if (status === READ && reads.includes(guest.uuid)) figures[at + READS] = Math.floor(guest.diskReads);
       if (refreshed.includes(guest)) figures[at + REFRESHED] = 0;
     });
-    // The others have been read long before one that hangs is given up.
+    // The other guests are read long before the call on a hung guest is given up.
     if (missed.size > 0) await this.#clock.sleep(Math.min(LATE_MS, deadlineMs)).done;
     return { guests: this.#identities, figures };
   };
@@ -162,7 +162,7 @@ class Connection implements Hypervisor {
 
   readonly setMemory = async (moves: readonly { uuid: string; kib: number }[], { deadlineMs }: Deadline) => {
     if (this.#host.daemon === 'hung' && this.#alive) {
-      // What becomes of calls that a hanging daemon has taken nobody knows: here, some are carried out once it is back.
+      // The outcome of calls that a hung daemon has accepted is unknown. Here, some are carried out once the daemon no longer hangs.
       await this.#clock.sleep(deadlineMs).done;
       return moves.map(({ uuid, kib }) => {
         if (uniformInt(this.#random, 0, 1) === 1)
@@ -276,7 +276,7 @@ function rowOf(guest: SimGuest, at: number): number[] {
   return row;
 }
 
-/** Why its balloon frees nothing, in the words of libvirt/describe.ts. */
+/** Why the guest's balloon frees no memory, in the words of libvirt/describe.ts. */
 function obstaclesOf({ spec, pinned }: SimGuest): string[] {
   return [
     ...(spec.backing === 'hugetlb' ? ['hugepages'] : []),

@@ -1,17 +1,17 @@
-/** Lets the events of a scenario happen on a simulated host. */
+/** Applies the events of a scenario to a simulated host. */
 import { MiB } from '../common/units.js';
 import { SimHost } from './host.js';
 import type { Event, Scenario } from './scenario.js';
 
-/** The rival samples so often, ms, and moves by so much, KiB: the coordinator that people write in the shell (bench/contenders/coordinator.sh). */
+/** The rival's interval, ms, step and floor, KiB: those of a coordinator that people write in shell (bench/contenders/coordinator.sh). */
 const RIVAL_MS = 2000;
 const RIVAL_STEP = 100 * MiB;
 const RIVAL_FLOOR = 256 * MiB;
 
 /**
- * A scenario's host, with the guests that are there from the start, and with all that befalls it on its calendar.
+ * Creates a scenario's host with the guests that run from the start, and schedules the scenario's events.
  *
- * @param disturb is called with each event
+ * @param disturb called whenever an event begins or ends, or a guest starts or stops
  */
 export function stage(scenario: Scenario, disturb: () => void): SimHost {
   const { seed, memory: total, used, arc, arcMinimum, hugePages, cgroup, guests } = scenario;
@@ -38,7 +38,7 @@ function schedule(host: SimHost, { guests, events }: Scenario, disturb: () => vo
   }
 }
 
-/** Guests may be gone by the time that something would befall them. */
+/** Does nothing if the guest is gone by the time of its event. */
 function onGuest(host: SimHost, name: string, what: (guest: ReturnType<SimHost['guest']>) => unknown): void {
   const guest = host.guests.find(({ spec }) => spec.name === name);
   if (guest !== undefined) what(guest);
@@ -76,7 +76,7 @@ function happening(host: SimHost, event: Event): Happening {
     case 'stick':
       return flag('stuck');
     case 'migrate':
-      // It goes through: the guest is elsewhere then.
+      // The migration succeeds: the guest then runs on another host.
       return { begin: flag('migrating').begin, end: guest(() => host.stop(name)) };
     case 'kill':
       return { begin: guest(() => host.stop(name)), end: nothing };
@@ -98,7 +98,7 @@ function happening(host: SimHost, event: Event): Happening {
         end: nothing,
       };
     case 'unload':
-      // What is stopped unloads nothing.
+      // A paused or hung guest cannot unload its driver.
       return { begin: guest((it) => !it.hung && !it.paused && it.unload()), end: nothing };
     case 'set':
       return { begin: guest((it) => host.set(name, Math.min(size, it.spec.maximum))), end: nothing };
@@ -148,12 +148,12 @@ function happening(host: SimHost, event: Event): Happening {
   }
 }
 
-/** What a second coordinator does to a guest: more where little is unused, less where much is. */
+/** A move of a second coordinator: it grows a guest with little unused memory, and shrinks a guest with much. */
 function rival(host: SimHost, name: string): void {
   const guest = host.guest(name);
   const { figures, spec, actual, hung } = guest;
   if (hung || host.daemon !== 'up') return;
-  // It sees to its figures, where nobody else does.
+  // The rival sets a stats period if nobody else has.
   if (guest.period === 0) guest.setPeriod(RIVAL_MS / 1000);
   if (figures === null) return;
   const target =

@@ -1,4 +1,4 @@
-/** What a simulated guest reports of itself: the truth, part of it, in figures of another kind, or nonsense. KiB. */
+/** What a simulated guest reports about itself: the truth, part of it, figures of another kind, or nonsense. KiB. */
 import { GiB } from '../common/units.js';
 
 /** How a guest reports: see docs/simulator.md. */
@@ -18,7 +18,7 @@ export const FIGURES = [
 ] as const;
 export type FiguresKind = (typeof FIGURES)[number];
 
-/** What the guest last answered, as it is. */
+/** The guest's true figures when it last answered. */
 export interface Figures {
   readonly unused: number;
   readonly usable: number;
@@ -33,28 +33,28 @@ export interface Figures {
   readonly clockSet: number;
 }
 
-/** The figures as they come out of libvirt; NaN = not reported. */
+/** The figures as libvirt shows them; NaN = not reported. */
 export interface Reported extends Omit<Figures, 'at' | 'clockSet'> {
   readonly minorFault: number;
 }
 
 /** Old drivers report bytes in 32 bits: no figure is above this. */
 const CAP_32 = 4 * GiB - 4;
-/** Counters of 32 bits go on from 0 here. */
+/** Counters of 32 bits wrap to 0 here. */
 const WRAP_32 = 2 ** 32;
-/** A guest whose counters wrap has counted so much before the simulation ... */
+/** If a guest's counters wrap, they start at this value ... */
 const BEFORE_WRAP = WRAP_32 - 2_000_000;
-/** ... and counts so many minor faults a second: the first wrap comes after 40 s. */
+/** ... and the guest has this many minor faults a second: the first wrap comes after 40 s. */
 const MINOR_FAULTS = 50_000;
-/** A counter that is a rate shows up to so many a second in a guest that does nothing special. */
+/** Where counters are rates, an ordinary guest shows fewer major faults a second than this, and a hundred times as many minor faults. */
 const USUAL_RATE = 40;
 
-/** True where what a guest reports cannot be used to know what it needs. */
+/** True: the guest's figures do not tell what it needs. */
 export function isNonsense(kind: FiguresKind = 'honest'): boolean {
   return ['none', 'zero', 'negative', 'huge', 'nan', 'greedy'].includes(kind);
 }
 
-/** @param before what it answered the time before: a rate is the difference */
+/** @param before the guest's previous answer: rates are computed from the difference */
 export function reported(kind: FiguresKind | undefined, figures: Figures, before: Figures | null): Reported {
   const { unused, usable, available, caches, swapIn, swapOut, majorFault, at } = figures;
   const honest: Reported = { unused, usable, available, caches, swapIn, swapOut, majorFault, minorFault: Math.floor(at / 10) };
@@ -69,7 +69,7 @@ export function reported(kind: FiguresKind | undefined, figures: Figures, before
     case 'nan':
       return all(Number.NaN);
     case 'greedy':
-      // Always nearly out of memory, whatever it has.
+      // The guest claims to be nearly out of memory, whatever it has.
       return { ...honest, unused: 1024, usable: 1024 };
     case 'win32': {
       const capped = (value: number) => Math.min(value, CAP_32);
@@ -97,7 +97,7 @@ export function reported(kind: FiguresKind | undefined, figures: Figures, before
   }
 }
 
-/** Something else at each answer, the same in each run. */
+/** A different value at each answer, and the same values in each run. */
 function wobble(at: number): number {
   return (Math.imul(Math.floor(at / 10) + 1, 0x9e3779b1) >>> 8) % USUAL_RATE;
 }

@@ -3,87 +3,87 @@ import { MiB } from '../common/units.js';
 import type { Figures, FiguresKind } from './figures.js';
 import type { Workload } from './workload.js';
 
-/** A simulated guest. Sizes KiB, times ms, rates KiB/s. */
+/** Definition of a simulated guest. Sizes KiB, times ms, rates KiB/s. */
 export interface GuestSpec {
   readonly name: string;
   readonly maximum: number;
   /** Balloon size and target at the start; `maximum` by default. */
   readonly current?: number;
-  /** Memory in use, its kernel's share included; what is over `base` is a program's, which the OOM killer takes. */
+  /** Memory in use, including the kernel's own. What exceeds `base` belongs to a program that the OOM killer can kill. */
   readonly uses: Workload;
-  /** What is left in use when its program is killed; half of what was used by default. */
+  /** Memory still in use after that program is killed; by default half of what was used. */
   readonly base?: number;
-  /** Files in memory: nothing gives them back but their owner, and the balloon cannot take them. */
+  /** Files in tmpfs: only their owner can free them, and the balloon cannot take them. */
   readonly tmpfs?: Workload;
-  /** Page cache that the guest fills where memory is free: counts as spare. */
+  /** Page cache that the guest fills while it has free memory. It counts as spare. */
   readonly cache?: Workload;
-  /** Page cache that its work reads again and again: what of it is not in memory is read from disk. */
+  /** Page cache that the guest's workload reads again and again. What is not in memory is read from disk. */
   readonly hot?: number;
-  /** When that work begins, on the guest's clock; at once by default. */
+  /** When that workload begins, on the guest's clock; at once by default. */
   readonly hotFrom?: number;
-  /** True: the work reads it through mappings, so that what is missing makes major faults too. */
+  /** True: the workload reads that cache through mappings, so missing pages cause major faults too. */
   readonly mapped?: boolean;
-  /** Rate at which it reads from disk what it never reads again, and keeps nothing of it. */
+  /** Rate at which the guest reads from disk what it never reads again and does not keep in memory. */
   readonly streams?: number;
-  /** Size of its swap. */
+  /** Size of the guest's swap space. */
   readonly swap?: number;
-  /** MemTotal is the balloon's size less this; 69 MiB for a guest of 2 GiB [M]. */
+  /** MemTotal is the balloon's size less this; 69 MiB by default [M: a guest of 2 GiB]. */
   readonly kernel?: number;
-  /** Speed at which the balloon takes; 500 MiB/s by default [M: 400 to 600]. It gives back twice as fast [M: above 1 GiB/s]. */
+  /** Speed at which the balloon inflates; 500 MiB/s by default [M: 400 to 600]. It deflates twice as fast [M: above 1 GiB/s]. */
   readonly speed?: number;
-  /** Its balloon cannot push it below this size, however often it tries. */
+  /** The balloon cannot shrink the guest below this size, however often it tries. */
   readonly limit?: number;
-  /** Part of the time that its virtual CPU runs beside what taking memory into use costs it; 0.3 % by default [M: an idle guest]. */
+  /** Fraction of the time that the virtual CPU runs, besides the cost of taking memory into use; 0.3 % by default [M: an idle guest]. */
   readonly load?: number;
   readonly autodeflate?: boolean;
   /** False: no balloon driver answers. */
   readonly driver?: boolean;
-  /** What it reports of itself, where that is not the whole truth. */
+  /** What the guest reports about itself, if that is not the whole truth. */
   readonly figures?: FiguresKind;
   /**
-   * What its memory is made of, where it is not anonymous: pages of the host's huge page pool (in neither RSS nor available memory), or
-   * of a file (in both).
+   * What backs the guest's memory if it is not anonymous: the host's huge page pool (its pages are in neither RSS nor available memory),
+   * or a file (its pages are in both).
    */
   readonly backing?: 'hugetlb' | 'file';
-  /** Size of an NVDIMM: counted by libvirt's maximum, not by the balloon. */
+  /** Size of an NVDIMM. libvirt's maximum includes it, the balloon's size does not. */
   readonly nvdimm?: number;
-  /** Size of a virtio-mem device: counted by libvirt's maximum. Half of it is plugged, and the guest has that beside its balloon. */
+  /** Size of a virtio-mem device. libvirt's maximum includes it. Half of it is plugged: the guest has that half on top of its balloon. */
   readonly virtioMem?: number;
   /** Resident memory at which QEMU is killed. */
   readonly hardLimit?: number;
-  /** Its balloon does not go above this size, which nobody is told. */
+  /** The balloon does not grow the guest above this size, and nothing reports that. */
   readonly most?: number;
 }
 
-/** MemAvailable is this much under MemFree: the watermarks [M: 100 MiB unused are some 31 MiB usable]. */
+/** The watermarks make MemAvailable this much less than MemFree [M: 100 MiB unused are some 31 MiB usable]. */
 const WATERMARK = 69 * MiB;
 /**
- * What Linux keeps of the memory that it was given in lists for each CPU, up to its low watermark, in no figure of its own, and uses first [M:
- * 50 MiB of a guest of 2 GiB with one CPU]. The low watermark is a sixteenth of a small guest.
+ * Memory that Linux was given and keeps in its per-CPU lists, up to its low watermark. No figure includes it, and Linux uses it first
+ * [M: 50 MiB of a guest of 2 GiB with one CPU]. In a small guest, the low watermark is a sixteenth of the guest's maximum.
  */
 const UNCOUNTED = 50 * MiB;
 const UNCOUNTED_FRACTION = 1 / 16;
-/** Memory that a CPU takes into use, KiB a ms: 2 GiB/s. */
+/** Rate at which a CPU takes memory into use, KiB per ms: 2 GiB/s. */
 const CLEARING_SPEED = (2 * 1024 * MiB) / 1000;
-/** Memory of QEMU itself: what the policy takes it for where it cannot see it. */
+/** Memory of QEMU itself: the figure that the policy assumes if it cannot measure it. */
 export const OVERHEAD = 48 * MiB;
 /** Rate of swapping. */
 const SWAP_RATE = 100 * MiB;
-/** Major faults a second of work that has none of its hot page cache, where it is mapped. */
+/** Major faults a second of a workload with mapped hot page cache, if none of it is in memory. */
 const MOST_FAULTS = 2000;
-/** Rates at which work reads its hot page cache: from memory, and from a disk [M: 1,000 MiB in 1.7 s, and at 80 MiB/s]. */
+/** Rates at which a workload reads its hot page cache: from memory, and from disk [M: 1,000 MiB in 1.7 s, and at 80 MiB/s]. */
 const CACHED_RATE = 600 * MiB;
 export const DISK_RATE = 80 * MiB;
-/** Part of the time that its virtual CPU runs for such work. Chosen. */
+/** Fraction of the time that the virtual CPU runs for such a workload. Chosen. */
 const READING_LOAD = 0.2;
-/** From a reboot until the balloon driver is there: till then the guest holds its maximum, and libvirt shows the figures from before [M]. */
+/** From a reboot until the balloon driver is loaded. Until then the guest holds its maximum, and libvirt shows the old figures [M]. */
 const REBOOT_MS = 4500;
-/** [M: 400 to 600 MiB/s] */
+/** Default speed at which a balloon inflates [M: 400 to 600 MiB/s]. */
 export const BALLOON_SPEED = 500 * MiB;
-/** From the start of a guest until its balloon driver is there. */
+/** From the start of a guest until its balloon driver is loaded. */
 export const BOOT_MS = 5000;
 
-/** What ended a guest, or a program of it: the guest's own kernel, the host that is out of memory, or its hard limit. */
+/** What killed a guest, or one of its programs: the guest's own kernel, a host that is out of memory, or the guest's hard limit. */
 export type Killer = 'guest' | 'host' | 'limit';
 
 export class SimGuest {
@@ -94,66 +94,66 @@ export class SimGuest {
   target: number;
   /** Seconds; 0 = off. */
   period = 0;
-  /** How far the host's wall clock was set, ms. */
+  /** By how much the host's wall clock was set, ms. */
   clockSet = 0;
   paused = false;
-  /** True: in distress, its balloon driver answers nothing and moves nothing. */
+  /** True: the guest is in distress. Its driver reports no figures and does not move the balloon. */
   frozen = false;
-  /** True: the balloon does not move, though figures come. */
+  /** True: the balloon does not move, although the guest reports figures. */
   stuck = false;
   /** True: QEMU is stopped and answers no call. */
   hung = false;
-  /** True: it is being migrated, libvirt stores no target. */
+  /** True: the guest is being migrated, and libvirt stores no target. */
   migrating = false;
-  /** True: a device pins all its memory. */
+  /** True: a device pins all of the guest's memory. */
   pinned = false;
-  /** True: it was rebooted, and may have come back without a driver. */
+  /** True: the guest has been rebooted, and may have come back without a balloon driver. */
   rebooted = false;
-  /** True: the driver was taken out; the guest has its maximum. */
+  /** True: the balloon driver was unloaded, and the guest has its maximum. */
   unloaded = false;
   figures: Figures | null = null;
-  /** The answer before that. */
+  /** The answer before `figures`. */
   earlier: Figures | null = null;
-  /** Times that the guest ran out of memory and what its program held is gone, or that QEMU was killed. */
+  /** How often the guest ran out of memory and lost its program, or QEMU was killed. */
   kills = 0;
   onKill: () => void = () => {};
-  /** When its balloon last gave memory back by itself, ms of the host's clock. */
+  /** When the balloon last deflated by itself (autodeflate), ms on the host's clock. */
   deflatedAt = Number.NEGATIVE_INFINITY;
-  /** The least that it had, by its definition or somebody else's word, KiB. */
+  /** The smallest size that the guest's definition, or anybody but the coordinator, has set, KiB. */
   leastHad: number;
-  /** Lowest spare seen, KiB. */
+  /** Lowest spare memory so far, KiB. */
   leastSpare = Number.POSITIVE_INFINITY;
-  /** Time that its virtual CPU has run, ms. */
+  /** How long the virtual CPU has run, ms. */
   cpu = 0;
   swapIn = 0;
   swapOut = 0;
   majorFault = 0;
-  /** What it has read from its disks. */
+  /** How much the guest has read from its disks, KiB. */
   diskReads = 0;
-  /** Hot page cache that is in memory. */
+  /** How much of the hot page cache is in memory. */
   #warm = 0;
   #swapped = 0;
   #killed = 0;
   #overBefore = 0;
   #dead = false;
   #panicked = false;
-  /** What lay in tmpfs when it was rebooted. */
+  /** Files in tmpfs that a reboot has lost. */
   #lost = 0;
-  /** What its programs would hold, its tmpfs and its page cache would have, were there room: at its clock. */
+  /** What programs, tmpfs and page cache would hold now, on the guest's clock, if there were room. */
   #wanted = { uses: 0, tmpfs: 0, cache: 0 };
   #used = 0;
-  /** Its page cache, and what it uses. */
+  /** Memory in use plus page cache. */
   #occupied = 0;
   #touched = 0;
-  /** What it was given, has not touched and does not count as free. */
+  /** Memory that the guest was given, has not touched and does not count as free. */
   #uncounted = 0;
-  /** The guest's own clock stands while it is paused. */
+  /** The guest's own clock, which stops while the guest is paused or hangs. */
   #clock: number;
   #at: number;
-  /** On the guest's clock: when its driver is there. */
+  /** When the balloon driver is loaded, on the guest's clock. */
   #bootedAt: number;
   #nextFigures = Number.POSITIVE_INFINITY;
-  /** The balloon gave memory back by itself: it rests until it is told something. */
+  /** True: the balloon has deflated by itself. It ignores its target until a new one is set. */
   #rests = false;
 
   constructor(spec: GuestSpec, uuid: string, id: number, at: number, bootMs = 0) {
@@ -169,7 +169,7 @@ export class SimGuest {
     this.#used = this.used;
     if (bootMs === 0) this.#warm = Math.min(this.#hot, Math.max(0, this.size - this.#used));
     this.#occupied = this.#used + this.#cached();
-    // One that boots has touched nothing yet.
+    // A guest that boots has touched no memory yet.
     this.#touched = bootMs > 0 ? 0 : this.#used;
   }
 
@@ -177,52 +177,52 @@ export class SimGuest {
     return Math.max(0, this.#wanted.uses - this.#killed - this.#swapped) + this.#files;
   }
 
-  /** What it has swapped out. */
+  /** Memory that is swapped out now. */
   get swapped(): number {
     return this.#swapped;
   }
 
-  /** How fast its balloon gives, KiB/s; it takes twice as fast. */
+  /** How fast the balloon inflates, KiB/s. It deflates twice as fast. */
   get speed(): number {
     return this.spec.speed ?? BALLOON_SPEED;
   }
 
-  /** What virtio-mem adds to its balloon. */
+  /** Memory that virtio-mem adds to the balloon's size. */
   get plugged(): number {
     return (this.spec.virtioMem ?? 0) / 2;
   }
 
-  /** Memory that libvirt's maximum counts and the balloon does not. */
+  /** Memory that libvirt's maximum includes and the balloon's size does not. */
   get deviceMemory(): number {
     return (this.spec.nvdimm ?? 0) + (this.spec.virtioMem ?? 0);
   }
 
-  /** True while no driver has its hand on the balloon, so that the guest may hold its maximum. */
+  /** True while no driver controls the balloon, so the guest may hold its maximum. */
   get unballooned(): boolean {
     return this.spec.driver === false || this.unloaded || this.#clock < this.#bootedAt;
   }
 
-  /** The most that it can hold by what is set now. */
+  /** The most memory that the guest can hold until a new target is set. */
   get charge(): number {
     return this.unballooned || this.pinned ? this.spec.maximum : Math.max(this.target, this.actual);
   }
 
-  /** Memory of its own that it has touched and the balloon has not taken, wherever its pages are. */
+  /** Memory that the guest has touched and the balloon has not taken, whatever backs it; all of it if a device pins it. */
   get held(): number {
     return this.pinned ? this.spec.maximum : this.#touched;
   }
 
-  /** What it can still take without anybody giving it more. */
+  /** Memory that the guest can still take without being given more. */
   get mayTake(): number {
     return this.spec.backing === 'hugetlb' ? 0 : Math.max(0, this.charge + this.plugged - this.held);
   }
 
-  /** Resident memory: what it holds, if not in huge pages, and the process itself. */
+  /** Resident memory: what the guest holds, unless it is in huge pages, plus QEMU itself. */
   get rss(): number {
     return (this.spec.backing === 'hugetlb' ? 0 : this.held) + OVERHEAD;
   }
 
-  /** Part of it that is pages of a file. */
+  /** The part of `rss` that is file pages. */
   get rssFile(): number {
     return this.spec.backing === 'file' ? this.held : 0;
   }
@@ -233,12 +233,12 @@ export class SimGuest {
   }
 
   setTarget(kib: number): void {
-    // QEMU takes no more than the guest's RAM for a target, though libvirt counts an NVDIMM into the maximum.
+    // QEMU limits a target to the guest's RAM, although libvirt's maximum includes an NVDIMM.
     this.target = Math.min(kib, this.spec.maximum);
     this.#rests = false;
   }
 
-  /** Starts anew inside the same QEMU: for a while libvirt shows what was there before. */
+  /** Reboots inside the same QEMU process. For a while, libvirt shows the old figures. */
   reboot(): void {
     this.rebooted = true;
     this.#bootedAt = this.#clock + REBOOT_MS;
@@ -252,13 +252,13 @@ export class SimGuest {
     this.#nextFigures = this.#bootedAt;
   }
 
-  /** The driver is taken out. */
+  /** Unloads the balloon driver. */
   unload(): void {
     this.unloaded = true;
     this.actual = this.spec.maximum;
   }
 
-  /** Lives until `at`. */
+  /** Advances the guest to `at`. */
   live(at: number): void {
     const elapsed = at - this.#at;
     this.#at = at;
@@ -266,7 +266,7 @@ export class SimGuest {
     const before = this.#clock;
     this.#clock += elapsed;
     this.#want();
-    // A program that was killed stays so until it would have given memory back: what is taken after that is another's.
+    // A killed program stays dead until it would have freed memory. Memory taken after that belongs to another program.
     const over = this.#over();
     if (over < this.#overBefore) this.#dead = false;
     this.#overBefore = over;
@@ -288,7 +288,7 @@ export class SimGuest {
     this.#nextFigures = this.#clock + this.period * 1000;
   }
 
-  /** Memory comes to be resident when it is first touched: of what was given last, which has grown by `given`, first. */
+  /** Memory becomes resident when it is first touched. The guest touches what it was given last first: `given` KiB since the last step. */
   #touch(elapsed: number, given: number): void {
     const { size, spec } = this;
     const most = spec.figures === 'windows' || spec.figures === 'win32' ? 0 : Math.min(UNCOUNTED, spec.maximum * UNCOUNTED_FRACTION);
@@ -301,14 +301,14 @@ export class SimGuest {
     this.#occupied = occupied;
   }
 
-  /** Takes new figures now. */
+  /** Makes the guest report new figures now. */
   answer(): void {
     if (this.paused || this.hung || this.frozen || this.unballooned || this.spec.figures === 'none') return;
     this.#want();
     const { autodeflate, figures, kernel = 69 * MiB, maximum } = this.spec;
     const free = Math.max(0, this.size - this.used - this.#uncounted);
     const caches = this.#cached();
-    // MemTotal stays where the driver takes memory away from the guest as any other program would.
+    // MemTotal does not change if the driver takes memory from the guest as any other program would.
     const total = (autodeflate === true || figures === 'windows' ? maximum : this.actual) + this.plugged - kernel;
     const available = Math.max(free, total);
     this.earlier = this.figures;
@@ -325,12 +325,12 @@ export class SimGuest {
     };
   }
 
-  /** What it really has: its maximum while no driver holds the balloon, whatever libvirt shows. */
+  /** What the guest really has: its maximum while it boots, whatever libvirt shows, and what virtio-mem has plugged. */
   get size(): number {
     return (this.#clock < this.#bootedAt ? this.spec.maximum : this.actual) + this.plugged;
   }
 
-  /** What lies in tmpfs. */
+  /** Files in tmpfs now. */
   get #files(): number {
     return this.#wanted.tmpfs - this.#lost;
   }
@@ -340,22 +340,22 @@ export class SimGuest {
     this.#wanted = { uses: uses(this.#clock), tmpfs: tmpfs?.(this.#clock) ?? 0, cache: cache?.(this.#clock) ?? 0 };
   }
 
-  /** What its program would hold, had it not been killed. */
+  /** Memory that the program would hold if it had not been killed. */
   #over(): number {
     return Math.max(0, this.#wanted.uses - (this.spec.base ?? 0));
   }
 
-  /** Page cache that its work reads now. */
+  /** Hot page cache that the workload reads now. */
   get #hot(): number {
     return this.#clock >= (this.spec.hotFrom ?? 0) ? (this.spec.hot ?? 0) : 0;
   }
 
-  /** Hot pages are the last that the kernel lets go. */
+  /** Page cache in memory. The kernel evicts hot pages last. */
   #cached(): number {
     return Math.min(Math.max(this.#wanted.cache, this.#warm), Math.max(0, this.size - this.used));
   }
 
-  /** Reads: what of its hot page cache is not in memory comes from disk, and is there until memory is short again. */
+  /** Reads from disk. Hot page cache that is missing is read, and stays in memory until memory is short again. */
   #read(elapsed: number): void {
     this.diskReads += ((this.spec.streams ?? 0) * elapsed) / 1000;
     const hot = this.#hot;
@@ -372,13 +372,13 @@ export class SimGuest {
   #moveBalloon(elapsed: number): void {
     if (this.#rests) return;
     const reach = (this.speed * elapsed) / 1000;
-    // It takes what is free, down to the last of it, and no more [M]; and never gives while it takes.
+    // The balloon takes all free memory but no more [M], and never gives memory back while it inflates.
     const least = Math.min(this.actual, Math.max(this.spec.limit ?? 0, this.used - this.plugged));
     const gap = Math.min(Math.max(this.target, least), Math.max(this.spec.most ?? this.target, this.actual)) - this.actual;
     this.actual += Math.max(-reach, Math.min(gap, 2 * reach));
   }
 
-  /** What it does where memory is short: the balloon gives back, it swaps, the kernel kills. */
+  /** What the guest does if memory is short: its balloon deflates, it swaps, its kernel kills. Once there is room, it swaps in. */
   #suffer(elapsed: number): void {
     const { swap = 0, autodeflate, maximum } = this.spec;
     const spare = this.size - this.used;
@@ -406,7 +406,7 @@ export class SimGuest {
     this.#dead = this.spec.base !== undefined;
     this.#killed = this.#dead ? this.#over() : this.#killed + this.used / 2;
     this.#swapped = 0;
-    // Nothing is left to kill.
+    // The kernel panics: nothing is left to kill.
     if (this.used > this.size) this.frozen = this.#panicked = true;
   }
 }

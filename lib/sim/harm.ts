@@ -1,8 +1,10 @@
 /**
- * Do no harm: nobody may fare worse than if nobody managed the host. Judged in truth, beside the same scenario unmanaged.
+ * Do no harm: no guest may fare worse than if nobody managed the host. The judge knows the true state of the host, and compares it with the
+ * same scenario unmanaged.
  *
- * Every judgement is about a guest, or a host, that could be helped: libvirt and the guest could be reached since it last had what it needs,
- * its balloon is as fast as `burst`, and it does not rise faster than `burst`; nor does anybody else where memory is not plainly there. Each exclusion below is a blind spot, so each has its reason.
+ * It judges only guests and hosts that could have been helped. The guest and libvirt must have been reachable since the guest last had
+ * what it needs. The balloon must be as fast as `burst`. The guest's use must not rise faster than `burst`. Unless memory is plainly
+ * available, neither must anybody else's. Each exclusion below is a blind spot, so each states its reason.
  */
 import { formatSize, GiB, MiB } from '../common/units.js';
 import type { Config } from '../config/config.js';
@@ -31,106 +33,106 @@ export const HARMS = {
   thrash: 'nobody swaps or faults more than unmanaged, while the host has its reserve and 1 GiB more',
   rereads: 'nobody reads from disk twice as much as unmanaged for more than 10 s of any minute, while nobody waits in need',
 } as const;
-/** A kind of harm that a guest, or the host, can come to. */
+/** A kind of harm to a guest, or to the host. */
 export type Harm = keyof typeof HARMS;
 
 /** Time between two judgements, ms. */
 const TICK_MS = 100;
-/** A rise is measured over so many ticks: one, and a second. */
+/** A rise is measured over one tick, and over this many, which are a second. */
 const RISE_TICKS = 10;
-/** What a guest's noise adds to a rise, KiB. */
+/** How much a guest's noise can add to a rise, KiB. */
 const RISE_SLACK = 4 * MiB;
-/** What the managed host must have above its reserve for a death in it to be the coordinator's doing. */
+/** What the managed host must have above its reserve for the coordinator to be blamed for a death on it. */
 const ROOM = GiB;
-/** Without extra samples a rise is seen a sweep later: for each second of the interval, KiB. */
+/** Without extra samples a rise is seen a sweep later. The host may then be left this much less for each second of the interval, KiB. */
 const SWEEPS_SLACK = 32 * MiB;
 /**
- * A host may be left so much less: what guests take between a sample and its moves, or what they took of late until donors can have given: a
- * tenth of a second until the next sample, and GIVEN_WITHIN.
+ * A host may be left this much less: guests take it between a sample and its moves. If it loses memory faster, it may be left less by what
+ * it loses until donors can have given: a tenth of a second until the next sample, and GIVEN_WITHIN.
  */
 const HOST_SLACK = 64 * MiB;
 const REACTION_MS = TICK_MS + GIVEN_WITHIN;
-/** Who lacks less is not short, KiB: a guest's noise, and the band within which nobody is moved. */
+/** A guest that lacks less than this is not short, KiB: a guest's noise, and the band within which no guest is moved. */
 const SHORT_BAND = 16 * MiB;
-/** A shortage that is younger is none yet, ms. */
+/** A shortage counts once it has lasted for this long, ms. */
 const SHORT_MS = 5000;
-/** Time to see that a guest answers again, beside one interval, ms. */
+/** Time to notice that a guest answers again, on top of one interval, ms. */
 const NOTICED_MS = 1200;
-/** A coordinator knows its guests so long after its first sample (two forced refreshes), ms. */
+/** A coordinator knows its guests this long after its first sample (two forced refreshes), ms. */
 const KNOWN_MS = 2000;
-/** A coordinator that lost its connection tries again at least so often (registry.ts: 30 s, and the pause before), ms. */
+/** A coordinator that lost its connection retries at least this often, ms (registry.ts: 30 s, and the pause before). */
 const RETRY_MS = 31_000;
-/** A balloon that somebody else has sent below what its guest uses takes so long to get there at most, ms. */
+/** If somebody else sets a target below what the guest uses, its balloon takes at most this long to get there, ms. */
 const CUT_MS = 10_000;
-/** A guest that stops answering holds up all others so long, once: a reading and an order wait for it until it is late, ms. */
+/** A guest that stops answering delays all others by this, once, ms: a reading and an order wait for it until they are late. */
 const HANG_MS = 700;
-/** Guests whose rise before the next sample is counted with: they do not all rise in the same second. */
+/** Number of guests that are assumed to rise before the next sample: they do not all rise in the same second. */
 const RISE_AT_ONCE = 3;
-/** A grant that has not shown in resident memory after so long never will, ms. */
+/** A grant that has not shown in resident memory after this time never will, ms. */
 const GRANT_MS = 10_000;
-/** Somebody else who moved a guest is expected to do so again for so long, ms. */
+/** After somebody else has moved a guest, they are expected to do so again for this long, ms. */
 const OTHER_MS = 60_000;
-/** Swap-in and major faults beyond those unmanaged that a probe may cost: faults of five seconds without any of its cache. */
+/** Swap-in and major faults that a probe may cost beyond those unmanaged: the faults of five seconds without any hot cache. */
 const MOST_SWAP_IN = 64 * MiB;
 const MOST_FAULTS = 10_000;
 /**
- * What a guest may read beyond twice what it reads unmanaged, KiB/s: a tenth of what its disk can. Who reads more for so long within so long is
- * harmed, ms.
+ * What a guest may read beyond twice what it reads unmanaged, KiB/s: a tenth of what its disk can deliver. A guest is harmed if it reads
+ * more for MOST_REREADING_MS within REREADING_WITHIN_MS.
  */
 const READS_SLACK = DISK_RATE / 10;
 const MOST_REREADING_MS = 10_000;
 const REREADING_WITHIN_MS = 60_000;
-/** Use that has grown by less since a shrink is the same: noise, KiB. */
+/** If use has grown by no more than this since a shrink, the growth is noise, KiB. */
 const SHRUNK_SLACK = 16 * MiB;
 
-/** How things stand with a guest. */
+/** What the judge knows about a guest. */
 interface Standing {
   readonly guest: SimGuest;
   readonly settings: SimSettings;
   readonly lives: boolean;
-  /** What it used at the last ticks, the latest first. */
+  /** What the guest used at the last ticks, latest first. */
   readonly used: number[];
-  /** It is not known to answer before this time. */
+  /** Before this time, the coordinator cannot know that the guest answers. */
   awayUntil: number;
   hung: boolean;
-  /** Could be helped: it had its need, and since then it could be reached and did not rise too fast. */
+  /** The guest could be helped: it had what it needs, and since then it was reachable and its use did not rise too fast. */
   sound: boolean;
-  /** Nor did anybody else: what they took so fast, others had no time to give. */
+  /** In addition, nobody else's use rose too fast: donors would have had no time to give that memory. */
   quiet: boolean;
-  /** Since when it has been short beside memory that it could have. */
+  /** Since when the guest has been short while there was memory that it could have; null if it is not. */
   shortSince: number | null;
-  /** Of what it suffered: what came while the host had no room for it. */
+  /** Swap-out and major faults that are not held against the coordinator, for instance because the host had no room. */
   excusedSwap: number;
   excusedFaults: number;
-  /** What it used when the coordinator last took memory from it. */
+  /** What the guest used when the coordinator last took memory from it. */
   usedAtShrink: number;
-  /** When its use last rose by RISING within a second. */
+  /** When the guest's use last rose by RISING within a second. */
   roseAt: number;
-  /** When somebody else set its size. */
+  /** When somebody else last set the guest's size. */
   setAt: number;
   swapOut: number;
   majorFault: number;
-  /** What it had read from disk at the last ticks, the latest first, and unmanaged. */
+  /** What the guest had read from disk at the last ticks, latest first, managed and unmanaged. */
   readonly reads: number[];
   readonly readsUnmanaged: number[];
-  /** When it read from disk far more than unmanaged. */
+  /** The ticks at which the guest read far more from disk than unmanaged. */
   rereads: number[];
-  /** What it reads for a reason that nobody could help, until it reads no more than unmanaged again. */
+  /** True: the guest reads more because it could not be helped. Stays true until it no longer reads far more than unmanaged. */
   excusedReads: boolean;
   readonly violated: Set<Harm>;
 }
 
-/** A growth that was ordered, and what the guest held then. */
+/** A growth that the coordinator ordered. */
 interface Grant {
   readonly guest: SimGuest;
   readonly at: number;
-  /** What of it has not shown yet, and what the guest held when that was noted. */
+  /** The part that has not shown yet in what the guest holds, and what the guest held when that was computed. */
   left: number;
   held: number;
 }
 
 export class HarmJudge {
-  /** Whether the condition of each was ever met, so that it could have been violated. */
+  /** For each kind of harm: whether its condition was ever met, so that it could have been violated. */
   readonly judged: Record<Harm, boolean>;
   readonly #host: SimHost;
   readonly #config: Config;
@@ -144,18 +146,18 @@ export class HarmJudge {
   #tickedAt = 0;
   #begun = false;
   #ownUse: number[] = [];
-  /** What was available at the last ticks, the latest first. */
+  /** What was available on the host at the last ticks, latest first. */
   #available: number[] = [];
-  /** Since when the coordinator has no connection; null once it has sampled again. */
+  /** Since when the daemon is back; Infinity while it is away; null once the coordinator has sampled again, or RETRY_MS are over. */
   #lostSince: number | null = 0;
   #awayUntil = 0;
   #otherAt = Number.NEGATIVE_INFINITY;
-  /** When somebody last lacked what it needs. */
+  /** When a guest last lacked what it needs. */
   #neededAt = Number.NEGATIVE_INFINITY;
-  /** Since when the host has room for whoever is in need. */
+  /** Since when the host has had ROOM above its reserve; Infinity while it does not. */
   #roomSince = 0;
   #hostSound = false;
-  /** When nobody had more than its critical spare. */
+  /** The last time that no guest could give memory. */
   #bareAt = Number.NEGATIVE_INFINITY;
   #hostShaken = false;
   #hostViolated = false;
@@ -172,30 +174,30 @@ export class HarmJudge {
     this.judged = { dies: this.#couldLiveUnmanaged, outlives: false, starves: false, host: false, thrash: false, rereads: false };
   }
 
-  /** The host had room for all as they stood, and so had the pool: a smaller one is an order to take from them. */
+  /** Unmanaged, no guest died, and the host and the pool had room for all. A smaller pool is an order to take memory from the guests. */
   get #couldLiveUnmanaged(): boolean {
     const { host, guests, withinPool } = this.#unmanaged;
     return withinPool && host.leastAvailable >= this.#reserve + HOST_SLACK && [...guests.values()].every(({ kills }) => kills === 0);
   }
 
-  /** The coordinator has sampled all guests. */
+  /** To be called when the coordinator has sampled all guests. */
   sampled(): void {
     if (this.#lostSince === null || this.#host.daemon !== 'up') return;
     this.#lostSince = null;
     this.#awayUntil = this.#host.now + KNOWN_MS;
   }
 
-  /** A target was stored. */
+  /** To be called when a target was stored. */
   stored({ guest, by, target, charge }: Stored): void {
     const { now } = this.#host;
     if (by === 'other') {
       this.#otherAt = now;
-      // What somebody else has just done the coordinator has yet to see.
+      // The coordinator has yet to see what somebody else has just done.
       const standing = this.#standings.get(guest);
       if (standing !== undefined) {
         standing.shortSince = null;
         standing.setAt = now;
-        // An order to take what it uses: its balloon is faster than anybody who would help.
+        // Such a target takes memory that the guest needs, and the balloon is faster than any help.
         if (guest.target < guest.used + LEAST_SPARE) standing.awayUntil = Math.max(standing.awayUntil, now + CUT_MS);
       }
     } else if (guest.target < target) this.#standingOf(guest).usedAtShrink = guest.used;
@@ -207,13 +209,13 @@ export class HarmJudge {
     const { now } = this.#host;
     const standing = this.#standings.get(guest);
     if (standing === undefined || this.#risesFast(standing)) return;
-    // Who dies because the host does need not have been moved, nor be one that can be.
+    // If the host is out of memory, the death counts even for a guest that was not moved or cannot be moved.
     if (by === 'host' ? !this.#hostSound : !standing.sound) return;
     const quiet = standing.quiet && !this.#anyoneRisesFast();
     const killer = { guest: 'runs out of memory', host: 'is killed by a host that ran out', limit: 'is killed at its hard limit' }[by];
     const left = `${formatSize(guest.used)} used of ${formatSize(guest.size)}, ${formatSize(this.#host.available)} available`;
     if (this.judged.dies && quiet) this.#report('dies', standing, `${killer}: ${left}`);
-    // Room that has just come, as where the host has killed somebody, nobody has seen yet.
+    // The coordinator cannot have seen room that has only just become free, for example because the host has killed a guest.
     if (standing.lives && now - this.#roomSince >= NOTICED_MS)
       this.#report('outlives', standing, `${killer}, and lives unmanaged: ${left}`);
   }
@@ -253,12 +255,12 @@ export class HarmJudge {
     this.#violate(harm, standing.guest, message);
   }
 
-  /** What the host has above its reserve, and the pool above the balloons. */
+  /** What the host has above its reserve, or the pool above the balloons, whichever is less. */
   get #room(): number {
     return Math.min(this.#host.available - this.#reserve, this.#pool - balloonsOf(this.#host, this.#settings));
   }
 
-  /** The coordinator cannot act: libvirt's daemon is away, or the coordinator has not come back to it yet. */
+  /** True: the coordinator cannot act: the daemon is away, the coordinator has yet to learn its guests, or a hung guest delays it. */
   #isAway(): boolean {
     const { now } = this.#host;
     if (this.#host.daemon !== 'up') this.#lostSince = Number.POSITIVE_INFINITY;
@@ -267,7 +269,7 @@ export class HarmJudge {
     return this.#lostSince !== null || now < this.#awayUntil;
   }
 
-  /** It takes memory faster than `burst`: nothing was promised for that. */
+  /** True: the guest takes memory faster than `burst`. Nothing is promised for that. */
   #risesFast({ guest, used }: Standing): boolean {
     return this.#isFast(used, guest.used);
   }
@@ -280,7 +282,7 @@ export class HarmJudge {
     return this.#hostRisesFast() || [...this.#standings.values()].some((standing) => this.#risesFast(standing));
   }
 
-  /** @param before what was used at the last ticks, the latest first */
+  /** @param before what was used at the last ticks, latest first */
   #isFast(before: readonly number[], used: number): boolean {
     const ms = this.#host.now - this.#tickedAt;
     return [0, RISE_TICKS - 1].some((back) => {
@@ -290,7 +292,7 @@ export class HarmJudge {
     });
   }
 
-  /** What is taken at once when a device pins a guest is nobody's growth either. */
+  /** What the host itself uses, with pinned guests: what a device pins at once is not the growth of a guest. */
   get #hostsOwn(): number {
     return this.#host.guests.reduce((sum, { pinned, held }) => (pinned ? sum + held : sum), this.#host.used);
   }
@@ -309,7 +311,7 @@ export class HarmJudge {
       guest,
       settings: this.#settings(guest),
       lives: this.#unmanaged.guests.get(guest.spec.name)?.kills === 0,
-      // What a guest that is started takes at once is a rise as well.
+      // What a guest takes at once when it is started is a rise too.
       used: this.#begun ? new Array<number>(RISE_TICKS).fill(0) : [],
       awayUntil: 0,
       hung: false,
@@ -340,23 +342,23 @@ export class HarmJudge {
     standing.hung = guest.hung;
     if (!isReachable(guest)) standing.awayUntil = now + Math.max(this.#config.intervalMs, 1000 * guest.period) + NOTICED_MS;
     if (!guest.unballooned && risenOf(standing) >= RISING) standing.roseAt = now;
-    // A slow balloon cannot bring in time what is given.
+    // With a slow balloon, the guest does not get in time what it is given.
     const slow = guest.speed < this.#config.burstKiBs;
     if (away || fast || slow || now < standing.awayUntil || isCapped(standing)) standing.sound = false;
     else if (lackOf(standing) <= SAME) standing.sound = true;
     standing.quiet = quiet && standing.sound && (standing.quiet || lackOf(standing) <= SAME);
   }
 
-  /** (d) Since it last had its reserve, could the host be kept from harm? */
+  /** (d) Is the host harmed, although it could have been helped since it last had its reserve? */
   #judgeHost(standings: readonly Standing[], away: boolean, quiet: boolean): void {
     const { available } = this.#host;
-    // After a rise that was too fast the host has what it needs once it can bear the rises that were counted with again.
+    // After a rise that was too fast, the host has recovered once it has its reserve and room for the rises that are assumed.
     if (!quiet) this.#hostShaken = true;
     else if (available >= this.#reserve + this.#risesOf(standings)) this.#hostShaken = false;
     if (away || this.#hostShaken) this.#hostSound = false;
     else if (available >= this.#reserve) this.#hostSound = true;
     this.judged.host ||= this.#hostSound;
-    // A host on which guests were killed has what they held. Here they live, and the reserve is there for that, up to a quarter of it.
+    // Guests that are killed unmanaged leave that host what they held. Here they live, and may use up to a quarter of `usual` for that.
     const saved = standings.reduce(
       (sum, { guest, lives }) => sum + (lives || guest.kills > 0 ? 0 : guest.used - (guest.spec.base ?? 0)),
       0,
@@ -367,10 +369,10 @@ export class HarmJudge {
     const slack =
       Math.max(HOST_SLACK, (lost * REACTION_MS) / 1000) +
       (this.#config.samplingBudget > 0 ? 0 : (SWEEPS_SLACK * this.#config.intervalMs) / 1000);
-    // Who lies of what he uses is given what he says he needs, and cannot be asked for any of it.
+    // A guest that lies about its use is given what it says it needs, and cannot be asked for any of it.
     const lied = standings.some(({ guest, settings }) => isNonsense(guest.spec.figures) && isControlled(guest, settings));
-    // Where nobody has had anything to give, nobody can help the host.
-    // Whom somebody else has just set is left alone for a while (rule 13).
+    // If no guest has had anything to give, the host cannot be helped.
+    // The coordinator leaves a guest alone for a while after somebody else has set it (rule 13).
     const left = (each: Standing) => this.#host.now - each.setAt < ADOPTED_INTERVALS * this.#config.intervalMs;
     if (!standings.some((each) => isControlled(each.guest, each.settings) && canGive(each) && !left(each))) this.#bareAt = this.#host.now;
     const bare = this.#host.now - this.#bareAt < this.#config.intervalMs + NOTICED_MS;
@@ -384,7 +386,7 @@ export class HarmJudge {
     );
   }
 
-  /** (c) Is somebody short who could be paid? */
+  /** (c) Is a guest short although there is memory for it? */
   #judgeShortage(standings: readonly Standing[]): void {
     const { now } = this.#host;
     const short = standings.filter((standing) => this.#mayBeShort(standing) && this.#lackSampled(standing) > SHORT_BAND);
@@ -409,14 +411,14 @@ export class HarmJudge {
     }
   }
 
-  /** Guests that are moved at all, by figures that can be believed, and that could be reached for long enough. */
+  /** True: the guest may be moved, its figures can be believed, it could be reached for long enough, and its balloon is fast enough. */
   #mayBeShort({ guest, settings, awayUntil }: Standing): boolean {
     const { spec } = guest;
     if (this.#lostSince !== null || this.#host.now < Math.max(awayUntil, this.#awayUntil)) return false;
     return isControlled(guest, settings) && !isNonsense(spec.figures) && guest.speed >= this.#config.burstKiBs;
   }
 
-  /** What it lacks by what it used at the last sample: nobody can know yet what it has taken since. */
+  /** What the guest lacks by its lowest use within the last interval: the coordinator cannot know yet what it has taken since. */
   #lackSampled(standing: Standing): number {
     const used = Math.min(standing.guest.used, ...standing.used.slice(0, this.#ticksOfInterval));
     return lackOf(standing, used);
@@ -426,14 +428,14 @@ export class HarmJudge {
     return Math.ceil(this.#config.intervalMs / TICK_MS) + 1;
   }
 
-  /** The host will soon lack memory, if it goes on losing it as at the worst of the last ticks: then donors are asked for more. */
+  /** True: the host will soon lack memory if it goes on losing it at the worst rate of the last ticks. Donors are then asked for more. */
   get isPressing(): boolean {
     const { available } = this.#host;
     const drops = this.#available.map((then, i) => then - (this.#available[i - 1] ?? available));
     return available - this.#reserve < (Math.max(0, ...drops) * BRISK_AHEAD) / TICK_MS;
   }
 
-  /** What is left for need, KiB. */
+  /** Memory that the host has left for guests in need, KiB. */
   get needRoom(): number {
     return this.#needRoom(this.#host.guests.map((guest) => this.#standingOf(guest)));
   }
@@ -442,19 +444,19 @@ export class HarmJudge {
     return this.#host.available - this.#reserve - this.#risesOf(standings) - this.#outstanding();
   }
 
-  /** What need may be paid from. */
+  /** Memory that guests in need can be given, KiB. */
   #payable(standings: readonly Standing[]): number {
     const { memAvailable, now } = this.#host;
     const room = this.#needRoom(standings);
-    // Another coordinator that is seen leaves half.
+    // While another coordinator is seen, need may use only half of the room.
     const share = now - this.#otherAt < OTHER_MS ? 1 / 2 : 1;
     return Math.min(share * room, memAvailable - LEAST_RESERVE, this.#pool - balloonsOf(this.#host, this.#settings));
   }
 
-  /** What guests can take before a coordinator reacts. */
+  /** Memory that guests can take before a coordinator reacts, KiB. */
   #risesOf(standings: readonly Standing[]): number {
     const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
-    // Those whose figures showed a rise of late are known to rise, however many; of the others a few may begin to.
+    // All guests whose figures showed a recent rise are taken to rise, however many they are. Of the others, a few may begin to.
     const shows = ({ guest, settings }: Standing) => isControlled(guest, settings) && !isNonsense(guest.spec.figures);
     const known = standings.filter((standing) => shows(standing) && this.#host.now - standing.roseAt < GRANT_MS);
     const rises = standings.filter((each) => !known.includes(each)).map((each) => Math.min(mayTake(each), reaction));
@@ -463,7 +465,7 @@ export class HarmJudge {
     return [...taken, ...few].reduce((sum, rise) => sum + rise, 0);
   }
 
-  /** Grants that have not shown in what the guests hold: what they take is of the oldest. */
+  /** Granted memory that has not shown yet in what the guests hold, KiB. What a guest takes counts for its oldest grant first. */
   #outstanding(): number {
     const taken = new Map<SimGuest, number>();
     let outstanding = 0;
@@ -478,16 +480,17 @@ export class HarmJudge {
     return outstanding;
   }
 
-  /** (f) What a guest suffers while there is room for it, beyond what it would suffer unmanaged. */
+  /** (f) Does a guest swap or fault more than unmanaged, although there is room for it? */
   #judgeThrashing(standing: Standing, outside: boolean): void {
     const { guest } = standing;
     const { spec, swapIn, swapOut, majorFault } = guest;
-    // A rival sets other sizes where it sees others: then the two hosts differ by more than the coordinator's doing.
+    // A rival sets other sizes if it sees other sizes: the two hosts then differ by more than the coordinator's moves.
     if ((spec.swap === undefined && spec.hot === undefined) || Number.isFinite(this.#otherAt)) return;
     if (outside) this.judged.thrash = true;
-    // What went out for want of room comes in again once there is some; nobody helps a guest that has its ceiling.
+    // What was swapped out for lack of room is swapped in once there is room. A guest that has its ceiling cannot be helped.
     if (!outside || guest.size >= standing.settings.ceiling - SAME) standing.excusedSwap += Math.max(0, swapOut - standing.swapOut);
-    // The cache that its own programs have taken since it last gave memory: how much cache a guest works in is a question of its own (rule 16).
+    // The guest's own programs have taken this cache since its last shrink. How much cache a guest works in is a separate question
+    // (rule 16).
     if (!outside || guest.used > standing.usedAtShrink + SHRUNK_SLACK)
       standing.excusedFaults += Math.max(0, majorFault - standing.majorFault);
     standing.swapOut = swapOut;
@@ -501,14 +504,14 @@ export class HarmJudge {
       this.#report('thrash', standing, `has had ${Math.round(faults)} major faults, ${Math.round(unmanaged.majorFaults)} unmanaged`);
   }
 
-  /** (g) What a guest reads from disk while there is room for its cache, beyond what it would read unmanaged. */
+  /** (g) Does a guest read far more from disk than unmanaged, although there is room for its cache? */
   #judgeReads(standing: Standing, outside: boolean): void {
     const { guest, reads, readsUnmanaged } = standing;
     const { spec, diskReads } = guest;
     if (spec.hot === undefined || Number.isFinite(this.#otherAt)) return;
     const { now } = this.#host;
     const unmanaged = this.#unmanaged.sufferedAt(spec.name, now).diskReads;
-    // What is known of the other host is of whole seconds: the most that it read in one of the last.
+    // The unmanaged host was recorded once a second: take its reads in the last second, or the mean of the last three if that is more.
     const second = diskReads - (reads[RISE_TICKS - 1] ?? diskReads);
     const there = Math.max(
       unmanaged - (readsUnmanaged[RISE_TICKS - 1] ?? unmanaged),
@@ -518,7 +521,7 @@ export class HarmJudge {
     remember(readsUnmanaged, unmanaged, 3 * RISE_TICKS);
     standing.rereads = standing.rereads.filter((at) => now - at < REREADING_WITHIN_MS);
     const rereads = second > 2 * there + READS_SLACK;
-    // Cache that was lost for want of room, or to a rise that was too fast, is read again once there is room for it.
+    // Cache that was lost for lack of room, or to a rise that was too fast, is read again once there is room for it.
     standing.excusedReads = rereads && (!outside || standing.excusedReads);
     if (outside) this.judged.rereads = true;
     if (!rereads || standing.excusedReads) return;
@@ -541,26 +544,29 @@ function isReachable({ hung, frozen, paused, migrating, stuck, unballooned, pinn
   return !(hung || frozen || paused || migrating || stuck || unballooned || pinned);
 }
 
-/** What it can still take as far as anybody can know: of one that is left alone nobody asks whether its driver came back from a reboot. */
+/**
+ * What a guest can still take, as far as the coordinator can know: it does not check whether the driver of a guest that it does not control
+ * came back after a reboot.
+ */
 function mayTake({ guest, settings }: Standing): number {
   if (isControlled(guest, settings) || !guest.rebooted || guest.spec.backing === 'hugetlb') return guest.mayTake;
   return Math.max(guest.mayTake, guest.spec.maximum + guest.plugged - guest.held);
 }
 
-/** The most that somebody else's word, or its balloon, lets it have. */
+/** The largest size that the guest's ceiling, its hard limit and its balloon allow. */
 function capOf({ guest: { spec, plugged }, settings }: Standing): number {
   const { most = Number.POSITIVE_INFINITY, hardLimit = Number.POSITIVE_INFINITY } = spec;
   return Math.min(settings.ceiling, most, hardLimit - OVERHEAD) + plugged;
 }
 
-/** It is as large as it may be, and that is less than its maximum: no coordinator can give it more. */
+/** True: the guest is as large as it may be, and that is less than its maximum. No coordinator can give it more. */
 function isCapped(standing: Standing): boolean {
   const { guest } = standing;
   const cap = capOf(standing);
   return cap < guest.spec.maximum + guest.plugged && guest.size >= cap - SAME;
 }
 
-/** It answers, and has more than its floor, and than its critical spare and what it takes until it could be helped. */
+/** True: the guest answers, and has more than its floor, and more than its use, its critical spare and what it takes before help comes. */
 function canGive(standing: Standing): boolean {
   const { guest, settings } = standing;
   if (!isReachable(guest)) return false;
@@ -568,16 +574,16 @@ function canGive(standing: Standing): boolean {
   return guest.size > Math.max(floorOf(settings, guest), guest.used + CRITICAL_SPARE + soon) + SHORT_BAND;
 }
 
-/** How much its use has risen within a second, KiB; 0 where it has fallen. */
+/** How much the guest's use has risen in the last second, KiB; 0 if it has fallen. */
 function risenOf({ guest, used }: Standing): number {
   return Math.max(0, guest.used - (used[RISE_TICKS - 1] ?? guest.used));
 }
 
-/** What a guest lacks of what it uses and the least spare, in truth. */
+/** How much the guest really lacks of its use plus the least spare, or of its cap, KiB; negative if it has more. */
 function lackOf(standing: Standing, used = standing.guest.used): number {
   const { guest, settings } = standing;
   const { size, figures } = guest;
-  // Who goes by MemFree counts the watermarks as spare too.
+  // A coordinator that goes by MemFree counts the watermarks as spare too.
   const watermarks = settings.signal === 'unused' && figures !== null ? Math.max(0, figures.unused - figures.usable) : 0;
   const need = used + Math.max(LEAST_SPARE, used * LEAST_SPARE_FRACTION) - watermarks;
   return Math.min(need, capOf(standing)) - size;

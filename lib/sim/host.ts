@@ -1,4 +1,4 @@
-/** A simulated host: guests, the memory that they share, and what befalls them. Memory is conserved. */
+/** A simulated host: its guests, the memory that they share, and the faults that hit them. Memory is conserved. */
 
 import type { Time } from '../common/time.js';
 import { GiB } from '../common/units.js';
@@ -7,39 +7,42 @@ import { SimClock } from './clock.js';
 import { connectTo } from './connection.js';
 import { BOOT_MS, type GuestSpec, type Killer, SimGuest } from './guest.js';
 
-/** Guests of this many have a UUID that RFC 4122 does not know: libvirt takes any 128 bits. */
+/** One guest in this many has a UUID that is not valid by RFC 4122: libvirt accepts any 128 bits. */
 const ODD_UUID_EACH = 3;
-/** ZFS gives its cache back at this rate, KiB a ms (1 GiB/s: slower than programs can take memory), where less than this part of the host is available. */
+/**
+ * ZFS gives its cache back at this rate, KiB per ms (1 GiB/s: slower than programs can take memory), while less than this fraction of the
+ * host's memory is free.
+ */
 const ARC_RATE = GiB / 1000;
 const ARC_PRESSURE = 1 / 32;
-/** A host that has had nothing left for so long kills, ms: until then the kernel tries to free something. */
+/** A host without any memory left kills after this time, ms. Until then its kernel tries to free memory. */
 const OUT_OF_MEMORY_MS = 1000;
 
 export interface HostSpec {
   readonly total: number;
-  /** What the host itself uses; nothing by default. */
+  /** Memory that the host itself uses; none by default. */
   readonly used?: number;
-  /** What ZFS caches, which is in nobody's available memory, and what of it ZFS keeps; none by default. */
+  /** ZFS's cache, which does not count as available memory, and how much of it ZFS keeps; none by default. */
   readonly arc?: number;
   readonly arcMinimum?: number;
-  /** Size of the pool of huge pages; none by default. */
+  /** Size of the huge page pool; none by default. */
   readonly hugePages?: number;
   /** Limit of the cgroup that all guests are in; none by default. */
   readonly cgroup?: number;
   readonly guests: readonly GuestSpec[];
-  /** Turns of the event loop before time passes (clock.ts). */
+  /** Turns of the event loop before time advances (clock.ts). */
   readonly turns?: number;
-  /** Of what is left to chance. */
+  /** Seed of all random choices; 1 by default. */
   readonly seed?: number;
 }
 
 /** libvirt's daemon: it answers, hangs, or is gone. */
 export type Daemon = 'up' | 'hung' | 'down';
 
-/** A target that has been stored, and what was before. KiB. */
+/** A target that libvirt has just stored, with the guest's previous target and charge. KiB. */
 export interface Stored {
   readonly guest: SimGuest;
-  /** `late`: by a call of the coordinator's that had not come back in time. */
+  /** `late`: a call of the coordinator that had not returned in time. */
   readonly by: 'coordinator' | 'late' | 'other';
   readonly target: number;
   readonly charge: number;
@@ -48,36 +51,36 @@ export interface Stored {
 export class SimHost {
   readonly total: number;
   readonly seed: number;
-  /** What the host itself uses. */
+  /** Memory that the host itself uses. */
   used: number;
-  /** What ZFS caches now. */
+  /** Size of ZFS's cache now. */
   arc: number;
   readonly arcMinimum: number;
   readonly hugePages: number;
   readonly guests: SimGuest[] = [];
-  /** Those and all that have gone, in the order of their starts. */
+  /** These guests and all that are gone, in the order of their starts. */
   readonly everyone: SimGuest[] = [];
-  /** Guests whose QEMU was killed because the host ran out of memory. */
+  /** Number of guests whose QEMU was killed because the host, or the guests' cgroup, ran out of memory. */
   kills = 0;
   pressure = false;
   daemon: Daemon = 'up';
-  /** True: the daemon answers no list of guests, though it answers calls on each of them. */
+  /** True: the daemon answers no list of guests, although it answers calls on each guest. */
   listsWait = false;
-  /** Called after every step of the guests' lives. */
+  /** Called after every step of the simulation. */
   onStep: (host: SimHost) => void = () => {};
   /** Called when a target has been stored. */
   onTarget: (stored: Stored) => void = () => {};
-  /** Called when a guest runs out of memory, or is killed by the host. */
+  /** Called when a guest runs out of memory, or its QEMU is killed. */
   onKill: (guest: SimGuest, by: Killer) => void = () => {};
   readonly time: Time;
   readonly connect: () => Promise<Hypervisor>;
   readonly #clock: SimClock;
   readonly #cgroup: number;
   #ids = 1;
-  /** Since when the host has had nothing left. */
+  /** Since when the host has had no memory left; null if it has some. */
   #outSince: number | null = null;
   #livedAt = 0;
-  /** How far the wall clock was set, ms. */
+  /** By how much the wall clock was set, ms. */
   #clockSet = 0;
   #listeners = new Set<(event: HypervisorEvent) => void>();
   #awaited: { readonly ready: () => boolean; readonly what: () => void }[] = [];
@@ -101,27 +104,27 @@ export class SimHost {
     return this.#clock.now();
   }
 
-  /** MemAvailable: what is neither the host's own nor a guest's. Pages of files count as available, those of guests as well. */
+  /** MemAvailable: memory that neither the host nor a guest holds. File pages count as available, even those of guests. */
   get memAvailable(): number {
     return this.#free + this.guests.reduce((sum, guest) => sum + guest.rssFile, 0);
   }
 
-  /** What the cgroup of the guests still takes, as a reader of its files would count; null where there is none. */
+  /** Room left in the guests' cgroup, as computed from its files; null if there is no cgroup. */
   get cgroupRoom(): number | null {
     if (!Number.isFinite(this.#cgroup)) return null;
     return this.#cgroup - this.guests.reduce((sum, guest) => sum + guest.rss - guest.rssFile, 0);
   }
 
   /**
-   * What guests can still get, in truth: what ZFS would give back included; what a guest has in a file is its own, since to take it is to
-   * stop the guest.
+   * Memory that guests can really still get. It includes what ZFS would give back. It does not include a guest's file pages: to take them
+   * is to stop the guest.
    */
   get available(): number {
     const held = this.#held;
     return Math.min(this.total - this.used - this.arcMinimum - this.hugePages - held, this.#cgroup - held);
   }
 
-  /** What can be had at once. */
+  /** Memory that is free at once, without waiting for ZFS; negative if there is too little. */
   get #free(): number {
     return this.total - this.used - this.arc - this.hugePages - this.#held;
   }
@@ -142,7 +145,7 @@ export class SimHost {
     return found;
   }
 
-  /** A guest that is there, or, with `boots`, one that is being started. */
+  /** Adds a guest: one that already runs or, with `boots`, one that is being started. */
   start(spec: GuestSpec, boots = false): SimGuest {
     const id = this.#ids++;
     const odd = id % ODD_UUID_EACH === 0;
@@ -162,7 +165,7 @@ export class SimHost {
     this.tell({ kind: 'stopped', uuid: guest.uuid, name });
   }
 
-  /** Somebody else sets a guest's memory. */
+  /** Sets a guest's memory as somebody other than the coordinator. */
   set(name: string, kib: number): void {
     this.store(this.guest(name), kib, 'other');
   }
@@ -174,13 +177,13 @@ export class SimHost {
     this.onTarget({ guest, by, target, charge });
   }
 
-  /** Sets the wall clock by so much, ms. */
+  /** Moves the wall clock by this much, ms. */
   setClock(by: number): void {
     this.#clockSet += by;
     for (const guest of this.guests) guest.clockSet = this.#clockSet;
   }
 
-  /** All connections of a daemon that ends are lost. */
+  /** Sets the daemon's state. When the daemon ends, all connections to it are lost. */
   setDaemon(daemon: Daemon): void {
     this.daemon = daemon;
     if (daemon === 'down') this.tell({ kind: 'closed', reason: 'the simulated daemon has ended' });
@@ -195,17 +198,17 @@ export class SimHost {
     for (const listener of [...this.#listeners]) listener(event);
   }
 
-  /** Has `what` done when `ms` have passed since the start. */
+  /** Calls `what` when `ms` have passed since the start. */
   at(ms: number, what: () => void): void {
     this.#clock.at(ms, what);
   }
 
-  /** Has `what` done as soon as `ready`. */
+  /** Calls `what` as soon as `ready` returns true. */
   once(ready: () => boolean, what: () => void): void {
     this.#awaited.push({ ready, what });
   }
 
-  /** Lets `ms` pass; whoever sleeps on `time` is woken when its moment comes. */
+  /** Lets `ms` pass, and wakes those who sleep on `time` when their time comes. */
   pass(ms: number): Promise<void> {
     return this.#clock.pass(ms);
   }
@@ -226,7 +229,10 @@ export class SimHost {
     this.onStep(this);
   }
 
-  /** Without memory the kernel ends the largest of the guests' processes, and libvirt the guest with it. */
+  /**
+   * Kills guests at their hard limit. If the host or the guests' cgroup is out of memory, the kernel kills the largest QEMU process, and
+   * libvirt ends its guest.
+   */
   #killWhereOut(): void {
     for (const guest of [...this.guests]) if (guest.rss >= (guest.spec.hardLimit ?? Number.POSITIVE_INFINITY)) this.#kill(guest, 'limit');
     const isOut = this.#free < 0 || this.#cgroup < this.#held;

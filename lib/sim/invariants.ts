@@ -1,6 +1,6 @@
 /**
- * What must hold in every simulation, checked against what is true of the simulated host, whatever the coordinator believes.
- * docs/reliability.md says what each is for.
+ * What must hold in every simulation. It is checked against the true state of the simulated host, not against the coordinator's beliefs.
+ * docs/simulator.md explains each invariant.
  */
 
 import { formatSize, GiB, MiB } from '../common/units.js';
@@ -25,92 +25,92 @@ export const INVARIANTS = {
   replay: 'the recording of every move gives the same move again, for the same reason',
   ...HARMS,
 } as const;
-/** A rule that a simulation judges. */
+/** A rule that a simulation checks. */
 export type Invariant = keyof typeof INVARIANTS;
 
 /** A rule that did not hold. */
 export interface Violation {
   readonly invariant: Invariant;
-  /** Ms of the simulation. */
+  /** Simulated time, ms. */
   readonly at: number;
   readonly guest: string | null;
   readonly message: string;
 }
 
-/** What a coordinator cannot know yet of a disturbance: it has one interval and the time of a call to see it. */
+/** Time in which a coordinator cannot know of a disturbance yet, ms: it has one interval and the time of a call to notice it. */
 const NOTICED_MS = 1000;
-/** What lies between the coordinator's reading and its order: calls of up to 70 ms, and one step of the simulation. */
+/** Time between the coordinator's reading and its order, ms: calls of up to 70 ms, and one step of the simulation. */
 const CALL_MS = 200;
-/** A call that does not come back holds the coordinator for so long. */
+/** A call that does not return holds up the coordinator for this long, ms. */
 const DEADLINE_MS = 2000;
 /** Rounding of a step of the simulation, KiB. */
 const GRAIN = 4;
-/** Rise of others that is still taken for rest while one guest bursts, KiB/s. */
+/** While one guest bursts, the others count as idle if their use rises by no more than this in all, KiB/s. */
 const OTHERS_RISE = 4 * MiB;
-/** For so long at the end targets must not travel more than twice what a guest is grown for, to and fro together, ms. */
+/** In this time at the end, no target may travel more than twice GROW_BAND, up and down together, ms. */
 const REST_MS = 20_000;
 
-/** What a guest gives in so long is compared with the pace, ms: the pace allows one second's worth at once on top. */
+/** What a guest gives within this time is compared with the pace, ms. On top of that, the pace allows one second's worth at once. */
 const PACED_MS = 2000;
 
-/** What the coordinator may take rises for larger than they are, KiB: then it hurries with less reason. */
+/** By how much the coordinator may overestimate rises, KiB. It then hurries earlier than it must. */
 const NEED_SLACK = GiB;
 
-/** What guests did is remembered for so long: a burst, and the age of the figures before it. */
+/** The guests' history is kept for this long, ms: a burst, and the age of the figures before it. */
 const MEMORY_MS = BURST_LASTS + 6000;
 
 interface Shown {
   readonly at: number;
-  /** By guest: KiB/s, and when the figures were taken that it was computed from. */
+  /** By guest UUID: the burst, KiB/s, and when the figures that it was computed from were taken. */
   readonly bursts: ReadonlyMap<string, { readonly rate: number; readonly takenAt: number }>;
 }
 
-/** A coordinator's order, and how things stood. */
+/** An order of the coordinator, and the state of the guest when it was stored. */
 interface Ordered {
   readonly stored: Stored;
   readonly at: number;
-  /** The target that was ordered: somebody else may have set another since. */
+  /** The target that was ordered. Somebody else may have set another since. */
   readonly to: number;
   readonly actual: number;
-  /** When the guest had last answered, and when it had last been given a target by the coordinator. */
+  /** When the guest had last answered, and when the coordinator had last set its target. */
   readonly figuresAt: number;
   readonly before: number;
-  /** Least that it had used since the figures that the order was thought of with. */
+  /** The guest's lowest use since the figures that the order was planned with. */
   readonly used: number;
-  /** Its target was not known: somebody else had set it since, or a call that was given up. */
+  /** True: the coordinator did not know the guest's target. Somebody else, or a call that was given up, had set it since. */
   readonly foreign: boolean;
 }
 
-/** What a guest used and held at a time. */
+/** A guest's use and balloon size at a time. */
 interface Past {
   readonly at: number;
   readonly used: number;
   readonly actual: number;
-  /** When it had last answered. */
+  /** When the guest had last answered. */
   readonly answeredAt: number;
 }
 
 export class Invariants {
   readonly violations: Violation[] = [];
-  /** From when on the targets must be at rest, ms; Infinity where that never comes. */
+  /** When the targets must have come to rest, ms; Infinity if they never do. */
   readonly #restAt: number;
   readonly #host: SimHost;
   readonly #config: Config;
   readonly #settingsOf: (spec: GuestSpec) => SimSettings;
   readonly harm: HarmJudge;
-  /** When something last happened that was not the coordinator's doing. */
+  /** When something last happened that the coordinator did not cause. */
   #disturbedAt = 0;
   #orders = new Map<string, Ordered>();
-  /** Guests whose target was last set by somebody else: nobody reads it back. */
+  /** Guests whose target the coordinator may not know, mostly because somebody else set it last: it does not read targets back. */
   #foreign = new Set<SimGuest>();
   #shown: Shown[] = [];
   #history = new Map<SimGuest, Past[]>();
   #moves: { readonly at: number; readonly name: string; readonly to: number; readonly from: number }[] = [];
-  /** When the host last had less than need must be paid from: then donors are asked for more. */
+  /** When the host last had too little room for guests in need, or was about to. Donors are then asked for more. */
   #hurriedAt = Number.NEGATIVE_INFINITY;
-  /** Shrinks of late, KiB. */
+  /** Recent shrinks, KiB. */
   #given: { readonly guest: SimGuest; readonly at: number; readonly size: number }[] = [];
-  /** Shrinks that do not come: the size that the balloon has had since. */
+  /** Shrinks that make no progress: the balloon's size and target, and since when both have stayed the same. */
   #waited = new Map<SimGuest, { readonly actual: number; readonly target: number; readonly since: number }>();
 
   constructor(host: SimHost, config: Config, restAt: number, unmanaged: Unmanaged) {
@@ -123,12 +123,12 @@ export class Invariants {
     host.onKill = (guest, by) => this.#killed(guest, by);
   }
 
-  /** Something happens that is not the coordinator's doing. */
+  /** To be called when something happens that the coordinator does not cause. */
   disturb(): void {
     this.#disturbedAt = this.#host.now;
   }
 
-  /** What people are shown at a sample. */
+  /** To be called at each sample, with what users are shown. */
   sample(snapshot: Snapshot, plannedAt: number): void {
     const { now } = this.#host;
     this.harm.sampled();
@@ -146,25 +146,25 @@ export class Invariants {
   move({ uuid, name, from, to, reason, applied }: MoveOutcome): void {
     this.#moves.push({ at: this.#host.now, name, from, to });
     const guest = this.#host.find(uuid);
-    // What one that hangs holds the coordinator has not seen since; a shrink that is taken back may aim above its ceiling.
+    // The coordinator does not see what a hung guest holds. A shrink of it that is taken back may aim above the guest's ceiling.
     if (guest !== undefined && !(guest.hung && to > from)) this.#checkBounds(guest, from, to);
     const order = this.#orders.get(uuid);
     if (!applied || order === undefined || to >= from) return;
-    // A growth that is taken back takes nothing.
+    // Taking back a growth takes no memory from the guest.
     if (reason === 'no-progress' || to >= order.actual - SAME) return;
     this.#checkFreshness(order);
     this.#checkSpare(order);
   }
 
-  /** At the end of a simulation. */
+  /** To be called at the end of a simulation. */
   finish(): void {
     // The coordinator is about to stop, and its promises end with it.
     this.#host.onKill = () => {};
     if (!this.judgesRest) return;
-    // A guest that does not do what it is told is asked again and again, ever less often: the others must not be moved for it.
+    // A guest that does not follow its target is asked again and again, ever less often. The others must not be moved for that.
     const unruly = new Set(this.#host.guests.filter(isUnruly).map(({ spec }) => spec.name));
     const travelled = new Map<string, number>();
-    // What such a guest gives or is asked to take at last moves others by as much.
+    // What such a guest finally gives, or is asked to take, moves the others by as much.
     let given = 0;
     for (const { at, name, from, to } of this.#moves) {
       if (at <= this.#host.now - REST_MS) continue;
@@ -181,7 +181,7 @@ export class Invariants {
     return this.#host.now >= this.#restAt;
   }
 
-  /** Whether each could have been violated. */
+  /** For each invariant: whether it could have been violated. */
   get judged(): Record<Invariant, boolean> {
     const always = { bounds: true, spare: true, stuck: true, freshness: true, burst: true, replay: true };
     return { ...always, rest: this.judgesRest, ...this.harm.judged };
@@ -201,34 +201,34 @@ export class Invariants {
     }
     const last = this.#orders.get(guest.uuid);
     const before = last?.at ?? Number.NEGATIVE_INFINITY;
-    // What became of a call that was given up nobody reads back either.
+    // Nor does the coordinator read back what became of a call that was given up.
     const foreign = this.#foreign.delete(guest) || last?.stored.by === 'late';
     const figuresAt = guest.figures?.at ?? Number.NEGATIVE_INFINITY;
     const used = this.#usedSince(guest, figuresAt - this.#config.intervalMs - 1000 * guest.period);
     this.#orders.set(guest.uuid, { stored, at: this.#host.now, to: guest.target, actual: guest.actual, figuresAt, before, used, foreign });
   }
 
-  /** What it held when the order was thought of: taking a shrink back under way costs nothing. */
+  /** What the guest held when the order was planned: taking back a shrink that is under way costs nothing. */
   #heldLately(guest: SimGuest): number {
     const past = this.#history.get(guest)?.filter(({ at }) => at >= this.#host.now - CALL_MS) ?? [];
     return Math.max(0, ...past.map(({ actual }) => actual));
   }
 
-  /** What is set for it, and what of its spare it cannot use, KiB. */
+  /** The guest's settings, and the part of its spare that it cannot use, KiB. */
   #settings({ spec, figures }: SimGuest): SimSettings & { readonly watermarks: number } {
     const settings = this.#settingsOf(spec);
-    // MemFree holds the watermarks too.
+    // MemFree includes the watermarks.
     const watermarks = settings.signal === 'unused' && figures !== null ? Math.max(0, figures.unused - figures.usable) : 0;
     return { ...settings, watermarks };
   }
 
-  /** What was ordered, stored or not: libvirt refuses what is above the maximum. */
+  /** Checks each order, stored or not: libvirt refuses targets above the maximum. */
   #checkBounds(guest: SimGuest, from: number, to: number): void {
     const settings = this.#settings(guest);
     const { ceiling, managed } = settings;
     const least = Math.min(floorOf(settings, guest), from);
     if (!managed) this.#violate('bounds', guest, 'is moved, and is to be left alone');
-    // A shrink that is taken back leaves it what it holds.
+    // Taking back a shrink leaves the guest what it holds.
     if (to > from && to > Math.max(ceiling, this.#heldLately(guest)))
       this.#violate('bounds', guest, `is grown to ${formatSize(to)}, its ceiling is ${formatSize(ceiling)}`);
     if (to < least - 1) this.#violate('bounds', guest, `is shrunk to ${formatSize(to)}, its floor is ${formatSize(least)}`);
@@ -240,22 +240,22 @@ export class Invariants {
   }
 
   #checkSpare({ stored, at, to, used, foreign, ...rest }: Ordered): void {
-    // Nobody reads a target back: what somebody else had set it to was not seen.
+    // The coordinator does not read targets back, so it did not see what somebody else had set.
     if (foreign) return;
-    // What it holds beyond its target is on its way already.
+    // What the guest holds beyond its previous target is already being given back.
     const actual = Math.min(rest.actual, Math.max(stored.target, to));
     const { guest } = stored;
     this.#given = this.#given.filter((each) => each.at > at - PACED_MS + CALL_MS);
     this.#given.push({ guest, at, size: actual - to });
     const given = this.#given.reduce((sum, each) => sum + (each.guest === guest ? each.size : 0), 0);
     if (this.harm.needRoom < NEED_SLACK || this.harm.isPressing) this.#hurriedAt = at;
-    // How fast its balloon is nobody knows before it has moved, nor exactly after.
+    // The coordinator does not know the balloon's speed before the balloon has moved, and not exactly afterwards.
     const hurried = at - this.#hurriedAt <= PACED_MS ? 1.1 * Math.max(guest.speed, BALLOON_SPEED) : 0;
     const pace = Math.max(BRISK_RATE, guest.spec.maximum * PACE_FRACTION, hurried);
     if (given > (pace * (PACED_MS + 1000)) / 1000)
       this.#violate('spare', guest, `is shrunk by ${formatSize(given)} in ${PACED_MS / 1000} s`);
     const left = to - used;
-    // The half is of what counts as spare for it.
+    // The limit is half of what counts as spare by the guest's signal.
     const { watermarks } = this.#settings(guest);
     const spare = actual - used + watermarks;
     if (left < CRITICAL_SPARE - SAME) this.#violate('spare', guest, `is left ${formatSize(left)} more than it used`);
@@ -266,12 +266,12 @@ export class Invariants {
   #checkFreshness({ stored, at, actual, figuresAt, before, foreign }: Ordered): void {
     const { guest, target } = stored;
     const age = at - figuresAt;
-    // They were seen to change within two periods and a second; and when they were, they were no older than one.
+    // The coordinator saw the figures change within two periods and a second. When it saw that, they were at most one period old.
     const most = 3 * Math.max(1000 * guest.period, this.#config.intervalMs) + 1000 + CALL_MS;
     if (!(age <= most)) this.#violate('freshness', guest, `is shrunk on figures that are ${Math.round(age)} ms old`);
     else if (figuresAt < before - this.#config.intervalMs - 1000 * guest.period)
       this.#violate('freshness', guest, 'is shrunk on figures from before the last order');
-    // One that stands elsewhere for long, since it booted or can't get there, is not on its way.
+    // A balloon that has stood still away from its target, because the guest booted or cannot reach it, is not on its way.
     else if (Math.abs(actual - target) > 2 * MiB && !foreign && this.#movedSince(guest, at - 2 * this.#config.intervalMs))
       this.#violate('freshness', guest, `is shrunk while its balloon is at ${formatSize(actual)} and its target ${formatSize(target)}`);
   }
@@ -294,7 +294,7 @@ export class Invariants {
       this.#waited.set(guest, { actual, target, since: now });
       return;
     }
-    // Seen not to come from one reading to another, in the second of two windows at the latest.
+    // The coordinator sees from one reading to the next that the shrink makes no progress, in the second of two windows at the latest.
     const most = 2 * PROGRESS_WINDOW + 3 * (this.#config.intervalMs + DEADLINE_MS) + NOTICED_MS;
     if (now - Math.max(was.since, this.#disturbedAt) <= most) return;
     this.#violate(
@@ -310,7 +310,7 @@ export class Invariants {
     const { now, guests } = this.#host;
     this.harm.step();
     for (const guest of guests) {
-      // Its balloon moves by itself; or what it was told is forgotten with the connection.
+      // The balloon moved by itself, no driver controls it, or the coordinator forgot its order when it lost the connection.
       if (now - guest.deflatedAt < 1) this.disturb();
       if (now - guest.deflatedAt < 1 || guest.unballooned || this.#host.daemon === 'down') this.#foreign.add(guest);
       this.#checkStuck(guest);
@@ -324,9 +324,9 @@ export class Invariants {
   #killed(guest: SimGuest, by: Killer): void {
     const { now } = this.#host;
     this.harm.killed(guest, by);
-    // The burst is about what the guest has, not about what its host has.
+    // The burst is about the memory that the guest has, not the memory that its host has.
     if (by !== 'guest') return;
-    // Memory that others are to give must be had from them; and how fast a balloon is shows only when it has moved.
+    // The burst assumes that the others give what they are asked for. And a balloon's speed shows only once the balloon has moved.
     const unruly = this.#host.guests.some((each) => isUnruly(each) || each.spec.speed !== undefined || this.#foreign.has(each));
     if (unruly || now - this.#disturbedAt < BURST_LASTS + this.#config.intervalMs) return;
     const history = this.#history.get(guest) ?? [];
@@ -335,7 +335,7 @@ export class Invariants {
       if (!(rate > 0) || now - at < CALL_MS || (history[0]?.at ?? now) > takenAt) continue;
       const since = [...history.filter((each) => each.at >= takenAt), past(guest, now)];
       const start = since[0]?.used ?? 0;
-      // It counts from when it was shown; a growth that had begun before, which nobody could know, from the figures on.
+      // The burst counts from when it was shown. If the growth had begun before, unseen by the coordinator, it counts from the figures on.
       const begun = (since.find((each) => each.at >= at)?.used ?? 0) - start > SAME;
       if (now - (begun ? takenAt : at) > BURST_LASTS) continue;
       if (!isSteady(since, rate) || this.#othersRise(guest, at)) continue;
@@ -349,7 +349,7 @@ export class Invariants {
     }
   }
 
-  /** The burst that is shown is for one guest: what others take at the same time is not in it. */
+  /** True: other guests rise too. The burst that is shown is for one guest, and does not cover what others take at the same time. */
   #othersRise(guest: SimGuest, since: number): boolean {
     let rise = 0;
     for (const [other, history] of this.#history) {
@@ -363,7 +363,7 @@ export class Invariants {
   }
 }
 
-/** A growth at one rate from its beginning, and none above `most`, KiB/s. */
+/** True: the use grew at one rate from the beginning of the growth, and by no more than `most`, KiB/s. */
 function isSteady(since: readonly Past[], most: number): boolean {
   const first = since[0]?.used ?? 0;
   const start = since.findIndex(({ used }) => used > first + GRAIN) - 1;
@@ -380,12 +380,12 @@ function past({ used, actual, figures }: SimGuest, at: number): Past {
   return { at, used, actual, answeredAt: figures?.at ?? Number.NEGATIVE_INFINITY };
 }
 
-/** Figures that are nonsense, or less than the truth. */
+/** True: the guest's figures are nonsense, or less than the truth. */
 function lies({ figures }: GuestSpec): boolean {
   return isNonsense(figures) || figures === 'win32';
 }
 
-/** A guest that does not do what it is told, or does not say what is true: it gets no promises. */
+/** True: the guest does not follow its targets, or does not report the truth. Nothing is promised for it. */
 function isUnruly({ spec, frozen, stuck, hung, migrating, unballooned, pinned }: SimGuest): boolean {
   return (
     lies(spec) ||
@@ -403,9 +403,9 @@ function isUnruly({ spec, frozen, stuck, hung, migrating, unballooned, pinned }:
 }
 
 /**
- * Time from the last change until the targets have been at rest for long enough to be sure, ms: the largest guest gives all that it has, one
- * step of the gentle pace in two intervals (a shrink is seen to have come before the next), or as fast as its balloon goes; and the pauses
- * that the policy makes after growth, adopted sizes and failures.
+ * Time from the last change until the targets have been at rest for long enough to be sure, ms. It allows for the slowest guest to give all
+ * that it has, one step of the gentle pace in two intervals (each shrink is seen to arrive before the next), and adds the time that its
+ * balloon takes. It also allows for the pauses that the policy makes after growth, adopted sizes and failures.
  */
 export function timeToRest(guests: readonly GuestSpec[], intervalMs: number): number {
   const longest = Math.max(

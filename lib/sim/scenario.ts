@@ -1,4 +1,4 @@
-/** A scenario file: a host, its guests, what they do and what befalls them. docs/simulator.md explains it with examples. */
+/** A scenario file: a host, its guests, what they do and what happens to them. docs/simulator.md explains it with examples. */
 import { z } from 'zod';
 import { GiB, parseSize } from '../common/units.js';
 import { type Config, defaultConfig, GUEST_KEYS, HOST_KEYS, settingsSchema, withSettings } from '../config/config.js';
@@ -9,11 +9,11 @@ import { BOOT_MS, type GuestSpec } from './guest.js';
 import { timeToRest } from './invariants.js';
 import { noise, settledAt, through, type Waypoint } from './workload.js';
 
-/** What may befall a guest; those that last do so `for` some time. */
+/** Events that can happen to a guest. Those that last take `for`, their duration. */
 export const GUEST_EVENTS = ['pause', 'hang', 'freeze', 'stick', 'reboot', 'kill', 'migrate', 'vfio', 'unload', 'set'] as const;
-/** What may befall the host. */
+/** Events that can happen to the host. */
 export const HOST_EVENTS = ['daemon-hang', 'daemon-down', 'eat', 'pressure', 'clock', 'rival', 'slow-list'] as const;
-/** Those that end. */
+/** Events that last for some time. */
 const LASTING: ReadonlySet<string> = new Set([
   'pause',
   'hang',
@@ -28,21 +28,21 @@ const LASTING: ReadonlySet<string> = new Set([
   'slow-list',
 ]);
 
-/** Short forms of `figures` for guests whose memory, not their report, is of another kind. */
+/** Values of `figures` that are short forms for a special kind of memory, not for a special report. */
 export const SHORT_FORMS = ['hugetlb', 'nvdimm', 'filebacked'] as const;
 const REPORTS = [...FIGURES, ...SHORT_FORMS] as const;
-/** Size of an NVDIMM in the short form: so many times the guest's maximum, as databases have them. */
+/** Size of an NVDIMM in the short form, in multiples of the guest's maximum: databases have such NVDIMMs. */
 const NVDIMM_TIMES = 16;
 
-/** How long a scenario without end is run, ms. */
+/** How long to run a scenario that never comes to rest, ms. */
 const WITHOUT_END_MS = 120_000;
-/** Seconds; nobody waits for the end of more. */
+/** Longest time in a scenario, seconds: nobody waits for the end of a longer one. */
 const LONGEST = 86_400;
-/** Characters: libvirt has no guest of a longer name. */
+/** Longest name of a guest in libvirt, characters. */
 const LONGEST_NAME = 255;
-/** Guests of a scenario, all together. */
+/** Most guests in a scenario, all together. */
 const MOST_GUESTS = 1000;
-/** Seconds; sums of clocks that are set keep their precision. */
+/** Largest step by which the wall clock is set, seconds: sums of such steps keep their precision. */
 const LARGEST_STEP = 1_000_000_000;
 
 const amount = written(parseSize);
@@ -95,9 +95,9 @@ const event = z
       do: z.enum(DO, `must be one of: ${DO.join(', ')}`),
       guest: z.string('must be the name of a guest').optional(),
       for: seconds.optional(),
-      /** Of `set` and `eat`. */
+      /** For `set` and `eat`. */
       size: amount.optional(),
-      /** Of `clock`: seconds that the wall clock is set by. */
+      /** For `clock`: seconds by which the wall clock is set. */
       by: numberFrom(-LARGEST_STEP, LARGEST_STEP).optional(),
     },
     MAPPING,
@@ -164,7 +164,7 @@ const schema = z
         refuse(['events', i, 'guest'], `${what}: guest must be one of the guests`);
   });
 
-/** Where a key that is not known was found: what is known there. */
+/** The keys that are allowed at the place where an unknown key was found. */
 function keysAt(path: readonly PropertyKey[]): readonly string[] {
   const [first, , third] = path;
   if (first === 'guests') return Object.keys((third === undefined ? guest : waypoint).shape);
@@ -177,7 +177,7 @@ function keysAt(path: readonly PropertyKey[]): readonly string[] {
 export type Event = z.infer<typeof event>;
 type GuestEntry = z.infer<typeof guest>;
 
-/** A guest of a scenario, and when it is there, ms. */
+/** A guest of a scenario, and when it starts and stops, ms. */
 export interface ScenarioGuest {
   readonly spec: GuestSpec;
   readonly starts: number;
@@ -189,33 +189,33 @@ export interface Scenario {
   readonly seed: number;
   /** Ms; by default until the targets must have come to rest. */
   readonly duration: number;
-  /** When the targets must have come to rest, ms; Infinity where something goes on for ever. */
+  /** When the targets must have come to rest, ms; Infinity if a workload goes on for ever. */
   readonly restAt: number;
   /** KiB. */
   readonly memory: number;
   readonly used: number;
   readonly arc: number;
   readonly arcMinimum: number;
-  /** No less than the guests on huge pages have. */
+  /** At least what all guests on huge pages have together. */
   readonly hugePages: number;
   /** Infinity = no limit. */
   readonly cgroup: number;
   readonly config: Config;
   readonly guests: readonly ScenarioGuest[];
-  /** In the order of time; their times in seconds, as written. */
+  /** Sorted by time. Times are in seconds, as written. */
   readonly events: readonly Event[];
 }
 
 /**
  * Reads a scenario file.
  *
- * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each thing that is wrong.
+ * @throws ConfigError (`ERR_MEMCOORD_CONFIG`) with one line for each error.
  */
 export async function loadScenario(path: string, seed?: number): Promise<Scenario> {
   return parseScenario(await readText(path), path, seed);
 }
 
-/** {@link loadScenario} on a text; `file` is the name in messages. */
+/** Like {@link loadScenario}, but parses `text`; `file` is the name in messages. */
 export function parseScenario(text: string, file: string, seed?: number): Scenario {
   const read = readYaml(text, file, schema, keysAt);
   const chance = seed ?? read.seed ?? 1;
@@ -266,7 +266,10 @@ function scenarioGuestsOf(entry: GuestEntry, seed: number): ScenarioGuest[] {
   }));
 }
 
-/** When nothing happens to a guest any more, its rest after a boot included, and its programs have come to their last size, ms; Infinity where they go on for ever. */
+/**
+ * When nothing happens to a guest any more, ms: its rest after a boot is over, and its programs have reached their last size. Infinity if
+ * they go on for ever.
+ */
 function quietAt(
   { eats = [], tmpfs = [], cache = [], 'hot-from': hotFrom = 0, repeat, starts = 0, stops = 0 }: GuestEntry,
   restMs: number,
@@ -307,7 +310,7 @@ function specOf(entry: GuestEntry, name: string, seed: number): GuestSpec {
   };
 }
 
-/** What its memory is, and what it reports. */
+/** The kind of memory that the guest has, and what it reports. */
 function kindOf({ figures, backing, nvdimm, max }: GuestEntry): Partial<Pick<GuestSpec, 'figures' | 'backing' | 'nvdimm'>> {
   const written = given({ backing, nvdimm });
   switch (figures) {
@@ -326,7 +329,7 @@ function pathOf(entries: z.infer<typeof waypoints>): Waypoint[] {
   return entries.map(({ at, size, rate = Number.POSITIVE_INFINITY }) => ({ at: 1000 * at, size, rate })).sort((a, b) => a.at - b.at);
 }
 
-/** What was written, and not the rest. */
+/** Only the settings that were written: leaves out those that are undefined. */
 function given<T extends object>(settings: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) as {
     [Key in keyof T]?: Exclude<T[Key], undefined>;

@@ -1,4 +1,4 @@
-/** What the configuration sets for simulated guests, by the text of the configuration alone, whatever the policy makes of it. KiB. */
+/** What the configuration sets for simulated guests. It is read from the configuration alone, whatever the policy makes of it. KiB. */
 import { amountOf } from '../common/units.js';
 import { type Config, guestOverrides, isIncluded } from '../config/config.js';
 import { DEFAULT_RESERVE, FLOOR_FRACTION, LEAST_FLOOR, LEAST_RESERVE, RESERVE_FRACTION } from '../policy/limits.js';
@@ -6,17 +6,17 @@ import type { Signal } from '../policy/types.js';
 import type { GuestSpec, SimGuest } from './guest.js';
 
 export interface SimSettings {
-  /** What is set, or what is usual ... */
+  /** The floor that is configured, or else the default. */
   readonly floor: number;
-  /** ... and then it is no more than what the guest had. */
+  /** True: the floor is configured. A default floor is no more than the least that the guest had (see floorOf). */
   readonly floorSet: boolean;
   readonly ceiling: number;
   readonly signal: Signal;
-  /** False: to be left alone. */
+  /** False: the coordinator must leave the guest alone. */
   readonly managed: boolean;
 }
 
-/** Reads each guest's settings once: globs are matched a few times a guest, not at every step. */
+/** Reads each guest's settings once, so that globs are not matched at every step. */
 export function settingsReader(config: Config): (spec: GuestSpec) => SimSettings {
   const read = new Map<string, SimSettings>();
   return (spec) => {
@@ -35,18 +35,18 @@ function settingsOf(config: Config, { name, maximum }: GuestSpec): SimSettings {
   return { floor, floorSet: min !== undefined, ceiling, signal, managed: manage && isIncluded(config, name) };
 }
 
-/** What a guest is not shrunk below. */
+/** The size below which a guest must not be shrunk. */
 export function floorOf({ floor, floorSet }: SimSettings, { leastHad }: SimGuest): number {
   return floorSet ? floor : Math.min(floor, leastHad);
 }
 
-/** @param total the host's memory @param hugePages what of it no guest's balloon draws on */
+/** @param total the host's memory @param hugePages the part of it that no guest's balloon can use */
 export function reserveOf(config: Config, total: number, hugePages: number): number {
   const written = config.reserve === null ? null : amountOf(config.reserve, total);
   return Math.max(LEAST_RESERVE, written ?? Math.max((total - hugePages) * RESERVE_FRACTION, DEFAULT_RESERVE));
 }
 
-/** The pool; Infinity where there is none. */
+/** The pool; Infinity if none is configured. */
 export function poolOf(config: Config, total: number): number {
   return config.pool === null ? Number.POSITIVE_INFINITY : amountOf(config.pool, total);
 }

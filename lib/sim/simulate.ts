@@ -10,39 +10,42 @@ import { type Invariant, Invariants, type Violation } from './invariants.js';
 import type { Scenario } from './scenario.js';
 import { fateOf, type GuestFate, HostAccount, type HostFate, runUnmanaged } from './unmanaged.js';
 
-/** Listeners of a simulation. */
+/** Listeners of a simulation, and the coordinator that it runs. */
 export interface SimulationOptions {
-  /** Told of each move, with the time, ms. */
+  /** Called for each move, with the simulated time, ms. */
   readonly onMove?: (at: number, move: MoveOutcome) => void;
-  /** Told of each notice, with the time, ms. */
+  /** Called for each notice, with the simulated time, ms. */
   readonly onNotice?: (at: number, notice: Notice) => void;
-  /** Told of what a recording would have. */
+  /** Called for each sample, with what a recording would contain. */
   readonly onRecord?: (sample: Readonly<Record<string, unknown>>) => void;
-  /** Another coordinator than ours, for tests of the tests. */
+  /** A coordinator to run instead of ours, to test the invariants. */
   readonly coordinator?: typeof Coordinator;
 }
 
-/** What became of a guest, and what unmanaged. */
+/** What became of a guest, managed and unmanaged. */
 export interface GuestResult extends GuestFate {
   readonly name: string;
   readonly moves: number;
   readonly unmanaged: GuestFate;
 }
 
-/** What a simulation came to. */
+/** The result of a simulation. */
 export interface SimulationResult {
   readonly seed: number;
   /** Ms. */
   readonly duration: number;
   readonly samples: number;
   readonly moves: number;
-  /** Sum of the changes of targets, KiB. */
+  /** Sum of all changes of targets, KiB. */
   readonly moved: number;
   readonly host: HostFate;
   readonly unmanaged: HostFate;
-  /** Whether the simulation could have violated it: there was time enough to see the targets come to rest, or the condition of a harm was met. */
+  /**
+   * For each invariant: whether the simulation could have violated it. `rest` needs enough time for the targets to come to rest, and a harm
+   * needs its condition to be met.
+   */
   readonly judged: Readonly<Record<Invariant, boolean>>;
-  /** Those that were there at the end, and those that had gone. */
+  /** Guests that were there at the end, and guests that were gone by then. */
   readonly guests: readonly GuestResult[];
   readonly violations: readonly Violation[];
 }
@@ -82,7 +85,7 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
   if (onNotice !== undefined) coordinator.on('notice', (notice) => onNotice(host.now, notice));
   coordinator.on('record', (line) => {
     onRecord?.(line);
-    // By way of the text: what a file would have.
+    // The sample is parsed from text, as if read from a file.
     const sample = fromLine(JSON.stringify({ kind: 'sample', ...line }));
     if (sample !== null) recorded.push(sample);
   });
@@ -90,7 +93,7 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
   await host.pass(duration);
   await settled(host, started);
   invariants.finish();
-  // What comes now is the coordinator's end, and nobody's account.
+  // From here on the coordinator stops. That is not judged, and not part of the account.
   host.onStep = () => {};
   for (const { at, recorded: was, replayed } of replay(recorded, config).differences)
     invariants.violations.push({
@@ -121,7 +124,7 @@ export async function simulate(scenario: Scenario, options: SimulationOptions = 
   };
 }
 
-/** Lets time pass until a promise of somebody who sleeps on the simulated clock is settled: calls that hang take their deadlines, one after another. */
+/** Lets simulated time pass until the promise is settled: calls that hang wait for their deadlines, one after another. */
 async function settled<T>(host: SimHost, promise: Promise<T>): Promise<T> {
   let isSettled = false;
   const end = () => {

@@ -1,6 +1,6 @@
 /**
  * The counterfactual: the same scenario, by the same clock, with nobody managing the host. Guests keep the sizes that they have at the
- * start, or that events set; whoever dies here nobody could have saved by leaving him alone.
+ * start, or that events set. A guest that dies here could not have been saved by leaving it alone.
  */
 import type { Config } from '../config/config.js';
 import { stage } from './faults.js';
@@ -14,24 +14,24 @@ export interface GuestFate {
   readonly actual: number;
   readonly used: number;
   readonly leastSpare: number;
-  /** Times that it ran out of memory, or that QEMU was killed. */
+  /** How often the guest ran out of memory, or QEMU was killed. */
   readonly kills: number;
   readonly swapIn: number;
   readonly majorFaults: number;
-  /** What it has read from its disks. */
+  /** How much the guest has read from its disks. */
   readonly diskReads: number;
 }
 
 /** What became of a host. KiB. */
 export interface HostFate {
   readonly leastAvailable: number;
-  /** Guests whose QEMU the host killed because it was out of memory. */
+  /** Number of guests whose QEMU was killed because the host, or the guests' cgroup, was out of memory. */
   readonly kills: number;
-  /** What guests that may be managed had less than their maxima, over time, GiB·h. */
+  /** How much less than their maxima the guests that may be managed had, over time, GiB·h. */
   readonly reclaimedGiBh: number;
 }
 
-/** What a guest had suffered at the end of a second. */
+/** What a guest had suffered by the beginning of a second. */
 interface Suffered {
   readonly swapIn: number;
   readonly majorFaults: number;
@@ -41,13 +41,13 @@ interface Suffered {
 export interface Unmanaged {
   readonly host: HostFate;
   readonly guests: ReadonlyMap<string, GuestFate>;
-  /** Whether the pool held what the guests had all the time; a smaller one is an order to take from them. */
+  /** Whether the guests always fitted into the pool. A smaller pool is an order to take memory from them. */
   readonly withinPool: boolean;
-  /** What a guest had suffered at a time, ms. */
+  /** What a guest had suffered by a time, ms. */
   sufferedAt(name: string, at: number): Suffered;
 }
 
-/** Time between two entries, ms. */
+/** Time between two entries in the account, ms. */
 const ENTRY_MS = 100;
 const GIB_HOUR = 1024 * 1024 * 3_600_000;
 const NOTHING: Suffered = { swapIn: 0, majorFaults: 0, diskReads: 0 };
@@ -91,14 +91,14 @@ export class HostAccount {
   }
 }
 
-/** What counts against the pool: balloons of guests that are managed, what the others hold. */
+/** What counts against the pool: the charges of guests that are controlled, and the resident memory of the others. */
 export function balloonsOf(host: SimHost, settings: (guest: SimGuest) => SimSettings): number {
   let sum = 0;
   for (const guest of host.guests) sum += isControlled(guest, settings(guest)) ? guest.charge : guest.rss;
   return sum;
 }
 
-/** A guest that may be moved and whose balloon frees memory. */
+/** True: the guest may be moved, and its balloon frees memory. */
 export function isControlled({ spec, unballooned, pinned }: SimGuest, { managed }: SimSettings): boolean {
   return managed && !unballooned && !pinned && spec.backing !== 'hugetlb' && spec.virtioMem === undefined && spec.figures !== 'none';
 }
@@ -126,8 +126,8 @@ export async function runUnmanaged(scenario: Scenario): Promise<Unmanaged> {
     host: account.fate,
     guests: new Map(host.everyone.map((guest) => [guest.spec.name, fateOf(guest)])),
     withinPool: account.withinPool,
-    // At the beginning of the second: what came in it counts for the guest that is compared.
-    // What comes after the end, while the coordinator stops, is compared with the end.
+    // This is the state at the beginning of the second. What the unmanaged guest suffered later in that second is not counted.
+    // Times after the end, while the coordinator stops, are compared with the end.
     sufferedAt: (name, at) => {
       const suffered = series.get(name);
       return suffered?.[Math.min(Math.floor(at / 1000), suffered.length - 1)] ?? NOTHING;

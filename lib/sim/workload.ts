@@ -2,10 +2,10 @@
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 
-/** Memory held at a time of the guest's clock, ms. */
+/** Memory held at a time on the guest's clock, ms. */
 export type Workload = (at: number) => number;
 
-/** From `at` on memory is taken, or given back, at `rate` until `size` is held. */
+/** From `at` on, programs take or free memory at `rate` until they hold `size`. */
 export interface Waypoint {
   readonly at: number;
   readonly size: number;
@@ -13,7 +13,7 @@ export interface Waypoint {
   readonly rate: number;
 }
 
-/** Goes from waypoint to waypoint, which are in the order of time; anew after each `repeat` ms, from nothing. */
+/** Goes from waypoint to waypoint, which must be sorted by time. After each `repeat` ms it starts again, from 0. */
 export function through(waypoints: readonly Waypoint[], repeat = Number.POSITIVE_INFINITY): Workload {
   if (waypoints.length === 0) return () => 0;
   return (at) => {
@@ -22,7 +22,7 @@ export function through(waypoints: readonly Waypoint[], repeat = Number.POSITIVE
     for (const [i, { at: from, size, rate }] of waypoints.entries()) {
       if (now < from) break;
       const reach = (rate * (Math.min(now, waypoints[i + 1]?.at ?? Number.POSITIVE_INFINITY) - from)) / 1000;
-      // At an infinite rate and no time at all it is there.
+      // An infinite rate times no time is NaN: the size is reached at once.
       held += Math.sign(size - held) * Math.min(Math.abs(size - held), Number.isNaN(reach) ? Number.POSITIVE_INFINITY : reach);
     }
     return held;
@@ -36,7 +36,7 @@ export function settledAt(waypoints: readonly Waypoint[]): number {
   return last === undefined ? 0 : last.at + (1000 * largest) / last.rate;
 }
 
-/** A small restlessness: another value from 0 to `most` each second, the same for the same seed. */
+/** Noise: another value from 0 to `most` each second. The same seed gives the same values. */
 export function noise(most: number, seed: number): Workload {
   if (most === 0) return () => 0;
   const values: number[] = [];
