@@ -41,7 +41,12 @@ std::shared_ptr<const Guests> Roster::Known() const {
 // Ignored before the first sweep: the few guests that events report are not all.
 void Roster::Started(const Guest& guest) {
   const std::lock_guard lock(mutex_);
-  if (guests_ == nullptr || guest.id < 0 || EntryOf(guest) != nullptr) return;
+  if (guests_ == nullptr || guest.id < 0) return;
+  // Not by its entry, which a stopped guest keeps: some drivers give an id again.
+  const bool known = std::any_of(guests_->begin(), guests_->end(), [&](const Guest& other) {
+    return other.id == guest.id && other.uuid == guest.uuid;
+  });
+  if (known) return;
   Guests guests = Without(*guests_, guest.uuid);
   guests.push_back(guest);
   entries_[guest.uuid] = Entry{guest, kNotReported, {}};
