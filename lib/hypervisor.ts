@@ -56,7 +56,11 @@ export interface HostMemory {
 /** Events that a hypervisor reports. `started`, `stopped` and the like name the guest; after `closed` the connection is unusable. */
 export type HypervisorEvent =
   | {
-      readonly kind: 'started' | 'stopped' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded';
+      /**
+       * `saved`: stopped, and its memory kept on disk (virsh save, managedsave). `restored`: started with the memory, the balloon and the
+       * stats period of such a save, of a snapshot or of another host, so it does not boot.
+       */
+      readonly kind: 'started' | 'restored' | 'stopped' | 'saved' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded';
       readonly uuid: string;
       readonly name: string;
     }

@@ -397,8 +397,12 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   #hear(event: HypervisorEvent): void {
     if (event.kind === 'balloon') return;
     if (event.kind === 'rebooted') this.#rebooted.add(event.uuid);
-    if (event.kind === 'started') this.#started.add(event.uuid);
-    if (event.kind === 'stopped') this.#started.delete(event.uuid);
+    if (event.kind === 'started') {
+      this.#started.add(event.uuid);
+      this.#registry.boots(event.uuid);
+    }
+    if (event.kind === 'stopped' || event.kind === 'saved') this.#started.delete(event.uuid);
+    if (event.kind === 'saved') this.#registry.sleeps(event.uuid);
     // Hot-plug changes the domain's XML: read it again.
     if (event.kind === 'deviceAdded') this.#registry.forget(event.uuid);
     if (event.kind === 'closed') this.#lost = true;

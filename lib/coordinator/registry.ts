@@ -10,11 +10,12 @@ import { guestOverrides, isIncluded } from '../config/config.js';
 import { parseMetadata } from '../config/metadata.js';
 import { type DomainFacts, type Hypervisor, hasBalloon } from '../hypervisor.js';
 import type { Belief } from '../policy/guest.js';
+import { SAME } from '../policy/limits.js';
 import { remember } from '../policy/readings.js';
 import type { GuestContext, GuestOverrides } from '../policy/types.js';
 import type { GuestIdentity } from '../sweep.js';
 import type { Notice } from './messages.js';
-import type { SavedGuest, SavedGuests, State } from './state.js';
+import { type SavedGuest, type SavedGuests, type State, withoutTimes } from './state.js';
 
 /** A wait for libvirt that is longer than any healthy answer and shorter than a person's patience. */
 export const CONTROL_DEADLINE_MS = 2000;
@@ -23,6 +24,8 @@ export const FIRST_RETRY_MS = 500;
 export const LAST_RETRY_MS = 30_000;
 /** Least time between two writes of the state file, ms. */
 const NOTE_PAUSE_MS = 1000;
+/** Most guests that are asleep, the latest: one that was destroyed after memcoord had ended is never heard of again. */
+const MOST_ASLEEP = 1000;
 /** Longest stats period that is set, seconds: older figures are useless, however rarely guests are sampled. */
 const LONGEST_PERIOD = 5;
 
@@ -60,8 +63,15 @@ export class GuestRegistry {
   /** Stats period calls under way, by guest: no sample waits for them, since a guest that hangs must not hold up the others (rule 10). */
   #setting = new Map<string, Promise<void>>();
   #state: State | null = null;
-  /** What an earlier coordinator, or we before a connection was lost, knew of guests, until newer beliefs replace it. */
+  /**
+   * What an earlier coordinator, or we before a connection was lost, knew of guests, until newer beliefs replace it; and what was known of
+   * guests that are asleep.
+   */
   readonly #left = new Map<string, SavedGuest>();
+  /** What was known of the guests that the last sweep has missed: the event that says why may come later. */
+  #departed: SavedGuests = new Map();
+  /** Whether anything is on disk of guests that are asleep. */
+  #kept = false;
   /** Ends the pause before the next write; null if none is scheduled. */
   #hurry: (() => void) | null = null;
   #notedAt = Number.NEGATIVE_INFINITY;
@@ -75,7 +85,10 @@ export class GuestRegistry {
   /** Loads what an earlier coordinator left, and keeps there what a crash must not lose. A dry run writes nothing. */
   async remember(state: State): Promise<void> {
     if (!this.#options.dryRun) this.#state = state;
-    for (const [uuid, left] of await state.load()) this.#left.set(uuid, left);
+    for (const [uuid, left] of await state.load()) {
+      this.#left.set(uuid, left);
+      this.#kept ||= left.asleep === true;
+    }
   }
 
   /** To be called before the beliefs are dropped: keeps what stays valid of them. */
@@ -100,6 +113,21 @@ export class GuestRegistry {
     if (known !== undefined) this.#learn(uuid, { ...known, retryAt: Number.NEGATIVE_INFINITY });
   }
 
+  /** To be called when libvirt has saved a guest: it will be started again with the balloon and the stats period that it has now. */
+  sleeps(uuid: string): void {
+    const last = this.#saved().get(uuid) ?? this.#departed.get(uuid);
+    if (last === undefined) return;
+    this.#left.delete(uuid);
+    this.#left.set(uuid, { ...withoutTimes(last), asleep: true });
+    void this.#save();
+    void this.#keep();
+  }
+
+  /** To be called when a guest boots: what was known of it before is over. */
+  boots(uuid: string): void {
+    if (this.#left.get(uuid)?.asleep === true) this.#left.delete(uuid);
+  }
+
   /** Reads the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
   async discover(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
     const now = this.#options.time.now();
@@ -107,8 +135,13 @@ export class GuestRegistry {
     this.#discovered = null;
     this.#dueAt = Number.POSITIVE_INFINITY;
     const here = new Set(guests.map(({ uuid }) => uuid));
-    for (const uuid of this.#known.keys()) if (!here.has(uuid)) this.#drop(uuid);
-    for (const uuid of this.#left.keys()) if (!here.has(uuid)) this.#left.delete(uuid);
+    const gone = [...this.#known.keys()].filter((uuid) => !here.has(uuid));
+    if (gone.length > 0) {
+      const saved = this.#saved();
+      this.#departed = new Map([...saved].filter(([uuid]) => !here.has(uuid)));
+      for (const uuid of gone) this.#drop(uuid);
+    }
+    for (const [uuid, { asleep }] of this.#left) if (!here.has(uuid) && asleep !== true) this.#left.delete(uuid);
     const strangers = guests.filter(({ uuid, id }) => {
       const known = this.#known.get(uuid);
       if (known === undefined || known.id !== id || now >= known.retryAt) return true;
@@ -143,6 +176,7 @@ export class GuestRegistry {
       );
       return;
     }
+    this.#claim(uuid, id, facts);
     const { context, problems } = contextOf(name, facts, this.#options.config());
     for (const problem of problems) {
       this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message: `${name}: ${problem}` });
@@ -171,6 +205,18 @@ export class GuestRegistry {
     this.#options.tell({ kind: 'settings', level: 'warn', guest: name, uuid, message });
   }
 
+  /**
+   * Of another start of a guest: its entry stays valid if libvirt has saved and restored the guest in between. Then its balloon has the size
+   * of then; a guest that has booted has what its definition says.
+   */
+  #claim(uuid: string, id: number, { current }: DomainFacts): void {
+    const left = this.#left.get(uuid);
+    if (left === undefined || left.id === id) return;
+    const { period, balloon } = withoutTimes(left);
+    if (balloon !== null && Math.abs(balloon.target - current) <= SAME) this.#left.set(uuid, { id, period, balloon });
+    else this.#left.delete(uuid);
+  }
+
   /** The periods noted by the last coordinator; null if somebody else has set the period since. 0 may be the middle of a refresh. */
   #leftBehind(uuid: string, id: number, period: number): Known['changed'] {
     const left = this.#left.get(uuid);
@@ -181,11 +227,14 @@ export class GuestRegistry {
     const saved = new Map(this.#left);
     for (const [uuid, { id, changed }] of this.#known) {
       const left = this.#left.get(uuid);
+      // A list that is late may still name it.
+      if (left?.asleep === true && left.id === id) continue;
       saved.set(uuid, { id, period: changed, balloon: left?.id === id ? left.balloon : null });
     }
     for (const belief of this.#options.beliefs()) {
       const guest = saved.get(belief.uuid);
-      if (guest?.id === belief.id) saved.set(belief.uuid, { ...guest, balloon: remember(belief) ?? guest.balloon });
+      if (guest?.id === belief.id && guest.asleep !== true)
+        saved.set(belief.uuid, { ...guest, balloon: remember(belief) ?? guest.balloon });
     }
     return saved;
   }
@@ -194,6 +243,14 @@ export class GuestRegistry {
     if (this.#state === null) return;
     const saved = [...this.#saved()].map(([uuid, guest]) => [uuid, restored.has(uuid) ? { ...guest, balloon: null } : guest] as const);
     await this.#state.save(new Map(saved.filter(([, { period, balloon }]) => period !== null || balloon !== null)));
+  }
+
+  /** Writes what must outlive a boot of the host: what is known of guests that are asleep, and of `others` that may soon be. */
+  async #keep(others: SavedGuests = new Map()): Promise<void> {
+    const asleep = [...this.#left, ...others].filter(([, { asleep }]) => asleep === true);
+    if (asleep.length === 0 && !this.#kept) return;
+    this.#kept = asleep.length > 0;
+    await this.#state?.keep?.(new Map(asleep.slice(-MOST_ASLEEP)));
   }
 
   /** Schedules a write of the state file: once a second at most, and no sample waits for it. */
@@ -270,6 +327,9 @@ export class GuestRegistry {
       }),
     );
     await this.#save(restored);
+    // A host that goes down saves its guests after we have ended.
+    const others = [...this.#saved()].filter(([uuid, { balloon }]) => balloon !== null && !restored.has(uuid));
+    await this.#keep(new Map(others.map(([uuid, saved]) => [uuid, { ...withoutTimes(saved), asleep: true }])));
   }
 }
 

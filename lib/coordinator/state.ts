@@ -3,7 +3,7 @@
  * periods and balloon sizes, the last targets, and what was learned of the balloons. One small JSON file for each host.
  *
  * Local guests end when the machine boots, so their state is kept where a boot clears it. Guests of other hosts live on, so theirs is kept
- * on disk.
+ * on disk. Local guests that libvirt has saved live on as well, so what they had before is kept on disk in a second file.
  *
  * Anyone may break the file. If its content is not valid or of another version, it is renamed, and what is wrong in it is never trusted. A
  * file that cannot be written costs a warning and nothing else.
@@ -27,6 +27,8 @@ export interface SavedGuest {
   readonly period: { readonly original: number; readonly set: number } | null;
   /** Its balloon; null = nothing to remember. */
   readonly balloon: Remembered | null;
+  /** That start is over, but libvirt may have saved the guest's memory, and would start it again with the same balloon. */
+  readonly asleep?: true;
 }
 
 /** By the guest's UUID. */
@@ -38,9 +40,13 @@ export interface State {
   load(): Promise<SavedGuests>;
   /** Resolves when this save, or a later one, has been written or has failed, which gives a warning. Never rejects. */
   save(guests: SavedGuests): Promise<void>;
+  /** The same of guests that are `asleep`, where it outlives a boot of their host. Not there: `save` does that too, or nothing does. */
+  keep?(guests: SavedGuests): Promise<void>;
 }
 
 const VERSION = 3;
+/** Id of a start in another boot of the host: libvirt counts from 1 again. */
+const ANOTHER_BOOT = 0;
 /** A guest takes some 300 bytes: enough for more guests than libvirt can run. */
 const MOST_BYTES = 16 * 1024 * 1024;
 const id = z.int().min(0);
@@ -59,7 +65,7 @@ const balloon = z.strictObject({
   thrashed: z.boolean(),
   cache: z.strictObject({ working: amount, floor: amount, probeAfter: amount, pause: amount, rereads: amount, rereadMs: amount }),
 });
-const guest = z.strictObject({ id, period: period.nullable(), balloon: balloon.nullable() });
+const guest = z.strictObject({ id, period: period.nullable(), balloon: balloon.nullable(), asleep: z.literal(true).exactOptional() });
 const schema = z.strictObject({
   version: z.literal(VERSION),
   boot: z.string().nullable().optional(),
@@ -89,14 +95,26 @@ export function statePlace(
   environment: NodeJS.ProcessEnv = process.env,
   user = process.getuid?.() ?? 0,
 ): StatePlace {
-  const lasting = !isLocal(uri);
-  const { RUNTIME_DIRECTORY, STATE_DIRECTORY, XDG_RUNTIME_DIR, XDG_STATE_HOME } = environment;
-  const given = lasting ? STATE_DIRECTORY : RUNTIME_DIRECTORY;
-  const roots = lasting ? '/var/lib' : '/run';
-  const own = lasting ? XDG_STATE_HOME || join(homedir(), '.local/state') : XDG_RUNTIME_DIR || `/run/user/${user}`;
-  const folder = given || join(user === 0 ? roots : own, 'memcoord');
-  // The name may be a URI.
-  return { path: join(folder, `${encodeURIComponent(lasting ? hostId : uri)}.json`), lasting };
+  if (isLocal(uri)) return { path: join(runtimeFolder(environment, user), fileOf(uri)), lasting: false };
+  return { path: join(stateFolder(environment, user), fileOf(hostId)), lasting: true };
+}
+
+/** Where what a local host's guests had is kept while libvirt holds them saved: on disk, since the guests outlive a boot there too. */
+export function sleepersPlace(uri: string, environment: NodeJS.ProcessEnv = process.env, user = process.getuid?.() ?? 0): string {
+  return join(stateFolder(environment, user), fileOf(uri, 'saved.json'));
+}
+
+function runtimeFolder({ RUNTIME_DIRECTORY, XDG_RUNTIME_DIR }: NodeJS.ProcessEnv, user: number): string {
+  return RUNTIME_DIRECTORY || join(user === 0 ? '/run' : XDG_RUNTIME_DIR || `/run/user/${user}`, 'memcoord');
+}
+
+function stateFolder({ STATE_DIRECTORY, XDG_STATE_HOME }: NodeJS.ProcessEnv, user: number): string {
+  return STATE_DIRECTORY || join(user === 0 ? '/var/lib' : XDG_STATE_HOME || join(homedir(), '.local/state'), 'memcoord');
+}
+
+/** The name may be a URI. */
+function fileOf(name: string, extension = 'json'): string {
+  return `${encodeURIComponent(name)}.${extension}`;
 }
 
 /** The state of a host in its default place; null if no other process can share the host. */
@@ -104,7 +122,20 @@ export async function stateOf(hypervisor: Hypervisor, warn: (message: string) =>
   const hostId = await hypervisor.hostId();
   if (hostId === null) return null;
   const { path, lasting } = statePlace(hypervisor.uri, hostId);
-  return fileState(path, warn, { ...options, ...(lasting ? { boot: await bootId() } : {}) });
+  if (lasting) return fileState(path, warn, { ...options, boot: await bootId() });
+  return withSleepers(fileState(path, warn, options), fileState(sleepersPlace(hypervisor.uri), warn, { ...options, boot: null }));
+}
+
+/** What `state` keeps until a boot, and beyond that what `sleepers` keeps. What is newer, in `state`, is believed. */
+export function withSleepers(state: State, sleepers: State): State {
+  return {
+    async load() {
+      const asleep = [...(await sleepers.load())].map(([uuid, saved]) => [uuid, { ...saved, id: ANOTHER_BOOT, asleep: true }] as const);
+      return new Map<string, SavedGuest>([...asleep, ...(await state.load())]);
+    },
+    save: (guests) => state.save(guests),
+    keep: (guests) => sleepers.save(guests),
+  };
 }
 
 /** How a state file is used. */
@@ -175,7 +206,7 @@ export function fileState(path: string, warn: (message: string) => void, { readO
 }
 
 /** What stays valid after our clock has started anew. */
-function withoutTimes({ balloon, ...saved }: SavedGuest): SavedGuest {
+export function withoutTimes({ balloon, ...saved }: SavedGuest): SavedGuest {
   if (balloon === null) return { ...saved, balloon };
   const { cache } = balloon;
   return { ...saved, balloon: { ...balloon, orderedAt: 0, shrinkAfter: 0, cache: { ...cache, probeAfter: 0 } } };

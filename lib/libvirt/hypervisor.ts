@@ -30,9 +30,15 @@ const LIFECYCLE: Readonly<Record<number, 'started' | 'stopped' | 'paused' | 'res
   8: 'stopped',
 };
 
-/** virDomainEventType and its detail: a guest that slept goes on. */
-const STARTED = 2;
-const WOKEN = 4;
+/** Kinds by virDomainEventType and its detail, where the detail matters. */
+const DETAILED: Readonly<Record<string, 'restored' | 'resumed' | 'saved'>> = {
+  // Started by a migration, from a save, from a snapshot; woken.
+  '2/1': 'restored',
+  '2/2': 'restored',
+  '2/3': 'restored',
+  '2/4': 'resumed',
+  '5/4': 'saved',
+};
 
 /** True where libvirt's test driver runs inside this process, and nobody else can see its guests. */
 function isInProcess(uri: string): boolean {
@@ -51,7 +57,7 @@ export function translate(event: NativeEvent): HypervisorEvent | undefined {
     case 'deviceAdded':
       return { kind: 'deviceAdded', uuid, name };
     case 'lifecycle': {
-      const kind = event.event === STARTED && event.detail === WOKEN ? 'resumed' : LIFECYCLE[event.event];
+      const kind = DETAILED[`${event.event}/${event.detail}`] ?? LIFECYCLE[event.event];
       return kind === undefined ? undefined : { kind, uuid, name };
     }
   }
@@ -113,8 +119,9 @@ export async function openLibvirt(
   native.onEvent((native) => {
     const event = translate(native);
     if (event === undefined) return;
-    // A live period does not survive a restart of the guest.
-    if (event.kind === 'started' || event.kind === 'stopped') periods.delete(event.uuid);
+    // Another start of the guest may have another period.
+    const { kind } = event;
+    if (kind === 'started' || kind === 'restored' || kind === 'stopped' || kind === 'saved') periods.delete(event.uuid);
     for (const listener of [...listeners]) listener(event);
   });
 

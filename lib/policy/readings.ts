@@ -430,7 +430,8 @@ export function recall(draft: Draft, remembered: Remembered | undefined, at: num
   const ours = Math.abs(target - actual) <= SAME || (orderedAt > 0 && Math.abs(at - orderedAt) <= UNDER_WAY);
   draft.target = ours ? target : Math.max(target, actual);
   draft.original = ours ? original : Math.max(original, actual);
-  if (orderedAt > 0) {
+  // Times of a clock that has started anew are not kept, but a guest that does not have what it had was moved.
+  if (orderedAt > 0 || Math.abs(remembered.original - remembered.target) > SAME) {
     draft.orderedAt = Math.min(at, orderedAt);
     draft.orderedTo = target;
   }

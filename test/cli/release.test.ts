@@ -11,8 +11,11 @@ import { collected, connectTo, hostWith, idle } from './simulated.js';
 
 /** A host that was coordinated for a minute, and what of it is on disk. */
 async function coordinated(t: { testdir(): string; teardown(undo: () => void): void }, host: SimHost) {
-  process.env.RUNTIME_DIRECTORY = t.testdir();
-  t.teardown(() => delete process.env.RUNTIME_DIRECTORY);
+  process.env.RUNTIME_DIRECTORY = process.env.STATE_DIRECTORY = t.testdir();
+  t.teardown(() => {
+    delete process.env.RUNTIME_DIRECTORY;
+    delete process.env.STATE_DIRECTORY;
+  });
   const id = randomUUID();
   const connect: Connect = connectTo(host, () => ({ hostId: async () => id }));
   const coordinator = new Coordinator({

@@ -101,8 +101,11 @@ t.test('a second coordinator of the same host is refused with the pid of the fir
   const held = await takeLock(id);
   const host = hostWith();
   let closed = 0;
-  process.env.RUNTIME_DIRECTORY = t.testdir();
-  t.teardown(() => delete process.env.RUNTIME_DIRECTORY);
+  process.env.RUNTIME_DIRECTORY = process.env.STATE_DIRECTORY = t.testdir();
+  t.teardown(() => {
+    delete process.env.RUNTIME_DIRECTORY;
+    delete process.env.STATE_DIRECTORY;
+  });
   const connect = connectTo(host, () => ({ hostId: async () => id, close: async () => void closed++ }));
   await t.rejects(
     runWhile(host, {}, () => host.pass(100), connect),
@@ -117,8 +120,11 @@ t.test('a second coordinator of the same host is refused with the pid of the fir
 
 t.test('a host that has another id after its daemon was started anew is held by that too, and both are given back', async (t) => {
   const ids = [randomUUID(), randomUUID()] as const;
-  process.env.RUNTIME_DIRECTORY = t.testdir();
-  t.teardown(() => delete process.env.RUNTIME_DIRECTORY);
+  process.env.RUNTIME_DIRECTORY = process.env.STATE_DIRECTORY = t.testdir();
+  t.teardown(() => {
+    delete process.env.RUNTIME_DIRECTORY;
+    delete process.env.STATE_DIRECTORY;
+  });
   const host = hostWith(idle('one'));
   let id: string = ids[0];
   await runWhile(
@@ -141,8 +147,11 @@ t.test('a host that has another id after its daemon was started anew is held by 
 
 t.test('what must outlive the process is kept while it runs, and a broken record of the last one is reported', async (t) => {
   const id = randomUUID();
-  process.env.RUNTIME_DIRECTORY = t.testdir();
-  t.teardown(() => delete process.env.RUNTIME_DIRECTORY);
+  process.env.RUNTIME_DIRECTORY = process.env.STATE_DIRECTORY = t.testdir();
+  t.teardown(() => {
+    delete process.env.RUNTIME_DIRECTORY;
+    delete process.env.STATE_DIRECTORY;
+  });
   const { path } = statePlace('sim:///host', id);
   await writeFile(path, '{"half":');
   const host = hostWith(idle('one'));

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, statSync, wr
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { test } from 'tap';
-import { fileState, type SavedGuest, statePlace } from '../../lib/coordinator/state.js';
+import { fileState, type SavedGuest, sleepersPlace, statePlace, withSleepers } from '../../lib/coordinator/state.js';
 import { NOTHING_WRONG } from '../policy/world.js';
 
 const UUID = '634cbead-b271-4ba1-aedb-8327cb63b6ee';
@@ -30,6 +30,27 @@ test('what is known of guests of another host outlives a boot of this machine, b
   const cache = { ...NOTHING_WRONG.cache, probeAfter: 0 };
   const balloon = { ...NOTHING_WRONG, target: 400_000, orderedAt: 0, shrinkAfter: 0, cache };
   for (const boot of ['boot 2', null]) t.same(await fileState(path, () => {}, { boot }).load(), new Map([[UUID, { ...GUEST, balloon }]]));
+});
+
+test('what saved guests had outlives a boot in a file of its own, and what is newer is believed', async (t) => {
+  const folder = t.testdir();
+  const sleepers = fileState(join(folder, 'saved.json'), (line) => t.fail(line), { boot: null });
+  const state = withSleepers(
+    fileState(join(folder, 'host.json'), (line) => t.fail(line)),
+    sleepers,
+  );
+  const other = '11111111-2222-3333-4444-555555555555';
+  const asleep = { ...GUEST, asleep: true } as const;
+  await state.keep?.(
+    new Map([
+      [other, asleep],
+      [UUID, asleep],
+    ]),
+  );
+  await state.save(GUESTS);
+  const loaded = await state.load();
+  t.same(loaded.get(UUID), GUEST);
+  t.match(loaded.get(other), { id: 0, asleep: true, period: GUEST.period, balloon: { target: 400_000, orderedAt: 0 } });
 });
 
 test('no file is no news', async (t) => {
@@ -191,5 +212,7 @@ test('the state of this machine is where a boot clears it, that of another on di
   t.same(remote({ STATE_DIRECTORY: '/srv/state' }, 0), { path: `/srv/state/${UUID}.json`, lasting: true });
   t.equal(remote({ RUNTIME_DIRECTORY: '/srv/run' }, 0).path, `/var/lib/memcoord/${UUID}.json`);
   t.equal(remote({ XDG_STATE_HOME: '/home/x/state' }, 7).path, `/home/x/state/memcoord/${UUID}.json`);
+  t.equal(sleepersPlace('qemu:///system', { RUNTIME_DIRECTORY: '/srv/run' }, 0), '/var/lib/memcoord/qemu%3A%2F%2F%2Fsystem.saved.json');
+  t.equal(sleepersPlace('qemu:///system', { STATE_DIRECTORY: '/srv/state' }, 7), '/srv/state/qemu%3A%2F%2F%2Fsystem.saved.json');
   t.equal(statePlace('test+unix:///a/../b', UUID, {}, 0).path, '/run/memcoord/test%2Bunix%3A%2F%2F%2Fa%2F..%2Fb.json');
 });

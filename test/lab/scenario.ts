@@ -38,11 +38,29 @@ export interface Coordinator {
   readonly exited: Promise<number | null>;
 }
 
-/** Command that coordinates the guests, as arguments; `custom` is a shell's command line, for a coordinator other than ours. */
+/**
+ * Command that coordinates the guests, as arguments; `custom` is a shell's command line, for a coordinator other than ours. Ours gets the
+ * variables in LAB_COORDINATOR_ENV, `NAME=VALUE` one a line: `scripts/sanitize --soak` has it load the sanitizers.
+ */
 export function coordinatorCommand(uri: string, pool: number, custom: string | undefined): string[] {
   if (custom !== undefined) return ['sh', '-c', `exec ${custom}`];
   const size = `${pool / MiB}MiB`;
-  return [process.execPath, 'dist/cli/main.js', 'run', '--connect', uri, '--interval', '1', '--pool', size, '--log-format', 'json'];
+  const { LAB_COORDINATOR_ENV: variables } = process.env;
+  const under = variables === undefined ? [] : ['env', ...variables.split('\n')];
+  return [
+    ...under,
+    process.execPath,
+    'dist/cli/main.js',
+    'run',
+    '--connect',
+    uri,
+    '--interval',
+    '1',
+    '--pool',
+    size,
+    '--log-format',
+    'json',
+  ];
 }
 
 /** Starts a coordinator and collects the moves that it logs as JSON lines on stderr. `tell` gets every other line. */

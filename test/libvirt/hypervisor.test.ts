@@ -129,6 +129,15 @@ t.test("native events in the coordinator's words", async (t) => {
   ]);
   const woken = translate({ kind: 'lifecycle', ...guest, event: 2, detail: 4 })?.kind;
   t.equal(woken, 'resumed', 'a guest that slept is not started');
+  const detailed = (event: number, detail: number) => translate({ kind: 'lifecycle', ...guest, event, detail })?.kind;
+  t.same(
+    [0, 1, 2, 3, 4, 5].map((detail) => detailed(2, detail)),
+    ['started', 'restored', 'restored', 'restored', 'resumed', 'started'],
+  );
+  t.same(
+    [0, 1, 2, 3, 4, 5, 6].filter((detail) => detailed(5, detail) === 'saved'),
+    [4],
+  );
   t.same(translate({ kind: 'reboot', ...guest }), { kind: 'rebooted', ...guest });
   t.same(translate({ kind: 'balloon', ...guest, actual: 5 }), { kind: 'balloon', ...guest, actual: 5 });
   t.same(translate({ kind: 'deviceAdded', ...guest, alias: 'hostdev0' }), { kind: 'deviceAdded', ...guest });

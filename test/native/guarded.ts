@@ -170,6 +170,7 @@ export async function startGuarded(rule: string): Promise<Guarded> {
       ROOT,
       'HOME=/nonexistent',
       `RUNTIME_DIRECTORY=${dir}/state`,
+      `STATE_DIRECTORY=${dir}/state`,
       command,
       ...args,
     ];

@@ -26,7 +26,8 @@ t.teardown(() => {
 });
 
 /** Kept out of the machine's own. */
-const STATE = { RUNTIME_DIRECTORY: t.testdir() };
+const STATE_FOLDER = t.testdir();
+const STATE = { RUNTIME_DIRECTORY: STATE_FOLDER, STATE_DIRECTORY: STATE_FOLDER };
 
 function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
   const settings = Object.entries({ ...STATE, ...env }).map(([name, value]) => `${name}=${value}`);

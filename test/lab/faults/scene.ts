@@ -92,7 +92,7 @@ export const fifth = (kind: Partial<GuestSpec> = {}): GuestSpec => ({
 
 /** Kept out of the machine's own: memcoord's state, and a daemon with other settings that libvirt would start for a user. */
 export function ownSurroundings(): void {
-  process.env.RUNTIME_DIRECTORY = STATE;
+  process.env.RUNTIME_DIRECTORY = process.env.STATE_DIRECTORY = STATE;
   process.env.LIBVIRT_AUTOSTART = '0';
 }
 
