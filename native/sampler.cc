@@ -18,7 +18,7 @@
 namespace memcoord {
 namespace {
 
-// From setting the stats period to the new figures. With QEMU 7.2 and emulated guests it took 1 to
+// Time from setting the stats period to the new figures. With QEMU 7.2 and emulated guests: 1 to
 // 3 ms if the guest was idle or the only one allocating, and 14 ms at most with four allocating on
 // two busy cores. Only guests that ran out of memory took longer, up to 80 ms. Later figures are
 // seen at the next sample.
@@ -151,7 +151,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
  private:
   // What is known of a guest while the sweep is under way.
   struct Progress {
-    // Of the call that it waits for; null between two calls.
+    // For the call it waits for; null between calls.
     GuestGate::TicketPtr ticket;
     // As in Found.
     double state = kNotReported;
@@ -267,7 +267,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     FinishIfDone(lock);
   }
 
-  // The wait holds no thread.
+  // Waits without a thread.
   void AwaitFigures(size_t i) {
     progress_[i].ticket = nullptr;
     session_->timer->At(Clock::now() + kFiguresArrive, [self = shared_from_this(), i] {
@@ -355,7 +355,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
   std::mutex mutex_;
   Callback<Sweep> done_;
   Timer::Id deadline_;
-  // Of the list, then of the guests.
+  // Fires when the list, then a guest, is late.
   Timer::Id late_;
   Silence silence_;
   // The guests to read are known: by the list, or without it, while it is late.

@@ -40,7 +40,7 @@ const policy = (): Option[] => [
     '--signal <figure>',
     'what counts as spare memory of a guest: usable (free memory and cold page cache, the default) or unused (free memory only)',
   ),
-  new Option('--surplus <where>', 'memory that no guest needs: stays with the host (default), or is spread over the guests'),
+  new Option('--surplus <where>', 'who gets memory that no guest needs: host (the default), or guests (spread over them)'),
   new Option('--burst <rate>', 'rise that the spare memory of a guest should absorb, e.g. 200MiB/s (the default)'),
   new Option(
     '--boot-rest <seconds>',
@@ -70,7 +70,7 @@ ${EXIT_CODES}`,
     .command('run', { isDefault: true })
     .summary("coordinate the guests' memory until stopped (the default)")
     .description(
-      "Coordinates the guests' memory until stopped by SIGINT or SIGTERM (a second signal stops it at once). SIGHUP reads the\n" +
+      "Coordinates the guests' memory until stopped by SIGINT or SIGTERM (a second signal stops it at once). SIGHUP reads the " +
         'configuration file again. Guests may start and stop meanwhile. Logs go to stderr.',
     )
     .addOption(connect())
@@ -102,12 +102,12 @@ ${EXIT_CODES}`,
     .command('release')
     .summary('give the guests back what they had before memcoord came')
     .description(
-      'Returns every guest to the memory and stats period that it had before memcoord, as far as the host can spare the memory and the\n' +
+      'Returns every guest to the memory and stats period that it had before memcoord, as far as the host can spare the memory and the ' +
         'guest does not need more. Prints one line per guest. Exits with 1 if a guest could not be restored.',
     )
     .addOption(connect())
     .addOption(config())
-    .option('--reserve <size>', 'memory that stays with the host even then, at least 200MiB (default: 5% of it, at least 512MiB)')
+    .option('--reserve <size>', 'memory that the host keeps, at least 200MiB (default: 5% of the host, at least 512MiB)')
     .addOption(include())
     .addOption(exclude())
     .option('--stop', 'first end the coordinator that holds the host: SIGTERM, after 10 s SIGKILL')
@@ -172,7 +172,7 @@ ${EXIT_CODES}`,
     .argument('<file>', 'scenario, YAML')
     .summary('run a scenario on a simulated host')
     .description(
-      'Runs the same coordinator on a simulated host, with the guests, workloads and faults of a scenario file, as fast as the machine\n' +
+      'Runs the same coordinator on a simulated host, with the guests, workloads and faults of a scenario file, as fast as the machine ' +
         'allows, and checks at every step that no guest or host came to harm. Needs no libvirt. Exits with 1 if an invariant was violated.',
     )
     .option('--seed <n>', 'random seed (default: the one in the file, else 1)')

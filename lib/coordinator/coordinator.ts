@@ -135,7 +135,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   readonly #registry: GuestRegistry;
   readonly #state: CoordinatorOptions['state'];
   readonly #lock: NonNullable<CoordinatorOptions['lock']> | null;
-  /** By host id. If libvirt finds no UUID of the machine it makes one up, a new one at each start of its daemon. */
+  /** By host id. It can change: without a UUID of the machine, libvirt makes one up at each start of its daemon. */
   readonly #locks = new Map<string, Lock>();
   #config: Config;
   #hypervisor: Hypervisor | null = null;
@@ -480,7 +480,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
   }
 
   /**
-   * UUIDs of the guests whose disk reads are read: those that are sampled (`only`), as far as their part of the sampling budget allows. A
+   * UUIDs of guests whose disk counters are read: those that are sampled (`only`), as far as their part of the sampling budget allows. A
    * sweep grants that part even if nothing is left: guests whose cache was taken must be watched although samples of others spend it all.
    */
   #toWatch({ only }: { readonly only?: readonly string[] }): readonly string[] {
@@ -493,7 +493,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     return reads;
   }
 
-  /** After a loss, earlier beliefs count no more than those that a previous coordinator left. */
+  /** After a reconnection, our own beliefs are worth only as much as a previous coordinator's. */
   async #attachAgain(): Promise<Hypervisor> {
     const hypervisor = await this.#attach();
     this.#registry.keepBeliefs();

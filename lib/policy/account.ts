@@ -2,12 +2,12 @@
  * Step 3, account: how much memory there is, and what each use of it may spend (docs/ballooning.md, rules 3, 4 and 8).
  *
  * A guest that memcoord controls is charged what its balloon may hold. What any other guest holds is already missing from the host's
- * available memory. Both can still take more (`untouched`, guest.ts). There are four uses of memory, each with its own test:
+ * available memory. Both can still take more (`untouched`, guest.ts). Each use of memory has its own test, and so has taking it:
  *
  *     available = min(MemAvailable + ARC above its minimum, room within the cgroup) − file pages of the guests
  *     need      may spend  available − reserve − what guests can take before memcoord reacts − grants that have not shown yet
- *     relief (what keeps a guest alive)  available − reserve − what keeps rising guests alive, or what the host loses in a second if less
- *     optional growth      available − reserve − all that all guests can still take; up to what a guest had before memcoord came, as need
+ *     relief    may spend  available − reserve − what keeps rising guests alive, or what the host loses in a second if less
+ *     optional  may spend  available − reserve − all that all guests can still take; up to what a guest had before memcoord came, as need
  *     a shrink below need  only while a guest waits in need and need cannot be paid, or `available` is under the reserve or about to be
  *
  * No use may spend more than the pool has left. If the pool is exceeded, guests are shrunk below need as well.
