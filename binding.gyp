@@ -10,6 +10,7 @@
         'native/error.cc',
         'native/event_loop.cc',
         'native/guest_gate.cc',
+        'native/job.cc',
         'native/js_connection.cc',
         'native/js_values.cc',
         'native/lister.cc',

@@ -30,6 +30,7 @@ export class CannedHost {
       this.#figures[row + field.ACTUAL] = CURRENT;
       this.#figures[row + field.RSS] = CURRENT;
       this.#figures[row + field.READS] = Number.NaN;
+      this.#figures[row + field.JOB] = Number.NaN;
     }
   }
 

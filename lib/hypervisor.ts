@@ -53,14 +53,17 @@ export interface HostMemory {
   readonly pressure: boolean;
 }
 
-/** Events that a hypervisor reports. `started`, `stopped` and the like name the guest; after `closed` the connection is unusable. */
+/**
+ * Events that a hypervisor reports. `started`, `stopped` and the like name the guest; `job`: a job has begun that lets nobody change it
+ * (JOB in sweep.ts). After `closed` the connection is unusable.
+ */
 export type HypervisorEvent =
   | {
       /**
        * `saved`: stopped, and its memory kept on disk (virsh save, managedsave). `restored`: started with the memory, the balloon and the
        * stats period of such a save, of a snapshot or of another host, so it does not boot.
        */
-      readonly kind: 'started' | 'restored' | 'stopped' | 'saved' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded';
+      readonly kind: 'started' | 'restored' | 'stopped' | 'saved' | 'paused' | 'resumed' | 'rebooted' | 'deviceAdded' | 'job';
       readonly uuid: string;
       readonly name: string;
     }

@@ -69,8 +69,17 @@ export const RSS_FILE = 18;
  * requested, -1 if the hypervisor does not report it.
  */
 export const READS = 19;
+/**
+ * virDomainJobOperation of a job of libvirt's that lets nobody change the guest ({@link MIGRATION_IN} and {@link MIGRATION_OUT}, or a save,
+ * a dump, a snapshot); NaN = there is none. A guest that migrates in is READ, with no figure of its balloon.
+ */
+export const JOB = 20;
 /** Numbers per guest. */
-export const STRIDE = 20;
+export const STRIDE = 21;
+
+/** Values of {@link JOB}. */
+export const MIGRATION_IN = 4;
+export const MIGRATION_OUT = 5;
 
 /** The guest that a row of a sweep is about. */
 export interface GuestIdentity {

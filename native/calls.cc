@@ -3,12 +3,14 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "job.h"
 #include "virt_ptr.h"
 
 namespace memcoord {
@@ -69,7 +71,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
       const auto open = Open();
       const auto late = session_->gate->GiveUpInFlight(TicketsOf(open));
       for (size_t at = 0; at < open.size(); ++at) {
-        if (late[at]) Settle(open[at], Unknown(calls_[open[at]]));
+        if (late[at]) GiveUpOn(open[at]);
       }
       silence_->GivenUp();
     }
@@ -101,8 +103,16 @@ class Batch : public std::enable_shared_from_this<Batch> {
         std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session_->lister->Pending());
     if (domain == nullptr) return LastLibvirtError(call.doing, guest.name);
     const std::string name = NameOf(domain.get());
-    if (call.call(domain.get()) < 0) return LastLibvirtError(call.doing, name);
-    return std::nullopt;
+    // It may have begun since the guest was read. The call would only wait, and delay its end.
+    if (!std::isnan(JobOn(*session_->roster, call.uuid, domain.get()))) {
+      return OwnError(
+          kBusy, call.doing, name,
+          "not tried, since a job of libvirt's holds it: migration, save, dump or snapshot");
+    }
+    if (call.call(domain.get()) == 0) return std::nullopt;
+    Error error = LastLibvirtError(call.doing, name);
+    if (error.libvirt_code == VIR_ERR_OPERATION_TIMEOUT) session_->roster->SuspectJob(call.uuid);
+    return error;
   }
 
   Error Busy(const GuestCall& call) const {
@@ -133,10 +143,16 @@ class Batch : public std::enable_shared_from_this<Batch> {
       if (fate == GuestGate::Fate::kWaiting || fate == GuestGate::Fate::kQueued) {
         Settle(i, Busy(calls_[i]));
       } else {
-        Settle(i, Unknown(calls_[i]));
+        GiveUpOn(i);
       }
     }
     FinishIfDone(lock);
+  }
+
+  // A job of libvirt's may be what the call waits for.
+  void GiveUpOn(size_t i) {
+    session_->roster->SuspectJob(calls_[i].uuid);
+    Settle(i, Unknown(calls_[i]));
   }
 
   void Settle(size_t i, Outcome outcome) {

@@ -74,6 +74,11 @@ void OnDeviceAdded(virConnectPtr, virDomainPtr domain, const char* alias, void* 
   Emit(opaque, event);
 }
 
+// QEMU has begun a pass over the guest's memory: of a migration, a save, a dump or a snapshot.
+void OnIteration(virConnectPtr, virDomainPtr domain, int, void* opaque) {
+  Emit(opaque, About(domain, Event::Kind::kJob));
+}
+
 void OnClose(virConnectPtr, int reason, void* opaque) {
   Event event;
   event.kind = Event::Kind::kClosed;
@@ -156,6 +161,7 @@ void Link::WatchDomains() {
   watch(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(OnReboot));
   watch(VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(OnBalloon));
   watch(VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(OnDeviceAdded));
+  watch(VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, VIR_DOMAIN_EVENT_CALLBACK(OnIteration));
 }
 
 DomainPtr Link::Find(const std::string& uuid, int id, bool alone) {

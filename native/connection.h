@@ -19,7 +19,7 @@
 namespace memcoord {
 
 struct Event {
-  enum class Kind { kLifecycle, kReboot, kBalloon, kDeviceAdded, kClosed };
+  enum class Kind { kLifecycle, kReboot, kBalloon, kDeviceAdded, kJob, kClosed };
   Kind kind = Kind::kClosed;
   std::string uuid;
   std::string name;

@@ -151,6 +151,9 @@ Napi::Value ToJs(Napi::Env env, const Event& event) {
       object.Set("kind", "deviceAdded");
       object.Set("alias", event.alias);
       break;
+    case Event::Kind::kJob:
+      object.Set("kind", "job");
+      break;
     case Event::Kind::kClosed:
       break;
   }

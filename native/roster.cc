@@ -49,7 +49,7 @@ void Roster::Started(const Guest& guest) {
   if (known) return;
   Guests guests = Without(*guests_, guest.uuid);
   guests.push_back(guest);
-  entries_[guest.uuid] = Entry{guest, kNotReported, {}};
+  entries_[guest.uuid] = Entry{guest, kNotReported, {}, true};
   guests_ = std::make_shared<const Guests>(std::move(guests));
 }
 
@@ -89,6 +89,24 @@ void Roster::ForgetMaximum(const std::string& uuid) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(uuid);
   if (it != entries_.end()) it->second.maximum = kNotReported;
+}
+
+bool Roster::MayHaveJob(const std::string& uuid) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = entries_.find(uuid);
+  return it == entries_.end() || it->second.may_have_job;
+}
+
+bool Roster::SuspectJob(const std::string& uuid) {
+  const std::lock_guard lock(mutex_);
+  const auto it = entries_.find(uuid);
+  return it != entries_.end() && !std::exchange(it->second.may_have_job, true);
+}
+
+void Roster::ForgetJob(const std::string& uuid) {
+  const std::lock_guard lock(mutex_);
+  const auto it = entries_.find(uuid);
+  if (it != entries_.end()) it->second.may_have_job = false;
 }
 
 Roster::Entry* Roster::EntryOf(const Guest& guest) {

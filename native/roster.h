@@ -51,6 +51,13 @@ class Roster {
   void SetMaximum(const Guest& guest, double kib);
   void ForgetMaximum(const std::string& uuid);
 
+  // Whether libvirt may have a job on the guest (job.h), so that it must be asked. True for each
+  // start of a guest until it was asked once: the job may be older than the connection.
+  bool MayHaveJob(const std::string& uuid) const;
+  // False if that was known.
+  bool SuspectJob(const std::string& uuid);
+  void ForgetJob(const std::string& uuid);
+
  private:
   static constexpr std::chrono::seconds kMaximumHolds{30};
 
@@ -58,6 +65,7 @@ class Roster {
     Guest guest;
     double maximum = kNotReported;
     Clock::time_point asked;
+    bool may_have_job = true;
   };
   // Null where this start of the guest is not there. With mutex_ held.
   Entry* EntryOf(const Guest& guest);

@@ -31,15 +31,16 @@ enum Field : size_t {
   kCpuTime,
   kRssFile,
   kReads,
+  kJob,
   kStride,
 };
 
 // Names of the fields in lib/sweep.ts, in order.
 inline constexpr std::array<const char*, kStride> kFieldNames = {
-    "STATUS",   "ERROR",       "STATE",       "MAXIMUM",     "ACTUAL",
-    "UNUSED",   "AVAILABLE",   "USABLE",      "DISK_CACHES", "SWAP_IN",
-    "SWAP_OUT", "MAJOR_FAULT", "MINOR_FAULT", "RSS",         "LAST_UPDATE",
-    "READ_AT",  "REFRESHED",   "CPU_TIME",    "RSS_FILE",    "READS",
+    "STATUS",      "ERROR",  "STATE",       "MAXIMUM", "ACTUAL",    "UNUSED",
+    "AVAILABLE",   "USABLE", "DISK_CACHES", "SWAP_IN", "SWAP_OUT",  "MAJOR_FAULT",
+    "MINOR_FAULT", "RSS",    "LAST_UPDATE", "READ_AT", "REFRESHED", "CPU_TIME",
+    "RSS_FILE",    "READS",  "JOB",
 };
 
 // Values of kStatus.

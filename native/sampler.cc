@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "guest_gate.h"
+#include "job.h"
 #include "lister.h"
 #include "virt_ptr.h"
 
@@ -80,6 +81,11 @@ double ReadsOf(virDomainPtr domain) {
   return static_cast<double>(stats.rd_bytes) / 1024;
 }
 
+// kReadAt.
+double Now() {
+  return std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch()).count();
+}
+
 // `state` as in Found; `reads`: whether kReads is wanted, which takes another call.
 Row ReadGuest(const Session& session, const Guest& guest, double state, bool reads) {
   const auto link = session.read->Take(!session.lister->Late());
@@ -95,18 +101,21 @@ Row ReadGuest(const Session& session, const Guest& guest, double state, bool rea
     maximum = static_cast<double>(info.maxMem);
     session.roster->SetMaximum(guest, maximum);
   }
-  std::array<virDomainMemoryStatStruct, VIR_DOMAIN_MEMORY_STAT_NR> stats;
-  const int count = virDomainMemoryStats(domain.get(), stats.data(), stats.size(), 0);
-  if (count < 0) return Failure(LastLibvirtError(kReading));
   Row row = EmptyRow();
   row[kStatus] = kRead;
   row[kState] = state;
   row[kMaximum] = maximum;
+  row[kJob] = JobOn(*session.roster, guest.uuid, domain.get());
+  row[kReadAt] = Now();
+  if (row[kJob] == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) return row;
+  std::array<virDomainMemoryStatStruct, VIR_DOMAIN_MEMORY_STAT_NR> stats;
+  const int count = virDomainMemoryStats(domain.get(), stats.data(), stats.size(), 0);
+  if (count < 0) return Failure(LastLibvirtError(kReading));
   for (int i = 0; i < count; ++i) {
     const Field field = FieldOf(stats[static_cast<size_t>(i)].tag);
     if (field != kStride) row[field] = static_cast<double>(stats[static_cast<size_t>(i)].val);
   }
-  row[kReadAt] = std::chrono::duration<double, std::milli>(Clock::now().time_since_epoch()).count();
+  row[kReadAt] = Now();
   if (reads) row[kReads] = ReadsOf(domain.get());
   return row;
 }
@@ -119,6 +128,9 @@ double Refresh(const Session& session, const Guest& guest, int seconds) {
   const DomainPtr domain =
       std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session.lister->Pending());
   if (domain == nullptr) return NumberOf(LastLibvirtError(kReading));
+  // What libvirt would say too, after half a minute.
+  if (!std::isnan(JobOn(*session.roster, guest.uuid, domain.get())))
+    return VIR_ERR_OPERATION_TIMEOUT;
   const auto set = [&](int period) {
     return virDomainSetMemoryStatsPeriod(domain.get(), period, VIR_DOMAIN_AFFECT_LIVE) == 0;
   };
@@ -206,7 +218,7 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
       std::vector<size_t> asked;
       const auto late = session_->gate->GiveUpInFlight(TicketsOf(asked));
       for (size_t at = 0; at < asked.size(); ++at) {
-        if (late[at]) Settle(asked[at], kMissed);
+        if (late[at]) Miss(asked[at]);
       }
       silence_.GivenUp();
     }
@@ -305,6 +317,12 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     FinishIfDone(lock);
   }
 
+  // A job of libvirt's may be what the call waits for.
+  void Miss(size_t i) {
+    session_->roster->SuspectJob(GuestOf(i).uuid);
+    Settle(i, kMissed);
+  }
+
   void Settle(size_t i, Status status) {
     sweep_.rows[i][kStatus] = status;
     Settled(i);
@@ -325,7 +343,11 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
     std::vector<size_t> asked;
     const auto fates = session_->gate->GiveUp(TicketsOf(asked));
     for (size_t at = 0; at < asked.size(); ++at) {
-      Settle(asked[at], fates[at] == GuestGate::Fate::kWaiting ? kSetAside : kMissed);
+      if (fates[at] == GuestGate::Fate::kWaiting) {
+        Settle(asked[at], kSetAside);
+      } else {
+        Miss(asked[at]);
+      }
     }
     silence_.GivenUp();
     if (IsUnanswered()) return Finish(lock, OwnError(kDeadline, kReading, {}, "no answer in time"));

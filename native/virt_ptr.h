@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,28 @@ inline std::string NameOf(virDomainPtr domain) {
   const char* name = virDomainGetName(domain);
   return name == nullptr ? std::string() : name;
 }
+
+// Parameters that a call filled.
+class TypedParams {
+ public:
+  TypedParams() = default;
+  ~TypedParams() { virTypedParamsFree(params_, count_); }
+  TypedParams(const TypedParams&) = delete;
+  TypedParams& operator=(const TypedParams&) = delete;
+
+  virTypedParameterPtr* params() { return &params_; }
+  int* count() { return &count_; }
+  // Nothing if there is no such parameter.
+  std::optional<int> Int(const char* name) const {
+    int value = 0;
+    if (virTypedParamsGetInt(params_, count_, name, &value) != 1) return std::nullopt;
+    return value;
+  }
+
+ private:
+  virTypedParameterPtr params_ = nullptr;
+  int count_ = 0;
+};
 
 // Takes over the array that virConnectListAllDomains filled.
 inline std::vector<DomainPtr> TakeDomains(virDomainPtr* domains, int count) {

@@ -67,8 +67,8 @@ export interface CoordinatorOptions {
 
 const CLOSE_DEADLINE_MS = 3000;
 /**
- * Storing a target takes 30 to 70 ms [M]. A guest that is being migrated must not delay the others for longer than this. After the deadline
- * the call's outcome is unknown, and the higher charge is kept (rule 11).
+ * Storing a target takes 30 to 70 ms [M]. A guest whose migration has just begun must not delay the others for longer than this. After the
+ * deadline the call's outcome is unknown, and the higher charge is kept (rule 11).
  */
 const ORDER_DEADLINE_MS = 700;
 /** The pauses between attempts do not grow for this time, ms: the daemon may only be restarting. */
@@ -536,7 +536,7 @@ export class Coordinator extends EventEmitter<CoordinatorEvents> {
     noteCpuTimes(read, isSame(before, read.guests) ? cpu : this.#cpuTimes(hypervisor, read.guests));
     // The stats period may have been switched off and not on again: read and set it again.
     for (const uuid of notRefreshed(read, refresh)) this.#registry.forget(uuid);
-    await this.#registry.discover(hypervisor, read.guests);
+    await this.#registry.discover(hypervisor, read);
     const rebooted = this.#rebooted;
     this.#rebooted = new Set();
     const started = new Set(read.guests.filter(({ uuid }) => this.#started.delete(uuid)).map(({ uuid }) => uuid));

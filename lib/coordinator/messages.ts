@@ -28,6 +28,10 @@ export function whyText(why: Why, facts: DomainFacts | null = null): string {
       return 'libvirt has not described it yet';
     case 'not-running':
       return 'not running';
+    case 'migrating':
+      return 'it is being migrated';
+    case 'has-job':
+      return 'libvirt saves, dumps or snapshots it';
     case 'figures-off':
       return 'its stats period is 0: no figures';
     case 'figures-stand':
@@ -58,7 +62,7 @@ function sentence({ kind, guest = '', uuid = '', figures = {} }: PolicyNotice, f
     case 'phase':
     case 'recovered':
     case 'not-coordinated':
-      return `${guest} is ${figures.phase}${because}${figures.phase === 'silent' ? '; run memcoord doctor for what to do' : ''}`;
+      return `${guest} is ${figures.why === 'migrating' || figures.why === 'has-job' ? 'left alone for now' : figures.phase}${because}${figures.phase === 'silent' ? '; run memcoord doctor for what to do' : ''}`;
     case 'stuck':
       return `${guest} is stuck${because}; it cannot give up memory in tmpfs or locked memory: set min to ${size('actual')} to stop further attempts`;
     case 'adopted':

@@ -13,7 +13,7 @@ import type { Belief } from '../policy/guest.js';
 import { SAME } from '../policy/limits.js';
 import { remember } from '../policy/readings.js';
 import type { GuestContext, GuestOverrides } from '../policy/types.js';
-import type { GuestIdentity } from '../sweep.js';
+import { figureOf, type GuestIdentity, JOB, READ, STATUS, type Sweep } from '../sweep.js';
 import type { Notice } from './messages.js';
 import { type SavedGuest, type SavedGuests, type State, withoutTimes } from './state.js';
 
@@ -57,6 +57,8 @@ export class GuestRegistry {
   #known = new Map<string, Known>();
   /** Contexts of the known guests. */
   readonly #contexts = new Map<string, GuestContext>();
+  /** UUIDs of guests that libvirt lets nobody change, as it migrates, saves, dumps or snapshots them. */
+  readonly #held = new Set<string>();
   /** Guests of the sweep that was discovered last, and when one of them must be discovered again. */
   #discovered: readonly GuestIdentity[] | null = null;
   #dueAt = Number.POSITIVE_INFINITY;
@@ -129,8 +131,10 @@ export class GuestRegistry {
   }
 
   /** Reads the facts of guests that are new or may have changed, switches their figures on, forgets those that are gone. */
-  async discover(hypervisor: Hypervisor, guests: readonly GuestIdentity[]): Promise<void> {
+  async discover(hypervisor: Hypervisor, sweep: Sweep): Promise<void> {
+    const { guests } = sweep;
     const now = this.#options.time.now();
+    this.#noteHeld(sweep);
     if (guests === this.#discovered && now < this.#dueAt) return;
     this.#discovered = null;
     this.#dueAt = Number.POSITIVE_INFINITY;
@@ -152,6 +156,15 @@ export class GuestRegistry {
     this.#discovered = guests;
   }
 
+  /** A guest that is no longer held is set up at once. */
+  #noteHeld(sweep: Sweep): void {
+    for (const [row, { uuid }] of sweep.guests.entries()) {
+      if (figureOf(sweep, row, STATUS) !== READ) continue;
+      if (!Number.isNaN(figureOf(sweep, row, JOB))) this.#held.add(uuid);
+      else if (this.#held.delete(uuid)) this.forget(uuid);
+    }
+  }
+
   #learn(uuid: string, known: Known): void {
     this.#known.set(uuid, known);
     this.#contexts.set(uuid, known.context);
@@ -161,6 +174,7 @@ export class GuestRegistry {
   #drop(uuid: string): void {
     this.#known.delete(uuid);
     this.#contexts.delete(uuid);
+    this.#held.delete(uuid);
   }
 
   async #register(hypervisor: Hypervisor, { uuid, name, id }: GuestIdentity): Promise<void> {
@@ -189,7 +203,9 @@ export class GuestRegistry {
     // The original is noted once, before the first change: later it may be read as 0, in the middle of a refresh. Any other period was set
     // by somebody else since.
     const original = noted !== null && [0, noted.set].includes(facts.statsPeriod) ? noted.original : facts.statsPeriod;
-    const changed = coordinated && !this.#options.dryRun ? { original, set: wanted } : noted;
+    // Rule 9. The call would wait for the job, and hold up a guest that arrives.
+    const held = this.#held.has(uuid);
+    const changed = coordinated && !held && !this.#options.dryRun ? { original, set: wanted } : noted;
     const known: Known = {
       id,
       context: recalled(context, this.#left.get(uuid), id),
@@ -198,7 +214,7 @@ export class GuestRegistry {
       pause: before?.pause ?? FIRST_RETRY_MS,
     };
     this.#learn(uuid, known);
-    if (!coordinated || facts.statsPeriod === wanted) return;
+    if (!coordinated || held || facts.statsPeriod === wanted) return;
     if (!this.#options.dryRun) return this.#switchOn(hypervisor, uuid, wanted, known);
     if (facts.statsPeriod > 0) return;
     const message = `${name} reports no figures, since its stats period is 0; a run would set it, or: virsh dommemstat ${shellQuoted(guestWord(name, uuid))} --period ${wanted} --live`;

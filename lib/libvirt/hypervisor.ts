@@ -55,7 +55,8 @@ export function translate(event: NativeEvent): HypervisorEvent | undefined {
     case 'balloon':
       return { kind: 'balloon', uuid, name, actual: event.actual };
     case 'deviceAdded':
-      return { kind: 'deviceAdded', uuid, name };
+    case 'job':
+      return { kind: event.kind, uuid, name };
     case 'lifecycle': {
       const kind = DETAILED[`${event.event}/${event.detail}`] ?? LIFECYCLE[event.event];
       return kind === undefined ? undefined : { kind, uuid, name };

@@ -39,6 +39,8 @@ export type NativeEvent =
   | { readonly kind: 'reboot'; readonly uuid: string; readonly name: string }
   | { readonly kind: 'balloon'; readonly uuid: string; readonly name: string; readonly actual: number }
   | { readonly kind: 'deviceAdded'; readonly uuid: string; readonly name: string; readonly alias: string }
+  /** QEMU has begun to send the guest's memory somewhere: migration, save, dump, snapshot. Once a job, as far as the guest is read. */
+  | { readonly kind: 'job'; readonly uuid: string; readonly name: string }
   /** virConnectCloseReason: 0 error, 1 end of file, 2 keepalive, 3 client. The connection is no longer usable. */
   | { readonly kind: 'closed'; readonly reason: number };
 
@@ -50,6 +52,8 @@ export interface NativeConnection {
    * up to twelve.
    * With `refresh`, the guests named are first made to report new figures: their stats period is set to 0 and then to `seconds`, its value
    * before; field REFRESHED has the outcome. Ignored on a read-only connection.
+   * A guest is asked for a job of libvirt's (field JOB) when it is new, after a `job` event, and after a call on it has timed out, until
+   * there is none. It is not refreshed then.
    * With `reads`, field READS of the guests named is read as well, if they are read in this sample: one more call each.
    */
   sample(options: {
@@ -60,7 +64,7 @@ export interface NativeConnection {
   }): Promise<NativeSweep>;
   /**
    * virDomainSetMemoryFlags(LIVE) for each, in parallel; one entry per move: null or its error. DEADLINE = outcome unknown (late as for
-   * sample), BUSY = not tried.
+   * sample), BUSY = not tried, since earlier calls have not come back or a job of libvirt's holds the guest.
    */
   setMemory(moves: readonly { uuid: string; kib: number }[], options: { deadlineMs: number }): Promise<(LibvirtError | null)[]>;
   /** virDomainSetMemoryStatsPeriod(LIVE), whole seconds, 0 = off. */

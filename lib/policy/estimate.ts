@@ -6,8 +6,11 @@ import { amountOf } from '../common/units.js';
 import {
   ACTUAL,
   CPU_TIME,
+  JOB,
   MAJOR_FAULT,
   MAXIMUM,
+  MIGRATION_IN,
+  MIGRATION_OUT,
   MINOR_FAULT,
   MISSED,
   READ,
@@ -194,16 +197,17 @@ function judge(
   inDanger: boolean,
 ): Phase {
   const { at } = sample;
+  const before = draft.why;
   draft.why = exclusion(context);
   if (draft.why !== null) return 'excluded';
   if (context?.facts === null) {
     draft.why = 'not-described';
     return 'booting';
   }
-  const running = figure(STATE) === 1 || figure(STATE) === 2;
-  // A sample that did not read the guest says nothing about its state.
-  if (figure(STATUS) === READ ? !running : draft.phase === 'paused') {
-    draft.why = 'not-running';
+  // Rule 9. A sample that did not read the guest says nothing about its state.
+  const held = figure(STATUS) === READ ? holdOn(figure) : draft.phase === 'paused' ? before : null;
+  if (held !== null) {
+    draft.why = held;
     draft.stoodAt = at;
     openWindow(draft, at);
     return 'paused';
@@ -235,6 +239,14 @@ function judge(
   if (!stuck || at >= draft.shrinkAfter) return 'steady';
   draft.why = 'does-not-give';
   return 'stuck';
+}
+
+/** Why nothing is done to a guest that was read: it does not run, or libvirt lets nobody change it. Null = it may be moved. */
+function holdOn(figure: Figure): Why | null {
+  const job = figure(JOB);
+  if (job === MIGRATION_IN || job === MIGRATION_OUT) return 'migrating';
+  if (!Number.isNaN(job)) return 'has-job';
+  return figure(STATE) === 1 || figure(STATE) === 2 ? null : 'not-running';
 }
 
 function exclusion(context: GuestContext | undefined): Why | null {

@@ -56,6 +56,7 @@ export type Phase =
   | 'steady'
   /** The guest reported figures before and no longer does: it is in distress, or its driver is gone. */
   | 'silent'
+  /** The guest does not run, or libvirt lets nobody change it while it migrates, saves, dumps or snapshots it. */
   | 'paused'
   /** The guest did not give what it was asked for. It is not shrunk for a while. */
   | 'stuck'
@@ -71,6 +72,9 @@ export type Why =
   | 'obstacles'
   | 'not-described'
   | 'not-running'
+  | 'migrating'
+  /** libvirt saves, dumps or snapshots it, and lets nobody change it meanwhile. */
+  | 'has-job'
   | 'figures-off'
   | 'figures-stand'
   | 'no-driver'

@@ -9,9 +9,11 @@ import {
   ERROR,
   FAILED,
   type GuestIdentity,
+  JOB,
   LAST_UPDATE,
   MAJOR_FAULT,
   MAXIMUM,
+  MIGRATION_OUT,
   MINOR_FAULT,
   MISSED,
   NOT_ASKED,
@@ -82,7 +84,7 @@ class Connection implements Hypervisor {
   /** Whether a list has ever come back, and whether the last one was late. */
   #listed = false;
   #listLate = false;
-  /** Calls that a stopped QEMU has not answered: when each was made, by guest UUID. */
+  /** Calls that a stopped QEMU has not answered, or that wait for a migration: when each was made, by guest UUID. */
   #asked = new Map<string, number>();
 
   constructor(host: SimHost, clock: SimClock) {
@@ -121,10 +123,12 @@ class Connection implements Hypervisor {
     await this.#reach(deadlineMs);
     await this.#list(deadlineMs);
     const asked = (guest: SimGuest) => only === undefined || only.includes(guest.uuid);
-    for (const { uuid, hung } of this.#host.guests) if (!hung) this.#asked.delete(uuid);
+    for (const { uuid, hung, migrating } of this.#host.guests) if (!hung && !migrating) this.#asked.delete(uuid);
     const missed = new Set(this.#host.guests.filter((guest) => guest.hung && asked(guest) && !this.#asked.has(guest.uuid)));
     for (const { uuid } of missed) this.#asked.set(uuid, this.#clock.now());
-    const refreshed = this.#host.guests.filter(({ uuid, period, hung }) => refresh.includes(uuid) && period > 0 && !hung);
+    const refreshed = this.#host.guests.filter(
+      ({ uuid, period, hung, migrating }) => refresh.includes(uuid) && period > 0 && !hung && !migrating,
+    );
     if (refreshed.length > 0) this.#clock.take(REFRESH_MS);
     for (const guest of refreshed) guest.answer();
 
@@ -152,7 +156,8 @@ class Connection implements Hypervisor {
     if (since === undefined) return READ;
     if (this.#clock.now() - since < JOB_MS) return SET_ASIDE;
     this.#asked.delete(guest.uuid);
-    return FAILED;
+    // The order that waited has failed.
+    return guest.hung ? FAILED : READ;
   }
 
   readonly cpuTimes = (guests: readonly GuestIdentity[]): Float64Array =>
@@ -184,7 +189,12 @@ class Connection implements Hypervisor {
     const guest = this.#host.find(uuid);
     if (guest === undefined) return gone();
     if (kib > guest.spec.maximum + guest.deviceMemory) return failure('ERR_LIBVIRT_INVALID_ARG', 'above the maximum');
-    if (guest.migrating) return late();
+    if (guest.migrating) {
+      // The addon makes no call on a guest that it knows to be migrating (native/job.h).
+      if (guest.migrationKnown) return failure('ERR_MEMCOORD_BUSY', 'it is being migrated');
+      this.#asked.set(uuid, this.#clock.now());
+      return late();
+    }
     if (guest.hung) {
       this.#host.once(
         () => !guest.hung,
@@ -200,7 +210,7 @@ class Connection implements Hypervisor {
     await this.#reach(deadlineMs);
     const guest = this.#host.find(uuid);
     if (guest === undefined) throw gone();
-    if (guest.hung) {
+    if (guest.hung || guest.migrating) {
       await this.#clock.sleep(deadlineMs).done;
       throw late();
     }
@@ -262,6 +272,7 @@ function rowOf(guest: SimGuest, at: number): number[] {
   row[RSS] = guest.rss;
   if (spec.backing === 'file') row[RSS_FILE] = guest.rssFile;
   row[READ_AT] = at;
+  if (guest.migrationKnown) row[JOB] = MIGRATION_OUT;
   row[LAST_UPDATE] = figures === null ? 0 : Math.floor((WALL_CLOCK + figures.at + figures.clockSet) / 1000);
   if (figures === null) return row;
   const { unused, available, usable, caches, swapIn, swapOut, majorFault, minorFault } = reported(spec.figures, figures, guest.earlier);

@@ -7,6 +7,8 @@ import type { Event, Scenario } from './scenario.js';
 const RIVAL_MS = 2000;
 const RIVAL_STEP = 100 * MiB;
 const RIVAL_FLOOR = 256 * MiB;
+/** From the start of a migration until libvirt reports that QEMU sends the guest's memory [M: 270 ms]. */
+const FIRST_PASS_MS = 270;
 
 /**
  * Creates a scenario's host with the guests that run from the start, and schedules the scenario's events.
@@ -53,7 +55,7 @@ function happening(host: SimHost, event: Event): Happening {
   const { do: what, guest: name = '', size = 0, by = 0, for: lasts = 0 } = event;
   const nothing = () => {};
   const guest = (change: Parameters<typeof onGuest>[2]) => () => onGuest(host, name, change);
-  const flag = (key: 'frozen' | 'stuck' | 'hung' | 'migrating'): Happening => ({
+  const flag = (key: 'frozen' | 'stuck' | 'hung'): Happening => ({
     begin: guest((it) => {
       it[key] = true;
     }),
@@ -77,7 +79,17 @@ function happening(host: SimHost, event: Event): Happening {
       return flag('stuck');
     case 'migrate':
       // The migration succeeds: the guest then runs on another host.
-      return { begin: flag('migrating').begin, end: guest(() => host.stop(name)) };
+      return {
+        begin: guest((it) => {
+          it.migrating = true;
+          host.at(host.now + FIRST_PASS_MS, () => {
+            if (!host.guests.includes(it)) return;
+            it.migrationKnown = true;
+            host.tell({ kind: 'job', uuid: it.uuid, name });
+          });
+        }),
+        end: guest(() => host.stop(name)),
+      };
     case 'kill':
       return { begin: guest(() => host.stop(name)), end: nothing };
     case 'reboot':

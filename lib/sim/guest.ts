@@ -103,8 +103,10 @@ export class SimGuest {
   stuck = false;
   /** True: QEMU is stopped and answers no call. */
   hung = false;
-  /** True: the guest is being migrated, and libvirt stores no target. */
+  /** True: the guest is being migrated, and libvirt stores no target and no stats period. */
   migrating = false;
+  /** True: libvirt has reported the first pass over its memory. */
+  migrationKnown = false;
   /** True: a device pins all of the guest's memory. */
   pinned = false;
   /** True: the guest has been rebooted, and may have come back without a balloon driver. */

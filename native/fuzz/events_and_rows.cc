@@ -342,6 +342,8 @@ class Play {
         guest.state = input_.Byte();
         guest.maximum = input_.Figure();
         guest.bytes_read = static_cast<long long>(input_.Figure());
+        guest.job = static_cast<int>(input_.Below(16)) - 5;
+        guest.reason = static_cast<int>(input_.Below(4));
         return;
       case 6:
         return ChangeFailing(guest);
@@ -365,7 +367,7 @@ class Play {
   }
 
   void ChangeFailing(fake::Guest& guest) {
-    const size_t which = input_.Below(7);
+    const size_t which = input_.Below(8);
     const fake::Failing failing = input_.Failing();
     switch (which) {
       case 0:
@@ -379,6 +381,10 @@ class Play {
         return;
       case 3:
         guest.block_stats = failing;
+        return;
+      case 7:
+        // The refusal on the destination of a migration, more often than by chance.
+        guest.job_stats = input_.Once(2) ? fake::Failing(VIR_ERR_OPERATION_UNSUPPORTED) : failing;
         return;
       case 4:
         if (failing || allow_refresh_) guest.period[0] = failing;
@@ -413,7 +419,7 @@ class Play {
         int{VIR_DOMAIN_EVENT_ID_LIFECYCLE},      int{VIR_DOMAIN_EVENT_ID_LIFECYCLE},
         int{VIR_DOMAIN_EVENT_ID_LIFECYCLE},      int{VIR_DOMAIN_EVENT_ID_REBOOT},
         int{VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE}, int{VIR_DOMAIN_EVENT_ID_DEVICE_ADDED},
-        int{VIR_DOMAIN_EVENT_ID_DEVICE_ADDED}};
+        int{VIR_DOMAIN_EVENT_ID_DEVICE_ADDED},   int{VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION}};
     const size_t kind = input_.Below(4 * kKinds.size());
     fake::Event event;
     event.kind = kind == 4 * kKinds.size() - 1 ? -1 : kKinds[kind % kKinds.size()];
@@ -658,7 +664,8 @@ class Play {
     Require(std::isnan(row[kCpuTime]) && std::isnan(row[kRssFile]), "both are left to the caller");
     const bool may_refresh = asked && !session_->read_only && request.refresh.count(uuid) > 0;
     Require(std::isnan(row[kRefreshed]) ||
-                (may_refresh && (row[kRefreshed] == 0 || facts.HaveFailure(row[kRefreshed]))),
+                (may_refresh && (row[kRefreshed] == 0 || facts.HaveFailure(row[kRefreshed]) ||
+                                 row[kRefreshed] == VIR_ERR_OPERATION_TIMEOUT)),
             "refreshed is what it came to", uuid);
     Require(given_up_ || !may_refresh || !std::isnan(row[kRefreshed]), "refreshed is told", uuid);
     Require(status == kFailed ? facts.HaveFailure(row[kError]) : std::isnan(row[kError]),
@@ -667,13 +674,16 @@ class Play {
     for (size_t field = kState; field <= kReadAt; ++field) {
       Require(std::isnan(row[field]), "a guest that was not read has no figures", uuid);
     }
-    Require(std::isnan(row[kReads]), "a guest that was not read has no reads", uuid);
+    Require(std::isnan(row[kReads]) && std::isnan(row[kJob]),
+            "a guest that was not read has neither reads nor a job", uuid);
   }
 
   void CheckFigures(const Guest& guest, const Row& row, const Facts& facts) const {
     const std::string& uuid = guest.uuid;
     const fake::Guest* is = FindIn(facts.now, uuid);
-    Require(is != nullptr && is->runs && !is->memory_stats, "a guest is read if it can be", uuid);
+    Require(is != nullptr && is->runs, "a guest is read if it runs", uuid);
+    const bool arrives = row[kJob] == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN;
+    Require(arrives || !is->memory_stats, "a guest is read if it can be", uuid);
     const auto slot = static_cast<size_t>(is - facts.now.guests.data());
     Require(
         std::isfinite(row[kState]) && std::isfinite(row[kMaximum]) && std::isfinite(row[kReadAt]),
@@ -686,7 +696,15 @@ class Play {
     Require(given_up_ || facts.seen.infos[slot] > 0 || (!is_new && forgotten_.count(uuid) == 0),
             "the maximum is asked for again", uuid);
 
+    const double job = JobTold(*is);
+    Require(Same(row[kJob], job) || (!is_new && std::isnan(row[kJob])), "the job", uuid);
     Row expected = EmptyRow();
+    if (arrives) {
+      for (size_t field = kActual; field <= kLastUpdate; ++field) {
+        Require(std::isnan(row[field]), "a guest that arrives is not asked", uuid);
+      }
+      return;
+    }
     for (const auto& [tag, value] : is->stats) {
       if (const auto field = FieldOfTag(tag)) expected[*field] = static_cast<double>(value);
     }
@@ -699,6 +717,18 @@ class Play {
       reads = told ? static_cast<double>(is->bytes_read) / 1024 : -1;
     }
     Require(Same(row[kReads], reads), "the reads", uuid);
+  }
+
+  // What libvirt says of a job of the guest, if it is asked.
+  static double JobTold(const fake::Guest& guest) {
+    if (guest.job_stats == VIR_ERR_OPERATION_TIMEOUT) return VIR_DOMAIN_JOB_OPERATION_UNKNOWN;
+    if (guest.job_stats) {
+      const bool arrives = guest.job_stats == VIR_ERR_OPERATION_UNSUPPORTED &&
+                           guest.state == VIR_DOMAIN_PAUSED &&
+                           guest.reason == VIR_DOMAIN_PAUSED_MIGRATION;
+      return arrives ? int{VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN} : kNotReported;
+    }
+    return guest.job < 0 || guest.job == VIR_DOMAIN_JOB_OPERATION_BACKUP ? kNotReported : guest.job;
   }
 
   // Prepares what the next sweep is checked against.

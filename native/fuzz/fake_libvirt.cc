@@ -176,6 +176,10 @@ void Call(const Callback& callback, const Event& event) {
       reinterpret_cast<virConnectDomainEventDeviceAddedCallback>(callback.call)(
           callback.connect, domain, event.alias ? event.alias->c_str() : nullptr, callback.opaque);
       break;
+    case VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION:
+      reinterpret_cast<virConnectDomainEventMigrationIterationCallback>(callback.call)(
+          callback.connect, domain, event.type, callback.opaque);
+      break;
     default:
       callback.call(callback.connect, domain, callback.opaque);
   }
@@ -190,8 +194,10 @@ size_t IndexOf(int kind) {
       return 1;
     case VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE:
       return 2;
-    default:
+    case VIR_DOMAIN_EVENT_ID_DEVICE_ADDED:
       return 3;
+    default:
+      return 4;
   }
 }
 
@@ -495,6 +501,12 @@ int virTypedParamsGetInt(virTypedParameterPtr params, int count, const char* nam
   return 0;
 }
 
+void virTypedParamsFree(virTypedParameterPtr params, int) {
+  if (params == nullptr) return;
+  std::free(params);
+  --The().lists;
+}
+
 int virDomainRef(virDomainPtr domain) {
   Clear();
   ++domain->references;
@@ -554,6 +566,36 @@ int virDomainGetInfo(virDomainPtr domain, virDomainInfoPtr info) {
   *info = {guest->state, guest->maximum, 0, 1, 0};
   the.maximums[at] = guest->maximum;
   ++the.seen.infos[at];
+  return 0;
+}
+
+int virDomainGetState(virDomainPtr domain, int* state, int* reason, unsigned) {
+  Clear();
+  const std::lock_guard lock(The().mutex);
+  const Guest* guest = Running(domain->uuid);
+  if (guest == nullptr) return -1;
+  *state = guest->state;
+  *reason = guest->reason;
+  return 0;
+}
+
+int virDomainGetJobStats(virDomainPtr domain, int* type, virTypedParameterPtr* params, int* count,
+                         unsigned) {
+  Clear();
+  const std::lock_guard lock(The().mutex);
+  const Guest* guest = Running(domain->uuid);
+  if (guest == nullptr) return -1;
+  if (guest->job_stats) return FailWith(*guest->job_stats);
+  *type = guest->job < 0 ? VIR_DOMAIN_JOB_NONE : VIR_DOMAIN_JOB_UNBOUNDED;
+  *params = nullptr;
+  *count = 0;
+  if (guest->job < 0) return 0;
+  *count = 1;
+  *params = Array<virTypedParameter>(1);
+  ++The().lists;
+  std::strncpy((*params)->field, VIR_DOMAIN_JOB_OPERATION, sizeof(*params)->field - 1);
+  (*params)->type = VIR_TYPED_PARAM_INT;
+  (*params)->value.i = guest->job;
   return 0;
 }
 

@@ -36,10 +36,15 @@ struct Guest {
   unsigned long maximum = 0;
   std::vector<std::pair<int, unsigned long long>> stats;
   long long bytes_read = 0;
+  // virDomainJobOperation; negative: there is no job.
+  int job = -1;
   Failing lookup;
   Failing info;
   Failing memory_stats;
   Failing block_stats;
+  Failing job_stats;
+  // VIR_DOMAIN_PAUSED_* or the like.
+  int reason = 0;
   // Setting the stats period to 0, then to another value, twice.
   std::array<Failing, 3> period;
 };
@@ -53,8 +58,8 @@ struct World {
   Failing close_callback;
   Failing list;
   Failing list_with_states;
-  // By event: lifecycle, reboot, balloon, device added.
-  std::array<Failing, 4> watch;
+  // By event: lifecycle, reboot, balloon, device added, migration iteration.
+  std::array<Failing, 5> watch;
   // A watch that ends is called once more, as by an event loop that was about to call it.
   bool last_event = false;
 };

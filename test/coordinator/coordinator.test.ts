@@ -54,6 +54,72 @@ const withCalls = (host: SimHost, calls: (real: Hypervisor) => Partial<Hyperviso
   return { ...real, ...calls(real) };
 };
 
+t.test('rule 9: nothing is done to a guest that is being migrated, from the first pass on until it is over', async (t) => {
+  const { host, coordinator, moves, notices, stop } = coordinate([idle('a'), idle('b')]);
+  await coordinator.start();
+  await host.pass(3000);
+  const a = host.guest('a');
+  a.migrating = a.migrationKnown = true;
+  host.tell({ kind: 'job', uuid: a.uuid, name: 'a' });
+  moves.length = 0;
+  await host.pass(150);
+  t.match(coordinator.snapshot?.guests[0], { phase: 'paused', why: 'it is being migrated' }, 'its event is enough');
+  await host.pass(10_000);
+  t.same([...new Set(moves.map(({ name }) => name))], ['b']);
+  t.same(
+    notices
+      .filter(({ kind, guest }) => kind === 'phase' && guest === 'a')
+      .map(({ message }) => message)
+      .slice(-1),
+    ['a is left alone for now: it is being migrated'],
+  );
+  a.migrating = a.migrationKnown = false;
+  await host.pass(4000);
+  t.ok(moves.some(({ name }) => name === 'a'));
+  await stop();
+});
+
+t.test('a migration that is not known yet costs one order, and holds up nobody', async (t) => {
+  const { host, coordinator, moves, stop } = coordinate([idle('a'), idle('b')]);
+  await coordinator.start();
+  await host.pass(2000);
+  moves.length = 0;
+  host.guest('a').migrating = true;
+  await host.pass(10_000);
+  t.match(
+    moves.filter(({ name }) => name === 'a').map(({ error }) => error),
+    [{ code: 'ERR_MEMCOORD_DEADLINE' }],
+  );
+  t.ok(moves.filter(({ name }) => name === 'b').length > 1);
+  await stop();
+});
+
+t.test('figures of a guest that arrives by migration are switched on once it is there', async (t) => {
+  const asked: string[] = [];
+  const { host, coordinator, stop } = coordinate([idle('a'), idle('b')], {
+    connect: async () => {
+      const real = await host.connect();
+      return {
+        ...real,
+        setStatsPeriod: async (uuid, ...rest) => {
+          asked.push(host.guests.find((guest) => guest.uuid === uuid)?.spec.name ?? '');
+          return real.setStatsPeriod(uuid, ...rest);
+        },
+      };
+    },
+  });
+  const a = host.guest('a');
+  a.migrating = a.migrationKnown = true;
+  await coordinator.start();
+  await host.pass(5000);
+  t.same(asked, ['b']);
+  a.migrating = a.migrationKnown = false;
+  await host.pass(1100);
+  t.same(asked, ['b', 'a']);
+  t.same(livePeriods(host), [1, 1]);
+  await stop();
+});
+
 t.test('start rejects with the error of the connection', async (t) => {
   const { coordinator } = coordinate([], { connect: async () => Promise.reject(new Error('no libvirtd here')) });
   await t.rejects(coordinator.start(), { message: 'no libvirtd here' });

@@ -48,7 +48,16 @@ t.test('every notice of the policy has a sentence with its figures', async (t) =
 });
 
 t.test('every reason why a guest is not moved has words', async (t) => {
-  const reasons: readonly Why[] = ['left-out', 'not-managed', 'no-balloon', 'obstacles', 'not-described', 'not-running'];
+  const reasons: readonly Why[] = [
+    'left-out',
+    'not-managed',
+    'no-balloon',
+    'obstacles',
+    'not-described',
+    'not-running',
+    'migrating',
+    'has-job',
+  ];
   const others: readonly Why[] = ['figures-off', 'figures-stand', 'no-driver', 'hangs', 'does-not-give'];
   const texts = [...reasons, ...others].map((why) => whyText(why));
   t.equal(new Set(texts).size, texts.length);

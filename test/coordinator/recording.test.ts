@@ -69,7 +69,7 @@ t.test('a header is not a sample; what is no line of a recording is refused with
   const [line = ''] = await recorded();
   t.throws(() => fromLine('{"half'), { code: 'ERR_MEMCOORD_RECORDING', message: /not JSON/ });
   t.throws(() => fromLine('[]'), { code: 'ERR_MEMCOORD_RECORDING' });
-  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 20 for each guest/ });
+  t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), figures: [1] })), { message: /figures: must be 21 for each guest/ });
   t.throws(() => fromLine(JSON.stringify({ ...JSON.parse(line), at: 'now' })), { message: /^at: / });
 });
 

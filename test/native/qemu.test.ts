@@ -1,8 +1,10 @@
-import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { access, chmod, mkdir, open as openFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import type { NativeEvent } from '../../lib/libvirt/native.js';
-import { ACTUAL, MAXIMUM, MISSED, READ, READS, SET_ASIDE, STATE, STATUS, STRIDE, UNUSED } from '../../lib/sweep.js';
+import { ACTUAL, JOB, MAXIMUM, MISSED, READ, READS, REFRESHED, SET_ASIDE, STATE, STATUS, STRIDE, UNUSED } from '../../lib/sweep.js';
 import { METADATA, open, SOON, startDaemon, until } from './support.js';
 
 const EMULATOR = '/usr/bin/qemu-system-x86_64';
@@ -118,6 +120,34 @@ t.test(
     await connection.setStatsPeriod(uuids[0] ?? '', 7, SOON);
     await connection.sample({ ...SOON, refresh: [{ uuid: uuids[0] ?? '', seconds: 7 }] });
     t.equal(await period(), '7', 'a refresh leaves the period as it was');
+
+    // A dump into a pipe that nobody reads lasts for as long as is needed.
+    const pipe = join(t.testdirName, 'pipe');
+    await promisify(execFile)('mkfifo', [pipe]);
+    await chmod(pipe, 0o666);
+    const reader = await openFile(pipe, 'r+');
+    const held = uuids[4] ?? '';
+    const row = async (options = {}) => (await connection.sample({ ...SOON, ...options })).figures.subarray(4 * STRIDE, 5 * STRIDE);
+    t.ok(Number.isNaN((await row())[JOB]), 'no job');
+    events.length = 0;
+    const dumped = virsh('dump', '--live', 'guest4', pipe).catch(({ stderr }) => String(stderr));
+    await until('the first pass', () => events.some(({ kind, ...event }) => kind === 'job' && 'uuid' in event && event.uuid === held));
+    const refreshed = await row({ refresh: [{ uuid: held, seconds: 1 }] });
+    t.same(
+      [STATUS, ACTUAL, JOB, REFRESHED].map((field) => refreshed[field]),
+      [READ, MIB * 1024, 8, 68],
+      'it is read, and not refreshed',
+    );
+    const began = performance.now();
+    t.match(await connection.setMemory([{ uuid: held, kib: 100 * 1024 }], SOON), [
+      { code: 'ERR_MEMCOORD_BUSY', message: /migration, save, dump/ },
+    ]);
+    await t.rejects(connection.setStatsPeriod(held, 2, SOON), { code: 'ERR_MEMCOORD_BUSY' });
+    t.ok(performance.now() - began < 2000, 'neither waits for the job');
+    await reader.close();
+    t.match(await dumped, /Failed to core dump/);
+    t.ok(Number.isNaN((await row())[JOB]), 'it is over');
+    t.same(await connection.setMemory([{ uuid: held, kib: 100 * 1024 }], SOON), [null]);
 
     // BALLOON: a monitor command has no time-out.
     const running = await processes(dir);

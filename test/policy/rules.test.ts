@@ -293,6 +293,37 @@ t.test('rule 9: a paused guest stays paused in samples of others, and is reporte
   t.same(world.notices, []);
 });
 
+t.test(
+  'rule 9: a guest that libvirt migrates, saves or dumps is not moved, is charged as before, and is coordinated again at once',
+  async (t) => {
+    for (const [job, why] of [
+      [4, 'migrating'],
+      [5, 'migrating'],
+      [8, 'has-job'],
+      [0, 'has-job'],
+    ] as const) {
+      const world = new World([guest('held'), guest('b')]);
+      world.run(3);
+      t.ok(world.model.guests[0] !== undefined && world.model.guests[0].target < 512 * MiB, 'a shrink is under way');
+      world.find('held').job = job;
+      world.notices = [];
+      const moved = world.run(5);
+      t.notOk(moved.some(({ name }) => name === 'held'));
+      t.ok(moved.some(({ name }) => name === 'b'));
+      t.match(world.model.guests[0], { phase: 'paused', why });
+      t.match(world.notices, [{ kind: 'phase', guest: 'held', figures: { phase: 'paused', why } }]);
+      t.ok(world.model.guests[0] !== undefined && isControlled(world.model.guests[0]), 'it is still charged');
+      world.unread.add('held');
+      world.sample();
+      t.match(world.model.guests[0], { phase: 'paused', why }, 'a sample of others says nothing of it');
+      world.unread.clear();
+      world.find('held').job = Number.NaN;
+      t.ok(world.run(3).some(({ name }) => name === 'held'));
+      t.equal(world.model.guests[0]?.phase, 'steady');
+    }
+  },
+);
+
 t.test('a guest that was paused is given as much time as others until its figures come, or its balloon moves', async (t) => {
   const world = new World([guest('a')]);
   world.run(3, { arrive: false });

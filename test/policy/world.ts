@@ -26,6 +26,7 @@ export interface WorldGuest {
   target: number;
   id: number;
   state: number;
+  job: number;
   /** Time that its virtual CPUs have run, ms; NaN = the host does not report it. */
   cpu: number;
   /** What it has read from its disks, KiB; NaN = not asked for, or the hypervisor does not report it. */
@@ -81,6 +82,7 @@ export function guest(name: string, settings: Partial<WorldGuest> = {}): WorldGu
     target: actual,
     id: 1,
     state: 1,
+    job: Number.NaN,
     cpu: Number.NaN,
     diskReads: Number.NaN,
     refreshed: Number.NaN,
@@ -246,6 +248,7 @@ export class World {
     row[sweep.STATUS] = this.unread.has(each.name) ? sweep.NOT_ASKED : sweep.READ;
     if (this.unread.has(each.name)) return row;
     row[sweep.STATE] = each.state;
+    row[sweep.JOB] = each.job;
     row[sweep.MAXIMUM] = each.maximum + each.deviceMemory;
     row[sweep.ACTUAL] = each.actual;
     row[sweep.RSS] = this.rss(each.name);
