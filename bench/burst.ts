@@ -80,7 +80,7 @@ function answer(found: ReadonlyMap<HostName, Searches>): Answer {
 export const burst: Question<Searches> = {
   name: 'burst',
   title: 'How fast may a guest rise?',
-  hosts: (mode) => (mode === 'full' ? ['real4'] : []),
+  hosts: (mode) => (mode === 'quick' ? [] : ['real4']),
   measure,
   answer,
 };

@@ -47,9 +47,9 @@ const HOSTS: readonly HostName[] = ['none', 'test100', 'test1000', 'real4', 'rea
 
 const USAGE = `usage: npm run bench -- [--quick | --full] [--only QUESTION,...] | --publish
 
-Measures memcoord against virsh, python and C on the same guests, and prints one table. Without options it takes a quarter of an hour.
+Measures memcoord against virsh, python and C on the same guests, and prints one table. Without options it takes half an hour.
   --quick     under two minutes, as TAP; fails where a ratio is worse than half of its target (not at times)
-  --full      with repeated runs and searches
+  --full      with more repeated runs
   --only      some questions: ${QUESTIONS.map((make) => make().question.name).join(', ')}
   --publish   only writes docs/benchmark.md, README's section and the plots once more, from bench/results.json
 A whole run is written to bench/results.json, bench/plots, docs/benchmark.md and README.md; a quick one, or one of some questions, to .lab/bench.`;

@@ -6,7 +6,7 @@
  */
 import type { Lab } from '../test/lab/guests.js';
 
-/** quick: for CI, some seconds a question. normal: what docs/benchmark.md shows. full: with repeated runs and searches. */
+/** quick: for CI, some seconds a question. normal: what docs/benchmark.md shows. full: with more repeated runs. */
 export type Mode = 'quick' | 'normal' | 'full';
 
 /** Real guests of the lab, guests of libvirt's test driver behind a daemon of their own, or no guests at all. */
