@@ -103,7 +103,7 @@ class Batch : public std::enable_shared_from_this<Batch> {
         std::get<Links::Lease>(link).Find(guest.uuid, guest.id, session_->lister->Pending());
     if (domain == nullptr) return LastLibvirtError(call.doing, guest.name);
     const std::string name = NameOf(domain.get());
-    // It may have begun since the guest was read. The call would only wait, and delay its end.
+    // It may have begun since the guest was read. The call would only wait.
     if (!std::isnan(JobOn(*session_->roster, call.uuid, domain.get()))) {
       return OwnError(
           kBusy, call.doing, name,

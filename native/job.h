@@ -14,8 +14,7 @@ namespace memcoord {
 // virDomainJobOperation of the job that libvirt has on the guest; NaN = there is none.
 //
 // While there is one, a call that changes the guest waits for it for 30 s and fails
-// (VIR_ERR_OPERATION_TIMEOUT). A guest that migrates in does not answer calls that read it either,
-// and such calls delay its arrival [M: libvirt 9.0].
+// (VIR_ERR_OPERATION_TIMEOUT). So does one that reads a guest that migrates in [M: libvirt 9.0].
 //
 // Costs a call only for guests that may have a job. Those are all that are new, and those that the
 // roster suspects: QEMU has begun to send the guest's memory somewhere, or a call has timed out.

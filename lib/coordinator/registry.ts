@@ -203,7 +203,7 @@ export class GuestRegistry {
     // The original is noted once, before the first change: later it may be read as 0, in the middle of a refresh. Any other period was set
     // by somebody else since.
     const original = noted !== null && [0, noted.set].includes(facts.statsPeriod) ? noted.original : facts.statsPeriod;
-    // Rule 9. The call would wait for the job, and hold up a guest that arrives.
+    // Rule 9. The call would only wait for the job.
     const held = this.#held.has(uuid);
     const changed = coordinated && !held && !this.#options.dryRun ? { original, set: wanted } : noted;
     const known: Known = {

@@ -3,7 +3,7 @@
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LabError, ROOT, RUN, run, until } from './shell.js';
@@ -35,9 +35,8 @@ dynamic_ownership = 0
  * Its socket is for its own user alone, so that no policy daemon has to be asked who may connect. Where libvirt finds no UUID of the
  * machine it makes up another one at each start, under which memcoord would find nothing of what it has kept: the checkout's stands for it.
  */
-const hash = createHash('md5').update(ROOT).digest('hex');
-const LIBVIRTD_CONF = `host_uuid = "${hash}"
-auth_unix_ro = "none"
+const hostUuid = (of: string): string => `host_uuid = "${createHash('md5').update(of).digest('hex')}"\n`;
+const LIBVIRTD_CONF = `auth_unix_ro = "none"
 auth_unix_rw = "none"
 unix_sock_ro_perms = "0700"
 unix_sock_rw_perms = "0700"
@@ -70,6 +69,14 @@ export async function virsh(...args: string[]): Promise<string> {
   return (await run('virsh', ['-q', '-c', URI, ...args])).stdout;
 }
 
+const ENV = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+
+/** For sh in a mount namespace of its own: makes `folder` /etc/libvirt. */
+function script(folder: string): string {
+  const accounts = ACCOUNTS.map(([file]) => `mount --bind '${CONFIG}/${file}' /etc/${file}`).join(' && ');
+  return `mount --bind '${folder}' /etc/libvirt && { id libvirt-qemu >/dev/null 2>&1 || { ${accounts}; }; }`;
+}
+
 async function answers(): Promise<boolean> {
   // Without root a client starts the user's daemon by itself, and that one would not have our settings.
   const env = { ...process.env, LIBVIRT_AUTOSTART: '0' };
@@ -100,17 +107,15 @@ export async function startDaemon(say: (line: string) => void): Promise<void> {
     await mkdir(folder, { recursive: true });
     const system = URI === 'qemu:///system';
     await writeFile(join(folder, 'qemu.conf'), system ? QEMU_CONF_ROOT + QEMU_CONF : QEMU_CONF);
-    await writeFile(join(folder, 'libvirtd.conf'), LIBVIRTD_CONF);
+    await writeFile(join(folder, 'libvirtd.conf'), hostUuid(ROOT) + LIBVIRTD_CONF);
     // Looked for when the daemon starts, and always in /etc/libvirt.
     await mkdir(join(folder, 'hooks'), { recursive: true });
     await writeFile(join(folder, 'hooks/qemu'), HOOK(SLOW_START), { mode: 0o755 });
     for (const [file, line] of ACCOUNTS) await writeFile(join(CONFIG, file), (await readFile(join('/etc', file), 'utf8')) + line);
     const log = openSync(LOG, 'a');
     const daemon = ['libvirtd', '--pid-file', PID_FILE];
-    const accounts = ACCOUNTS.map(([file]) => `mount --bind '${CONFIG}/${file}' /etc/${file}`).join(' && ');
-    const script = `mount --bind '${folder}' /etc/libvirt && { id libvirt-qemu >/dev/null 2>&1 || { ${accounts}; }; } && exec "$@"`;
-    const [command, ...args] = system ? ['unshare', '--mount', 'sh', '-c', script, 'sh', ...daemon] : daemon;
-    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, ...(system ? {} : { XDG_CONFIG_HOME: CONFIG }) };
+    const [command, ...args] = system ? ['unshare', '--mount', 'sh', '-c', `${script(folder)} && exec "$@"`, 'sh', ...daemon] : daemon;
+    const env = { ...ENV, ...(system ? {} : { XDG_CONFIG_HOME: CONFIG }) };
     const child = spawn(command as string, args, { detached: true, stdio: ['ignore', log, log], env, cwd: '/' });
     child.on('error', () => {
       over = true;
@@ -126,6 +131,51 @@ export async function startDaemon(say: (line: string) => void): Promise<void> {
     const log = (await readFile(LOG, 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
     throw new LabError(`libvirtd ended at once (the program is there? root may mount?); its log ends:\n${log}`);
   }
+}
+
+/**
+ * A second system daemon, as if on a host of its own: guests of the lab's can migrate there. It has its own view of /run/libvirt and
+ * /var/lib/libvirt, and its QEMUs end with it. What it says goes into `dir`.
+ *
+ * @returns its URI, and ends it.
+ */
+export async function startDestination(dir: string): Promise<{ uri: string; end(): Promise<void> }> {
+  const folder = join(dir, 'libvirt');
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'qemu.conf'), QEMU_CONF_ROOT + QEMU_CONF);
+  await writeFile(join(folder, 'libvirtd.conf'), `${hostUuid(dir)}${LIBVIRTD_CONF}unix_sock_dir = "${dir}"\n`);
+  const log = openSync(join(dir, 'libvirtd.log'), 'a');
+  const own = ['/run/libvirt', '/var/lib/libvirt'].map((path) => `mount -t tmpfs tmpfs ${path}`).join(' && ');
+  const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
+  const daemon = ['libvirtd', '--pid-file', join(dir, 'libvirtd.pid')];
+  // The first process of the namespace reaps what ends in it: libvirtd would wait for its QEMUs in vain.
+  const args = [...namespaces, 'sh', '-c', `${own} && ${script(folder)} && "$@"; exit $?`, 'sh', ...daemon];
+  const child = spawn('unshare', args, { detached: true, stdio: ['ignore', log, log], env: ENV, cwd: '/' });
+  closeSync(log);
+  const ended = new Promise<true>((resolve) => {
+    child.on('exit', () => resolve(true));
+    child.on('error', () => resolve(true));
+  });
+  let over = false;
+  void ended.then(() => {
+    over = true;
+  });
+  const end = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await ended;
+    await rm(dir, { recursive: true, force: true });
+  };
+  const uri = `qemu+unix:///system?socket=${dir}/libvirt-sock`;
+  try {
+    await until('a second libvirtd to answer', 60_000, 100, async () => {
+      if (over) throw new LabError(`the second libvirtd ended: ${(await readFile(join(dir, 'libvirtd.log'), 'utf8')).slice(-500)}`);
+      return (await run('virsh', ['-q', '-c', uri, 'uri'], { mayFail: true, timeoutMs: 60_000 })).code === 0 ? true : undefined;
+    });
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return { uri, end };
 }
 
 /** Ends the daemon if the lab started it. */

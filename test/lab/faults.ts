@@ -5,13 +5,22 @@ import { COORDINATOR_FAULTS } from './faults/coordinators.js';
 import { HANGING } from './faults/hanging.js';
 import { KINDS } from './faults/kinds.js';
 import { LIBVIRTD_FAULTS } from './faults/libvirtd.js';
+import { MIGRATING } from './faults/migrating.js';
 import { type Fault, play, putBack } from './faults/scene.js';
 import { UNHARMED } from './faults/unharmed.js';
 import type { Lab } from './guests.js';
 import { LabError } from './shell.js';
 import type { Tap } from './tap.js';
 
-export const FAULTS: readonly Fault[] = [...HANGING, ...BOOTS, ...KINDS, ...LIBVIRTD_FAULTS, ...COORDINATOR_FAULTS, ...UNHARMED];
+export const FAULTS: readonly Fault[] = [
+  ...HANGING,
+  ...BOOTS,
+  ...KINDS,
+  ...MIGRATING,
+  ...LIBVIRTD_FAULTS,
+  ...COORDINATOR_FAULTS,
+  ...UNHARMED,
+];
 
 const MiB = 1024;
 
