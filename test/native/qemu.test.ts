@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, chmod, mkdir, open as openFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, open as openFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
@@ -123,6 +123,7 @@ t.test(
 
     // A dump into a pipe that nobody reads lasts for as long as is needed.
     const pipe = join(t.testdirName, 'pipe');
+    await rm(pipe, { force: true });
     await promisify(execFile)('mkfifo', [pipe]);
     await chmod(pipe, 0o666);
     const reader = await openFile(pipe, 'r+');
