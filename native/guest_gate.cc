@@ -18,6 +18,8 @@ class GuestGate::Ticket {
   State state = State::kWaiting;
   // Counts among the suspects of its lane.
   bool suspect = false;
+  // Made beside another call on the guest.
+  bool beside = false;
 
   // Breaks a cycle: their captures may own the ticket.
   void Drop() {
@@ -31,7 +33,7 @@ GuestGate::GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPoo
 
 GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
                                       Clock::time_point deadline, std::function<void()> call,
-                                      std::function<void()> returned) {
+                                      std::function<void()> returned, bool may_have_job) {
   auto ticket = std::make_shared<Ticket>();
   ticket->lane = lane;
   ticket->uuid = uuid;
@@ -42,13 +44,20 @@ GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
   const std::lock_guard lock(mutex_);
   Guest& guest = guests_[uuid];
   if (guest.suspect) {
-    if (guest.busy || suspects_[static_cast<size_t>(lane)] >= kSuspectsPerLane) return nullptr;
+    const bool changing = guest.busy && guest.lane == Lane::kControl;
+    ticket->beside = may_have_job && lane == Lane::kRead && changing && !guest.beside;
+    if (guest.busy && !ticket->beside) return nullptr;
+    if (suspects_[static_cast<size_t>(lane)] >= kSuspectsPerLane) return nullptr;
     SetSuspect(*ticket, true);
   }
-  if (guest.busy) {
+  if (ticket->beside) {
+    guest.beside = true;
+    Queue(ticket);
+  } else if (guest.busy) {
     guest.waiting.push_back(ticket);
   } else {
     guest.busy = true;
+    guest.lane = lane;
     Queue(ticket);
   }
   return ticket;
@@ -108,7 +117,7 @@ bool GuestGate::HasSuspects() {
 void GuestGate::Keep(const Roster& there) {
   const std::lock_guard lock(mutex_);
   for (auto it = guests_.begin(); it != guests_.end();) {
-    const bool gone = !it->second.busy && !there.Has(it->first);
+    const bool gone = !it->second.busy && !it->second.beside && !there.Has(it->first);
     it = gone ? guests_.erase(it) : std::next(it);
   }
 }
@@ -134,13 +143,19 @@ void GuestGate::Leave(Ticket& ticket) {
   SetSuspect(ticket, false);
   const auto it = guests_.find(ticket.uuid);
   Guest& guest = it->second;
+  if (ticket.beside) {
+    guest.beside = false;
+    if (!guest.busy && !guest.suspect) guests_.erase(it);
+    return;
+  }
   if (guest.waiting.empty()) {
     guest.busy = false;
-    if (!guest.suspect) guests_.erase(it);
+    if (!guest.suspect && !guest.beside) guests_.erase(it);
     return;
   }
   const TicketPtr next = std::move(guest.waiting.front());
   guest.waiting.pop_front();
+  guest.lane = next->lane;
   SetSuspect(*next, guest.suspect);
   Queue(next);
 }
@@ -162,7 +177,9 @@ void GuestGate::Run(const TicketPtr& ticket) {
     const std::lock_guard lock(mutex_);
     wanted = ticket->state == Ticket::State::kInFlight;
     if (wanted) ticket->state = Ticket::State::kReturned;
-    if (wanted || Clock::now() < ticket->deadline) guests_[ticket->uuid].suspect = false;
+    // A guest that is busy stays suspect: nobody is to wait behind its call.
+    const bool busy = ticket->beside && guests_[ticket->uuid].busy;
+    if (!busy && (wanted || Clock::now() < ticket->deadline)) guests_[ticket->uuid].suspect = false;
     Leave(*ticket);
   }
   if (wanted) returned();

@@ -26,6 +26,10 @@ namespace memcoord {
 // time, be it that one: it may only have been late. A suspect is refused while its call is in
 // flight, and else unless fewer than kSuspectsPerLane threads of the lane are held by suspects: the
 // others stay free for healthy guests.
+//
+// A call that changes a guest also waits while a job of libvirt's holds the guest (job.h), and the
+// guest can be read all the same. So a suspect that may have such a job may be read beside a call
+// that changes it.
 class GuestGate : public std::enable_shared_from_this<GuestGate> {
  public:
   // Whose threads make the call: those of the reading or of the controlling connection.
@@ -44,7 +48,8 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   // meanwhile. A call that returns before `deadline` is in time. Null if the guest is refused: then
   // neither is run.
   TicketPtr Enter(Lane lane, const std::string& uuid, Clock::time_point deadline,
-                  std::function<void()> call, std::function<void()> returned);
+                  std::function<void()> call, std::function<void()> returned,
+                  bool may_have_job = false);
 
   // Where a ticket was when it was given up.
   enum class Fate {
@@ -68,6 +73,10 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
  private:
   struct Guest {
     bool busy = false;
+    // Of the call that it is busy with.
+    Lane lane = Lane::kRead;
+    // Is read beside that call.
+    bool beside = false;
     bool suspect = false;
     std::deque<TicketPtr> waiting;
   };
