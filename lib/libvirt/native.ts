@@ -2,8 +2,8 @@
  * The interface of the addon. The addon reads libvirt and returns flat numbers; it holds no policy.
  *
  * Every promise rejects with a {@link LibvirtError}; arguments of the wrong kind throw a TypeError at once. Libvirt calls run on the
- * addon's own threads, never on libuv's: at most four in flight that read and four that change something, and at most one per guest (except
- * describe, which does not involve the guest). Each call in flight has a libvirt connection to itself, opened when first needed: class
+ * addon's own threads, never on libuv's: at most four in flight that read and four that change something, and at most one per guest, except
+ * describe, which does not involve the guest, and a reading beside a change that may wait for a job of libvirt's. Each call in flight has a libvirt connection to itself, opened when first needed: class
  * Links in native/connection.h says why.
  *
  * A pending promise keeps the process running; an open connection does not, with or without a listener. A connection that is collected, or
