@@ -33,7 +33,7 @@ GuestGate::GuestGate(std::shared_ptr<WorkerPool> read, std::shared_ptr<WorkerPoo
 
 GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
                                       Clock::time_point deadline, std::function<void()> call,
-                                      std::function<void()> returned, bool may_have_job) {
+                                      std::function<void()> returned, bool has_job) {
   auto ticket = std::make_shared<Ticket>();
   ticket->lane = lane;
   ticket->uuid = uuid;
@@ -45,7 +45,7 @@ GuestGate::TicketPtr GuestGate::Enter(Lane lane, const std::string& uuid,
   Guest& guest = guests_[uuid];
   if (guest.suspect) {
     const bool changing = guest.busy && guest.lane == Lane::kControl;
-    ticket->beside = may_have_job && lane == Lane::kRead && changing && !guest.beside;
+    ticket->beside = has_job && lane == Lane::kRead && changing && !guest.beside;
     if (guest.busy && !ticket->beside) return nullptr;
     if (suspects_[static_cast<size_t>(lane)] >= kSuspectsPerLane) return nullptr;
     SetSuspect(*ticket, true);

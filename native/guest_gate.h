@@ -28,8 +28,8 @@ namespace memcoord {
 // others stay free for healthy guests.
 //
 // A call that changes a guest also waits while a job of libvirt's holds the guest (job.h), and the
-// guest can be read all the same. So a suspect that may have such a job may be read beside a call
-// that changes it.
+// guest can be read all the same. So a suspect that is known to have such a job may be read beside
+// a call that changes it.
 class GuestGate : public std::enable_shared_from_this<GuestGate> {
  public:
   // Whose threads make the call: those of the reading or of the controlling connection.
@@ -49,7 +49,7 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   // neither is run.
   TicketPtr Enter(Lane lane, const std::string& uuid, Clock::time_point deadline,
                   std::function<void()> call, std::function<void()> returned,
-                  bool may_have_job = false);
+                  bool has_job = false);
 
   // Where a ticket was when it was given up.
   enum class Fate {

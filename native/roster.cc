@@ -49,7 +49,7 @@ void Roster::Started(const Guest& guest) {
   if (known) return;
   Guests guests = Without(*guests_, guest.uuid);
   guests.push_back(guest);
-  entries_[guest.uuid] = Entry{guest, kNotReported, {}, true};
+  entries_[guest.uuid] = Entry{guest, kNotReported, {}, true, false};
   guests_ = std::make_shared<const Guests>(std::move(guests));
 }
 
@@ -97,16 +97,30 @@ bool Roster::MayHaveJob(const std::string& uuid) const {
   return it == entries_.end() || it->second.may_have_job;
 }
 
-bool Roster::SuspectJob(const std::string& uuid) {
+void Roster::SuspectJob(const std::string& uuid) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(uuid);
-  return it != entries_.end() && !std::exchange(it->second.may_have_job, true);
+  if (it != entries_.end()) it->second.may_have_job = true;
+}
+
+bool Roster::BeginJob(const std::string& uuid) {
+  const std::lock_guard lock(mutex_);
+  const auto it = entries_.find(uuid);
+  if (it == entries_.end()) return false;
+  it->second.may_have_job = true;
+  return !std::exchange(it->second.job_begun, true);
+}
+
+bool Roster::JobBegun(const std::string& uuid) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = entries_.find(uuid);
+  return it != entries_.end() && it->second.job_begun;
 }
 
 void Roster::ForgetJob(const std::string& uuid) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(uuid);
-  if (it != entries_.end()) it->second.may_have_job = false;
+  if (it != entries_.end()) it->second.may_have_job = it->second.job_begun = false;
 }
 
 Roster::Entry* Roster::EntryOf(const Guest& guest) {

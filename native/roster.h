@@ -54,8 +54,10 @@ class Roster {
   // Whether libvirt may have a job on the guest (job.h), so that it must be asked. True for each
   // start of a guest until it was asked once: the job may be older than the connection.
   bool MayHaveJob(const std::string& uuid) const;
-  // False if that was known.
-  bool SuspectJob(const std::string& uuid);
+  void SuspectJob(const std::string& uuid);
+  // An event has said that there is one. False if that was known.
+  bool BeginJob(const std::string& uuid);
+  bool JobBegun(const std::string& uuid) const;
   void ForgetJob(const std::string& uuid);
 
  private:
@@ -66,6 +68,7 @@ class Roster {
     double maximum = kNotReported;
     Clock::time_point asked;
     bool may_have_job = true;
+    bool job_begun = false;
   };
   // Null where this start of the guest is not there. With mutex_ held.
   Entry* EntryOf(const Guest& guest);

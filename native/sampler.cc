@@ -304,11 +304,11 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
              std::function<void()> returned) {
     progress_[i].ticket =
         session_->gate->Enter(lane, GuestOf(i).uuid, request_.deadline, std::move(call),
-                              std::move(returned), session_->roster->MayHaveJob(GuestOf(i).uuid));
+                              std::move(returned), session_->roster->JobBegun(GuestOf(i).uuid));
     if (progress_[i].ticket != nullptr) return;
     // A guest that cannot be refreshed for a job of libvirt's can be read.
     const bool may_read =
-        lane == GuestGate::Lane::kControl && session_->roster->MayHaveJob(GuestOf(i).uuid);
+        lane == GuestGate::Lane::kControl && session_->roster->JobBegun(GuestOf(i).uuid);
     may_read ? Read(i) : Settle(i, kSetAside);
   }
 

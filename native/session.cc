@@ -48,7 +48,7 @@ void Session::Listen(std::function<void(const Event&)> listener) const {
   events->Listen([roster = roster, listener = std::move(listener)](const Event& event) {
     if (event.kind == Event::Kind::kDeviceAdded) roster->ForgetMaximum(event.uuid);
     // The first pass of a job is news, the others are not.
-    if (event.kind == Event::Kind::kJob && !roster->SuspectJob(event.uuid)) return;
+    if (event.kind == Event::Kind::kJob && !roster->BeginJob(event.uuid)) return;
     if (event.kind == Event::Kind::kLifecycle) {
       if (event.code == VIR_DOMAIN_EVENT_STARTED)
         roster->Started({event.uuid, event.name, event.id});

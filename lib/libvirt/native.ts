@@ -3,8 +3,8 @@
  *
  * Every promise rejects with a {@link LibvirtError}; arguments of the wrong kind throw a TypeError at once. Libvirt calls run on the
  * addon's own threads, never on libuv's: at most four in flight that read and four that change something, and at most one per guest, except
- * describe, which does not involve the guest, and a reading beside a change that may wait for a job of libvirt's. Each call in flight has a libvirt connection to itself, opened when first needed: class
- * Links in native/connection.h says why.
+ * describe, which does not involve the guest, and a reading beside a change that waits for a job of libvirt's. Each call in flight has a
+ * libvirt connection to itself, opened when first needed: class Links in native/connection.h says why.
  *
  * A pending promise keeps the process running; an open connection does not, with or without a listener. A connection that is collected, or
  * whose environment ends, is closed without waiting for anything.
