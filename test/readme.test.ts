@@ -25,7 +25,7 @@ t.test('the example program runs as it stands: it finds the guest, says so, and 
   });
   t.strictSame(await once(child, 'close'), [0, null]);
   t.match(out, /^test is here$/m);
-  t.match(out, /^1 guest\(s\), \d+(MiB|GiB) free, ample$/m);
+  t.match(out, /^1 guest\(s\), \d+(MiB|GiB) of room for need, ample$/m);
 });
 
 t.test('the example configuration and metadata are allowed, and every setting is explained', async (t) => {

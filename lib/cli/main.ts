@@ -8,7 +8,7 @@ import { version } from './version.js';
 
 const EXIT_CODES = `
 Exit codes
-  0 success, 1 failure while running, 2 wrong use or bad configuration,
+  0 success, 1 failure or a problem found, 2 wrong use or bad configuration,
   3 libvirt cannot be reached, 4 another coordinator holds this host`;
 
 function repeatable(value: string, before: readonly string[] = []): readonly string[] {
@@ -57,6 +57,7 @@ function commands(): Command {
     )
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help; after a command, its own')
+    .helpCommand('help [command]', 'print the help of a command')
     .addHelpText(
       'after',
       `
@@ -140,7 +141,7 @@ ${EXIT_CODES}`,
     .summary("print the guests' memory every few seconds")
     .description("Prints each guest's balloon size and unused memory in MiB every few seconds, until stopped. Changes nothing.")
     .addOption(connect())
-    .option('--interval <seconds>', 'time between two readings, 0.1 to 3600', '2')
+    .option('--interval <seconds>', 'time between two readings, 0.1 to 3600 (default: 2)')
     .option('--count <n>', 'stop after n readings')
     .option('--machine', 'print CSV lines: memory,NAME,ACTUAL,UNUSED')
     .addHelpText('after', EXIT_CODES)

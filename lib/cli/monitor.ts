@@ -1,4 +1,4 @@
-/** `memcoord monitor`: the lines that the course's scripts read, every few seconds. */
+/** `memcoord monitor`: the lines that the scripts of the classic tests (docs/classic-tests.md) read, every few seconds. */
 
 import { guestWord, printable } from '../common/text.js';
 import { machineTime, type Time } from '../common/time.js';
@@ -89,7 +89,7 @@ function linesOf(sweep: Sweep, machine: boolean): string {
     .join('');
 }
 
-/** A number as Python prints a float: the course's scripts compare text. Below 1e16, where sizes in MiB are, only whole numbers differ. */
+/** A number as Python prints it: the classic tests' scripts compare text. Below 1e16, where sizes in MiB are, only whole numbers differ. */
 function pythonFloat(value: number): string {
   if (Number.isNaN(value)) return 'nan';
   return Number.isInteger(value) ? `${value}.0` : String(value);

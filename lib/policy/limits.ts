@@ -6,7 +6,10 @@ export const LEAST_FLOOR = 256 * MiB;
 export const FLOOR_FRACTION = 1 / 8;
 export const DEFAULT_SHARE = 1000;
 
-/** Least spare of a guest while the pool has room: 100 MiB, as the course asks, or a tenth of what the guest uses if that is more. */
+/**
+ * Least spare of a guest while the pool has room: 100 MiB, as the classic tests ask (test/lab/judge.ts), or a tenth of what the guest uses
+ * if that is more.
+ */
 export const LEAST_SPARE = 100 * MiB;
 export const LEAST_SPARE_FRACTION = 0.1;
 /** Spare that is never taken from a guest: [M] guests are OOM-killed when `usable` reaches 0, with some 60 MiB still `unused`. */
@@ -38,7 +41,7 @@ export const HIDDEN_HALVES = 10_000;
 /** Sizes that differ by no more than this are the same: the balloon moves 1 MiB at a time. */
 export const SAME = 1 * MiB;
 
-/** Pace of taking memory while nobody waits for it: 100 MiB per 2 s, as in the course's graphs. */
+/** Pace of taking memory while nobody waits for it: 100 MiB per 2 s, as in the graphs that come with the classic tests. */
 export const GENTLE_RATE = 50 * MiB;
 /** Pace while a guest waits. A guest may lose a second's worth at once, so 225 MiB in any 2 s; more if the host will soon lack memory. */
 export const BRISK_RATE = 75 * MiB;

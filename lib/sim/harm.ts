@@ -457,12 +457,16 @@ export class HarmJudge {
   #risesOf(standings: readonly Standing[]): number {
     const reaction = (this.#config.burstKiBs * (this.#config.intervalMs + 1000)) / 1000;
     // All guests whose figures showed a recent rise are taken to rise, however many they are. Of the others, a few may begin to.
-    const shows = ({ guest, settings }: Standing) => isControlled(guest, settings) && !isNonsense(guest.spec.figures);
-    const known = standings.filter((standing) => shows(standing) && this.#host.now - standing.roseAt < GRANT_MS);
-    const rises = standings.filter((each) => !known.includes(each)).map((each) => Math.min(mayTake(each), reaction));
-    const taken = known.map((each) => Math.min(each.guest.mayTake, Math.max(LEAST_SPARE, 2 * risenOf(each))));
-    const few = rises.sort((a, b) => b - a).slice(0, RISE_AT_ONCE);
-    return [...taken, ...few].reduce((sum, rise) => sum + rise, 0);
+    const others: number[] = [];
+    let taken = 0;
+    for (const each of standings) {
+      const { guest, settings, roseAt } = each;
+      const shows = isControlled(guest, settings) && !isNonsense(guest.spec.figures);
+      if (shows && this.#host.now - roseAt < GRANT_MS) taken += Math.min(guest.mayTake, Math.max(LEAST_SPARE, 2 * risenOf(each)));
+      else others.push(Math.min(mayTake(each), reaction));
+    }
+    const few = others.sort((a, b) => b - a).slice(0, RISE_AT_ONCE);
+    return few.reduce((sum, rise) => sum + rise, taken);
   }
 
   /** Granted memory that has not shown yet in what the guests hold, KiB. What a guest takes counts for its oldest grant first. */
