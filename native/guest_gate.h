@@ -48,8 +48,7 @@ class GuestGate : public std::enable_shared_from_this<GuestGate> {
   // meanwhile. A call that returns before `deadline` is in time. Null if the guest is refused: then
   // neither is run.
   TicketPtr Enter(Lane lane, const std::string& uuid, Clock::time_point deadline,
-                  std::function<void()> call, std::function<void()> returned,
-                  bool has_job = false);
+                  std::function<void()> call, std::function<void()> returned, bool has_job = false);
 
   // Where a ticket was when it was given up.
   enum class Fate {
