@@ -106,8 +106,10 @@ Row ReadGuest(const Session& session, const Guest& guest, double state, bool rea
   row[kState] = state;
   row[kMaximum] = maximum;
   row[kJob] = JobOn(*session.roster, guest.uuid, domain.get());
-  row[kReadAt] = Now();
-  if (row[kJob] == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) return row;
+  if (row[kJob] == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN) {
+    row[kReadAt] = Now();
+    return row;
+  }
   std::array<virDomainMemoryStatStruct, VIR_DOMAIN_MEMORY_STAT_NR> stats;
   const int count = virDomainMemoryStats(domain.get(), stats.data(), stats.size(), 0);
   if (count < 0) return Failure(LastLibvirtError(kReading));
@@ -302,14 +304,13 @@ class Sampling : public std::enable_shared_from_this<Sampling> {
 
   void Enter(size_t i, GuestGate::Lane lane, std::function<void()> call,
              std::function<void()> returned) {
-    progress_[i].ticket =
-        session_->gate->Enter(lane, GuestOf(i).uuid, request_.deadline, std::move(call),
-                              std::move(returned), session_->roster->JobBegun(GuestOf(i).uuid));
+    const std::string& uuid = GuestOf(i).uuid;
+    const bool has_job = session_->roster->JobBegun(uuid);
+    progress_[i].ticket = session_->gate->Enter(lane, uuid, request_.deadline, std::move(call),
+                                                std::move(returned), has_job);
     if (progress_[i].ticket != nullptr) return;
     // A guest that cannot be refreshed for a job of libvirt's can be read.
-    const bool may_read =
-        lane == GuestGate::Lane::kControl && session_->roster->JobBegun(GuestOf(i).uuid);
-    may_read ? Read(i) : Settle(i, kSetAside);
+    has_job&& lane == GuestGate::Lane::kControl ? Read(i) : Settle(i, kSetAside);
   }
 
   void Returned(size_t i, const Row& row) {

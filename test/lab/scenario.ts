@@ -46,9 +46,7 @@ export function coordinatorCommand(uri: string, pool: number, custom: string | u
   if (custom !== undefined) return ['sh', '-c', `exec ${custom}`];
   const size = `${pool / MiB}MiB`;
   const { LAB_COORDINATOR_ENV: variables } = process.env;
-  const under = variables === undefined ? [] : ['env', ...variables.split('\n')];
-  return [
-    ...under,
+  const command = [
     process.execPath,
     'dist/cli/main.js',
     'run',
@@ -61,6 +59,7 @@ export function coordinatorCommand(uri: string, pool: number, custom: string | u
     '--log-format',
     'json',
   ];
+  return variables === undefined ? command : ['env', ...variables.split('\n'), ...command];
 }
 
 /** Starts a coordinator and collects the moves that it logs as JSON lines on stderr. `tell` gets every other line. */

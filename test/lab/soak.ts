@@ -29,7 +29,7 @@ const MOST = 380;
 const RATES = [1, 6] as const;
 /** The floor of the guests by default, KiB. */
 const FLOOR = 256 * MiB;
-/** A guest that was just started gives nothing for so long, s: memcoord's default. */
+/** A guest that was just started or rebooted gives nothing for so long, s: memcoord's default. */
 const BOOT_REST_S = 120;
 /** What a coordinator of four guests may hold, KiB: bench/memory.ts sees 115 MiB after 10,000 cycles of a hundred. */
 const MOST_RSS = 180 * MiB;
@@ -71,7 +71,7 @@ async function deal(soak: Soak, blows: readonly [Blow, ...Blow[]], until: number
 /** All have freed: no balloon moves for 6 s, and all have the size of an idle one. @returns how long that took, s; NaN = it did not come. */
 async function rest({ watch, guests, now, signal }: Scene): Promise<number> {
   const from = now();
-  while (now() - from < 90 + BOOT_REST_S) {
+  while (now() - from < 90) {
     await pass({ signal }, 0.5);
     const last = watch.readings.filter(({ t }) => t >= now() - 6 && t >= from);
     const still = guests.every(({ name }) => {
@@ -161,6 +161,7 @@ async function soakFor(minutes: number, seed: number, signal: AbortSignal): Prom
       working = false;
       await Promise.all(workers);
       await Promise.all(guests.map(async (guest) => await say(guest.name, guest.socket, 'free')));
+      await pass(soak, BOOT_REST_S);
       rested = await rest(soak);
       await soak.check();
     } catch (error) {
